@@ -1,0 +1,1 @@
+"""Vireo: compress video with learned codecs and play it back anywhere."""
