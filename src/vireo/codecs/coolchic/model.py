@@ -1,0 +1,260 @@
+"""Cool-chic in PyTorch: the plain, differentiable description of a frame's decoder.
+
+This is the twin that the compiled training kernels are held against, and what runs
+on CUDA. Samples are floats in 0…1; the synthesis' outputs are in units of 256
+sample levels, so that power-of-two fixed-point formats serve (docs/bitstream.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vireo.codecs.coolchic.config import Architecture, FrameType
+
+SAMPLE_SCALE = 256.0 / 255.0  # network unit -> sample in 0…1
+FLOW_SCALE = 16.0  # network unit -> luma samples of motion
+LOG2_SCALE_RANGE = (-5.0, 4.875)  # base-two logarithm of the Laplace scale
+PLANE_WEIGHTS = (4.0 / 6.0, 1.0 / 6.0, 1.0 / 6.0)  # paper, section 3.1
+MAX_BITS = 24.0  # what a latent far outside the distribution costs: an escape code
+
+Layer = tuple[Tensor, Tensor]  # weight [out, in], bias [out]
+
+
+@dataclass
+class Networks:
+    """The three networks of one frame.
+
+    Attributes:
+        arm: layers of the autoregressive model; it maps a context to the mean and
+            the base-two logarithm of the scale of a Laplace distribution.
+        kernel: the upsampling's kernel `[K, K]`.
+        synthesis: layers from upsampled latents to the inter coding module's signals,
+            in the order of equation 2: flow 1 (x, y), flow 2 (x, y), residual
+            (Y, U, V), alpha, beta.
+    """
+
+    arm: list[Layer]
+    kernel: Tensor
+    synthesis: list[Layer]
+
+    def tensors(self) -> list[Tensor]:
+        return [
+            *(t for layer in self.arm for t in layer),
+            self.kernel,
+            *(t for layer in self.synthesis for t in layer),
+        ]
+
+
+def mlp(layers: Sequence[Layer], x: Tensor) -> Tensor:
+    """Linear layers with ReLU between them; x is `[in, N]`, the result `[out, N]`."""
+    for i, (weight, bias) in enumerate(layers):
+        x = torch.addmm(bias[:, None], weight, x)
+        if i + 1 < len(layers):
+            x = F.relu(x)
+    return x
+
+
+def contexts(grid: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
+    """Causal neighbours of each latent, zero outside: `[h, w]` to `[len(offsets), h * w]`."""
+    h, w = grid.shape
+    up = max(-dy for dy, _ in offsets)
+    side = max(abs(dx) for _, dx in offsets)
+    padded = F.pad(grid, (side, side, up, 0))
+    return torch.stack(
+        [padded[up + dy : up + dy + h, side + dx : side + dx + w].reshape(-1) for dy, dx in offsets]
+    )
+
+
+def laplace_bits(value: Tensor, mean: Tensor, log2_scale: Tensor) -> Tensor:
+    """Bits of integers (or noisy ones) under a Laplace distribution integrated over 1.
+
+    The scale's logarithm is clamped to `LOG2_SCALE_RANGE`, the bits to `MAX_BITS`.
+    """
+    scale = torch.exp2(leaky_clamp(log2_scale, *LOG2_SCALE_RANGE))
+    distance = (value - mean).abs()
+    # Inside half a step of the mean the bin straddles the peak; outside it lies on
+    # one side: exp(-(d - 1/2) / b) (1 - exp(-1 / b)) / 2, whose logarithm is stable.
+    inside = 1 - torch.exp(-0.5 / scale) * torch.cosh(torch.clamp(distance, max=0.5) / scale)
+    outside_log2 = -((distance - 0.5) / scale) * 1.4426950408889634 + torch.log2(
+        0.5 * -torch.expm1(-1 / scale)
+    )
+    bits = torch.where(distance < 0.5, -torch.log2(inside.clamp(min=1e-30)), -outside_log2)
+    return bits.clamp(max=MAX_BITS)
+
+
+def rate(latents: Sequence[Tensor], networks: Networks, architecture: Architecture) -> Tensor:
+    """Bits of all latents under the autoregressive model (a scalar)."""
+    context = torch.cat([contexts(g, architecture.context) for g in latents], dim=1)
+    mean, log2_scale = mlp(networks.arm, context)
+    value = torch.cat([g.reshape(-1) for g in latents])
+    return laplace_bits(value, mean, log2_scale).sum()
+
+
+def upsample(latents: Sequence[Tensor], kernel: Tensor) -> Tensor:
+    """All grids brought to the finest one's size: `[L, H, W]`, finest grid first.
+
+    From the coarsest grid on, what has been gathered is doubled in size by the
+    stride-2 transposed convolution, cropped, and joined by the next finer grid.
+    """
+    k = kernel.shape[0]
+    pad, crop = k // 2, k + k // 2 - 1
+    gathered = latents[-1][None]
+    for grid in reversed(latents[:-1]):
+        h, w = grid.shape
+        padded = F.pad(gathered[:, None], (pad, pad, pad, pad), mode="replicate")
+        doubled = F.conv_transpose2d(padded, kernel[None, None], stride=2)[:, 0]
+        gathered = torch.cat([grid[None], doubled[:, crop : crop + h, crop : crop + w]])
+    return gathered
+
+
+def warp(plane: Tensor, flow: Tensor) -> Tensor:
+    """Bilinear motion compensation: samples `plane` `[H, W]` at x + flow `[2, H, W]`.
+
+    The flow is (x, y) in samples of this plane; outside, the border sample repeats.
+    """
+    h, w = plane.shape
+    x = torch.arange(w, dtype=flow.dtype, device=flow.device) + flow[0]
+    y = torch.arange(h, dtype=flow.dtype, device=flow.device)[:, None] + flow[1]
+    x0, y0 = x.detach().floor(), y.detach().floor()
+    fx, fy = x - x0, y - y0
+    left, right = x0.long().clamp(0, w - 1), (x0.long() + 1).clamp(0, w - 1)
+    top, bottom = y0.long().clamp(0, h - 1), (y0.long() + 1).clamp(0, h - 1)
+    upper = plane[top, left] + fx * (plane[top, right] - plane[top, left])
+    lower = plane[bottom, left] + fx * (plane[bottom, right] - plane[bottom, left])
+    return upper + fy * (lower - upper)
+
+
+class _LeakyClamp(torch.autograd.Function):
+    """Clamp whose gradient still passes where it points back into the range."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.bounds = low, high
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        low, high = ctx.bounds
+        # A descent step moves against the gradient.
+        blocked = ((x < low) & (gradient > 0)) | ((x > high) & (gradient < 0))
+        return gradient.masked_fill(blocked, 0), None, None
+
+
+def leaky_clamp(x: Tensor, low: float, high: float) -> Tensor:
+    return _LeakyClamp.apply(x, low, high)  # type: ignore[no-untyped-call, no-any-return]
+
+
+@dataclass
+class Signals:
+    """The synthesis' output, named and scaled (paper, equation 2).
+
+    Attributes:
+        flows: one `[2, H, W]` per reference, in luma samples.
+        residual: `[3, H, W]` in 0…1 units of a sample, at luma resolution.
+        alpha: prediction mode `[H, W]` in 0…1, None in I frames.
+        beta: prediction weighting `[H, W]` in 0…1, None but in B frames.
+    """
+
+    flows: list[Tensor]
+    residual: Tensor
+    alpha: Tensor | None
+    beta: Tensor | None
+
+
+def signals(output: Tensor, frame_type: FrameType) -> Signals:
+    """Split the synthesis' output `[X, H, W]`."""
+    flows = [output[2 * i : 2 * i + 2] * FLOW_SCALE for i in range(frame_type)]
+    at = 2 * frame_type
+    residual = output[at : at + 3] * SAMPLE_SCALE
+    alpha = leaky_clamp(output[at + 3] + 0.5, 0.0, 1.0) if frame_type >= FrameType.P else None
+    beta = leaky_clamp(output[at + 4] + 0.5, 0.0, 1.0) if frame_type == FrameType.B else None
+    return Signals(flows, residual, alpha, beta)
+
+
+def halve(x: Tensor) -> Tensor:
+    """Mean of each 2x2 block of `[..., H, W]`, H and W even."""
+    return F.avg_pool2d(x[None] if x.dim() == 3 else x[None, None], 2).reshape(
+        *x.shape[:-2], x.shape[-2] // 2, x.shape[-1] // 2
+    )
+
+
+def inter_coding(s: Signals, references: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Planes (Y, U, V) of the decoded frame (paper, equations 3 and 4).
+
+    `references` holds (Y, U, V) planes in 0…1 per reference. Chroma uses the 2x2 means
+    of the signals, and half their motion.
+    """
+    chroma_flows = [halve(f) / 2 for f in s.flows]
+    residual = [s.residual[0], *halve(s.residual[1:])]
+    planes = []
+    for c in range(3):
+        flows = s.flows if c == 0 else chroma_flows
+        plane = residual[c]
+        if s.alpha is not None:
+            predictions = [warp(r[c], f) for r, f in zip(references, flows, strict=True)]
+            prediction = predictions[0]
+            if s.beta is not None:
+                beta = s.beta if c == 0 else halve(s.beta)
+                prediction = beta * predictions[0] + (1 - beta) * predictions[1]
+            plane = plane + (s.alpha if c == 0 else halve(s.alpha)) * prediction
+        planes.append(plane)
+    return planes
+
+
+def distortion(decoded: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """Weighted mean squared error over Y, U and V (paper, section 3.1)."""
+    total = decoded[0].new_zeros(())
+    for weight, a, b in zip(PLANE_WEIGHTS, decoded, target, strict=True):
+        total = total + weight * F.mse_loss(a, b)
+    return total
+
+
+def soft_round(x: Tensor, temperature: float) -> Tensor:
+    """Differentiable rounding: the identity at high temperatures, rounding at low ones."""
+    floor = x.detach().floor()
+    slope = 0.5 / torch.tanh(torch.tensor(0.5 / temperature, dtype=x.dtype))
+    return floor + 0.5 + slope.to(x.device) * torch.tanh((x - floor - 0.5) / temperature)
+
+
+def noisy_quantise(x: Tensor, temperature: float, noise: Tensor) -> Tensor:
+    """Training's stand-in for rounding: soft rounding, noise in -0.5…0.5, soft rounding."""
+    return soft_round(soft_round(x, temperature) + noise, temperature)
+
+
+class _HardRound(torch.autograd.Function):
+    """Rounding whose gradient is the identity's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def hard_quantise(x: Tensor) -> Tensor:
+    """Rounding to integers with a straight-through gradient."""
+    return _HardRound.apply(x)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def decode(
+    latents: Sequence[Tensor],
+    networks: Networks,
+    frame_type: FrameType,
+    references: Sequence[Sequence[Tensor]],
+) -> tuple[list[Tensor], Signals]:
+    """Planes and signals of a frame from its (quantised) latents, in float arithmetic."""
+    dense = upsample(latents, networks.kernel)
+    _, h, w = dense.shape
+    output = mlp(networks.synthesis, dense.reshape(len(latents), -1)).reshape(-1, h, w)
+    s = signals(output, frame_type)
+    return inter_coding(s, references), s
