@@ -1,17 +1,178 @@
 // vireo._core: the normative decoder and what the encoder shares with it.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "core/coolchic.hpp"
 #include "core/crc32c.hpp"
+#include "core/kernels.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace {
 
+using vireo::Architecture;
+using vireo::Latents;
+using vireo::Networks;
+using vireo::Picture;
+using vireo::Plane;
+using vireo::QuantisedMlp;
+
 using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Matrix = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Integers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Samples = Matrix<std::uint8_t>;
+using References = std::vector<std::vector<Samples>>;
+
+template <class T>
+nb::object to_numpy(Plane<T>&& plane) {
+  auto* owned = new Plane<T>(std::move(plane));
+  nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<Plane<T>*>(p); });
+  const std::size_t shape[2] = {static_cast<std::size_t>(owned->height),
+                                static_cast<std::size_t>(owned->width)};
+  return nb::cast(nb::ndarray<nb::numpy, T>(owned->samples.data(), 2, shape, owner));
+}
+
+template <class T>
+Plane<T> to_plane(const Matrix<T>& array) {
+  Plane<T> plane(static_cast<int>(array.shape(0)), static_cast<int>(array.shape(1)));
+  std::copy_n(array.data(), plane.samples.size(), plane.samples.begin());
+  return plane;
+}
+
+nb::bytes to_bytes(const std::vector<std::uint8_t>& data) {
+  return nb::bytes(reinterpret_cast<const char*>(data.data()), data.size());
+}
+
+Architecture make_architecture(int grids, const std::vector<std::pair<int, int>>& context,
+                               std::vector<int> arm, int kernel, std::vector<int> synthesis,
+                               int band_rows_log2, int block_log2) {
+  Architecture a;
+  a.grids = grids;
+  for (const auto& [dy, dx] : context) a.context.push_back({dy, dx});
+  a.arm = std::move(arm);
+  a.kernel = kernel;
+  a.synthesis = std::move(synthesis);
+  a.band_rows_log2 = band_rows_log2;
+  a.block_log2 = block_log2;
+  if (!a.valid()) throw std::invalid_argument("not a Cool-chic architecture that a stream may have");
+  return a;
+}
+
+void set_mlp(QuantisedMlp& mlp, const Integers& parameters, int weight_bits, int bias_bits,
+             std::vector<int> hidden_bits) {
+  if (parameters.size() != mlp.parameters.size() || hidden_bits.size() != mlp.hidden_bits.size())
+    throw std::invalid_argument("the parameters don't fit the architecture");
+  std::copy_n(parameters.data(), parameters.size(), mlp.parameters.begin());
+  mlp.weight_bits = weight_bits;
+  mlp.bias_bits = bias_bits;
+  mlp.hidden_bits = std::move(hidden_bits);
+}
+
+nb::object parameters_of(const std::vector<std::int32_t>& values) {
+  Plane<std::int32_t> row(1, static_cast<int>(values.size()));
+  row.samples = values;
+  return to_numpy(std::move(row)).attr("reshape")(-1);
+}
+
+nb::tuple mlp_of(const QuantisedMlp& mlp) {
+  return nb::make_tuple(parameters_of(mlp.parameters), mlp.weight_bits, mlp.bias_bits,
+                        mlp.hidden_bits);
+}
+
+Latents to_latents(const Architecture& architecture, const std::vector<Matrix<std::int16_t>>& grids) {
+  if (static_cast<int>(grids.size()) != architecture.grids)
+    throw std::invalid_argument("as many latent grids as the architecture has are needed");
+  Latents latents;
+  for (const auto& grid : grids) latents.push_back(to_plane(grid));
+  const Latents expected = vireo::make_latents(architecture, latents[0].height, latents[0].width);
+  for (std::size_t k = 0; k < latents.size(); ++k)
+    if (latents[k].height != expected[k].height || latents[k].width != expected[k].width)
+      throw std::invalid_argument("a latent grid has the wrong size");
+  return latents;
+}
+
+nb::list to_list(Latents&& latents) {
+  nb::list list;
+  for (auto& grid : latents) list.append(to_numpy(std::move(grid)));
+  return list;
+}
+
+// What is being decoded of one frame: grids fill up as sections arrive.
+class LatentReader {
+ public:
+  LatentReader(const Architecture& architecture, const Networks& networks, int height, int width)
+      : architecture_(architecture),
+        networks_(networks),
+        latents_(vireo::make_latents(architecture, height, width)) {}
+
+  int tiles() const { return vireo::tile_count(architecture_, latents_); }
+
+  void read(const Bytes& data, int first, int count) {
+    if (first < 0 || count < 1 || count > tiles() - first)
+      throw nb::value_error("a section names tiles that the picture doesn't have");
+    bool fine;
+    {
+      nb::gil_scoped_release release;
+      fine = vireo::decode_latents(architecture_, networks_, data.data(), data.size(), first,
+                                   count, latents_);
+    }
+    if (!fine) throw nb::value_error("a tile has a mode that doesn't exist");
+  }
+
+  nb::list grids() const { return to_list(Latents(latents_)); }
+  const Latents& latents() const { return latents_; }
+
+ private:
+  Architecture architecture_;
+  Networks networks_;
+  Latents latents_;
+};
+
+nb::tuple reconstruct(const Architecture& architecture, const Networks& networks,
+                      const Latents& latents, const References& references, bool with_signals) {
+  if (latents[0].height % 2 || latents[0].width % 2)
+    throw std::invalid_argument("pictures are coded at even sizes");
+  if (static_cast<int>(references.size()) != networks.references)
+    throw std::invalid_argument("as many references as the frame type says are needed");
+  std::vector<Picture> pictures;
+  for (const auto& planes : references) {
+    if (planes.size() != 3) throw std::invalid_argument("a reference has three planes");
+    Picture p{to_plane(planes[0]), to_plane(planes[1]), to_plane(planes[2])};
+    const int h = latents[0].height, w = latents[0].width;
+    if (p.y.height != h || p.y.width != w || p.u.height != h / 2 || p.u.width != w / 2 ||
+        p.v.height != h / 2 || p.v.width != w / 2)
+      throw std::invalid_argument("a reference has the wrong size");
+    pictures.push_back(std::move(p));
+  }
+  std::vector<const Picture*> pointers;
+  for (const Picture& p : pictures) pointers.push_back(&p);
+  vireo::SignalPlanes signals;
+  Picture out;
+  {
+    nb::gil_scoped_release release;
+    out = vireo::reconstruct(architecture, networks, latents, pointers,
+                             with_signals ? &signals : nullptr);
+  }
+  nb::tuple planes = nb::make_tuple(to_numpy(std::move(out.y)), to_numpy(std::move(out.u)),
+                                    to_numpy(std::move(out.v)));
+  if (!with_signals) return planes;
+  nb::list flows;
+  for (auto& flow : signals.flows) flows.append(to_numpy(std::move(flow)));
+  return nb::make_tuple(planes, flows, to_numpy(std::move(signals.residual)),
+                        to_numpy(std::move(signals.alpha)), to_numpy(std::move(signals.beta)));
+}
 
 }  // namespace
 
@@ -25,4 +186,122 @@ NB_MODULE(_core, m) {
       },
       "data"_a, "previous"_a = 0,
       "CRC-32C of a contiguous uint8 array; `previous` continues an earlier checksum.");
+
+  nb::enum_<vireo::Isa>(m, "Isa", "Instruction sets that the kernels are built for.")
+      .value("BASELINE", vireo::Isa::kBaseline)
+      .value("AVX2", vireo::Isa::kAvx2)
+      .value("AVX512", vireo::Isa::kAvx512);
+  m.def("has_isa", &vireo::has_isa, "isa"_a, "Whether this machine can run that build.");
+  m.def("force_isa", &vireo::force_isa, "isa"_a, "Use that build from now on (for tests).");
+
+  nb::class_<Architecture>(m, "Architecture", "Shapes of a Cool-chic decoder.")
+      .def("__init__",
+           [](Architecture* self, int grids, const std::vector<std::pair<int, int>>& context,
+              std::vector<int> arm, int kernel, std::vector<int> synthesis, int band_rows_log2,
+              int block_log2) {
+             new (self) Architecture(make_architecture(grids, context, std::move(arm), kernel,
+                                                       std::move(synthesis), band_rows_log2,
+                                                       block_log2));
+           },
+           "grids"_a, "context"_a, "arm"_a, "kernel"_a, "synthesis"_a, "band_rows_log2"_a,
+           "block_log2"_a);
+
+  nb::class_<Networks>(m, "Networks", "The quantised networks of one frame.")
+      .def("__init__",
+           [](Networks* self, const Architecture& a, int references, int magnitude_bits) {
+             if (references < 0 || references > 2 || magnitude_bits < 0 ||
+                 magnitude_bits > vireo::kMaxMagnitudeBits)
+               throw std::invalid_argument("references are 0 ... 2, magnitude bits 0 ... 12");
+             new (self) Networks(Networks::zeros(a, references));
+             self->magnitude_bits = magnitude_bits;
+           },
+           "architecture"_a, "references"_a, "magnitude_bits"_a)
+      .def("set_arm",
+           [](Networks& n, const Integers& p, int weight_bits, int bias_bits,
+              std::vector<int> hidden_bits) {
+             set_mlp(n.arm, p, weight_bits, bias_bits, std::move(hidden_bits));
+           },
+           "parameters"_a, "weight_bits"_a, "bias_bits"_a, "hidden_bits"_a)
+      .def("set_synthesis",
+           [](Networks& n, const Integers& p, int weight_bits, int bias_bits,
+              std::vector<int> hidden_bits) {
+             set_mlp(n.synthesis, p, weight_bits, bias_bits, std::move(hidden_bits));
+           },
+           "parameters"_a, "weight_bits"_a, "bias_bits"_a, "hidden_bits"_a)
+      .def("set_kernel",
+           [](Networks& n, const Integers& p, int bits) {
+             if (p.size() != n.kernel.size()) throw std::invalid_argument("the kernel has another size");
+             std::copy_n(p.data(), p.size(), n.kernel.begin());
+             n.kernel_bits = bits;
+           },
+           "parameters"_a, "bits"_a)
+      .def_ro("references", &Networks::references)
+      .def_ro("magnitude_bits", &Networks::magnitude_bits)
+      .def_prop_ro("arm", [](const Networks& n) { return mlp_of(n.arm); })
+      .def_prop_ro("synthesis", [](const Networks& n) { return mlp_of(n.synthesis); })
+      .def_prop_ro("kernel", [](const Networks& n) {
+        return nb::make_tuple(parameters_of(n.kernel), n.kernel_bits);
+      })
+      .def("encode", [](const Networks& n) { return to_bytes(vireo::encode_networks(n)); })
+      .def_static(
+          "decode",
+          [](const Architecture& a, int references, const Bytes& data) {
+            if (references < 0 || references > 2) throw std::invalid_argument("0, 1 or 2 references");
+            Networks n = Networks::zeros(a, references);
+            if (!vireo::decode_networks(data.data(), data.size(), n))
+              throw nb::value_error("a network parameter is out of range");
+            return n;
+          },
+          "architecture"_a, "references"_a, "data"_a);
+
+  nb::class_<LatentReader>(m, "LatentReader", "The latents of one frame as its sections arrive.")
+      .def(nb::init<const Architecture&, const Networks&, int, int>(), "architecture"_a,
+           "networks"_a, "height"_a, "width"_a)
+      .def_prop_ro("tiles", &LatentReader::tiles)
+      .def("read", &LatentReader::read, "data"_a, "first"_a, "count"_a)
+      .def("grids", &LatentReader::grids)
+      .def(
+          "reconstruct",
+          [](const LatentReader& r, const Architecture& a, const Networks& n,
+             const References& references) {
+            return reconstruct(a, n, r.latents(), references, false);
+          },
+          "architecture"_a, "networks"_a, "references"_a);
+
+  m.def(
+      "encode_latents",
+      [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids,
+         int first, int count) {
+        const Latents latents = to_latents(a, grids);
+        if (first < 0 || count < 1 || count > vireo::tile_count(a, latents) - first)
+          throw std::invalid_argument("no such tiles");
+        std::vector<std::uint8_t> data;
+        {
+          nb::gil_scoped_release release;
+          data = vireo::encode_latents(a, n, latents, first, count);
+        }
+        return to_bytes(data);
+      },
+      "architecture"_a, "networks"_a, "grids"_a, "first"_a, "count"_a);
+  m.def(
+      "tile_count",
+      [](const Architecture& a, int height, int width) {
+        return vireo::tile_count(a, vireo::make_latents(a, height, width));
+      },
+      "architecture"_a, "height"_a, "width"_a);
+  m.def(
+      "measure_latents",
+      [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids) {
+        const Latents latents = to_latents(a, grids);
+        nb::gil_scoped_release release;
+        return vireo::measure_latents(a, n, latents);
+      },
+      "architecture"_a, "networks"_a, "grids"_a, "Bits per grid, finest first.");
+  m.def(
+      "reconstruct",
+      [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids,
+         const References& references, bool signals) {
+        return reconstruct(a, n, to_latents(a, grids), references, signals);
+      },
+      "architecture"_a, "networks"_a, "grids"_a, "references"_a, "signals"_a = false);
 }

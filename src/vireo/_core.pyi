@@ -1,6 +1,106 @@
 """Types of the compiled core; `native/binding/core.cpp` holds the definitions."""
 
+from collections.abc import Sequence
+from enum import Enum
+from typing import Literal, overload
+
 import numpy as np
 from numpy.typing import NDArray
 
+Grids = Sequence[NDArray[np.int16]]
+Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+References = Sequence[Sequence[NDArray[np.uint8]]]
+Mlp = tuple[NDArray[np.int32], int, int, list[int]]
+Signals = tuple[
+    Planes, list[NDArray[np.int32]], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]
+]
+
+class Isa(Enum):
+    BASELINE = 0
+    AVX2 = 1
+    AVX512 = 2
+
+def has_isa(isa: Isa) -> bool: ...
+def force_isa(isa: Isa) -> None: ...
 def crc32c(data: NDArray[np.uint8] | bytes, previous: int = 0) -> int: ...
+
+class Architecture:
+    def __init__(
+        self,
+        grids: int,
+        context: Sequence[tuple[int, int]],
+        arm: Sequence[int],
+        kernel: int,
+        synthesis: Sequence[int],
+        band_rows_log2: int,
+        block_log2: int,
+    ) -> None: ...
+
+class Networks:
+    def __init__(
+        self, architecture: Architecture, references: int, magnitude_bits: int
+    ) -> None: ...
+    def set_arm(
+        self,
+        parameters: NDArray[np.int32],
+        weight_bits: int,
+        bias_bits: int,
+        hidden_bits: Sequence[int],
+    ) -> None: ...
+    def set_synthesis(
+        self,
+        parameters: NDArray[np.int32],
+        weight_bits: int,
+        bias_bits: int,
+        hidden_bits: Sequence[int],
+    ) -> None: ...
+    def set_kernel(self, parameters: NDArray[np.int32], bits: int) -> None: ...
+    @property
+    def references(self) -> int: ...
+    @property
+    def magnitude_bits(self) -> int: ...
+    @property
+    def arm(self) -> Mlp: ...
+    @property
+    def synthesis(self) -> Mlp: ...
+    @property
+    def kernel(self) -> tuple[NDArray[np.int32], int]: ...
+    def encode(self) -> bytes: ...
+    @staticmethod
+    def decode(architecture: Architecture, references: int, data: bytes) -> Networks: ...
+
+class LatentReader:
+    def __init__(
+        self, architecture: Architecture, networks: Networks, height: int, width: int
+    ) -> None: ...
+    @property
+    def tiles(self) -> int: ...
+    def read(self, data: bytes, first: int, count: int) -> None: ...
+    def grids(self) -> list[NDArray[np.int16]]: ...
+    def reconstruct(
+        self, architecture: Architecture, networks: Networks, references: References
+    ) -> Planes: ...
+
+def encode_latents(
+    architecture: Architecture, networks: Networks, grids: Grids, first: int, count: int
+) -> bytes: ...
+def tile_count(architecture: Architecture, height: int, width: int) -> int: ...
+def measure_latents(
+    architecture: Architecture, networks: Networks, grids: Grids
+) -> list[float]: ...
+@overload
+def reconstruct(
+    architecture: Architecture,
+    networks: Networks,
+    grids: Grids,
+    references: References,
+    signals: Literal[False] = False,
+) -> Planes: ...
+@overload
+def reconstruct(
+    architecture: Architecture,
+    networks: Networks,
+    grids: Grids,
+    references: References,
+    signals: Literal[True],
+) -> Signals: ...

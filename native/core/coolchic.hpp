@@ -1,0 +1,124 @@
+// The nouns of a Cool-chic frame: shapes, quantised networks, latent grids, planes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace vireo {
+
+// Bounds that hold for every stream, so that a decoder's memory and work are bounded.
+constexpr int kMaxGrids = 16;
+constexpr int kMaxContext = 64;
+constexpr int kMaxWidth = 64;        // of a network's layer
+constexpr int kMaxLayers = 8;
+constexpr int kMaxKernel = 16;
+constexpr int kMaxContextReach = 8;  // of a context, rows and columns
+constexpr int kMaxMagnitudeBits = 12;
+
+struct Offset {
+  int dy, dx;
+};
+
+// Shapes: what the stream header fixes.
+struct Architecture {
+  int grids = 0;
+  std::vector<Offset> context;
+  std::vector<int> arm;        // widths, from the context's to 2
+  int kernel = 0;
+  std::vector<int> synthesis;  // hidden widths; two layers of the outputs' width follow
+  int band_rows_log2 = 0;      // rows of a tile; 0: a tile is a whole grid
+  int block_log2 = 0;          // side of the blocks that a map may declare empty
+
+  std::vector<int> synthesis_widths(int references) const;
+  bool valid() const;
+};
+
+// One network: integer weights on a grid of step 2**-weight_bits, biases on one of step
+// 2**-bias_bits; layer l's activations, after its ReLU, are integers of hidden_bits[l]
+// fractional bits.
+struct QuantisedMlp {
+  std::vector<int> widths;
+  std::vector<std::int32_t> parameters;  // per layer: weights [out][in], then biases [out]
+  int weight_bits = 0;
+  int bias_bits = 0;
+  std::vector<int> hidden_bits;
+
+  static QuantisedMlp zeros(const std::vector<int>& widths);
+  std::size_t layers() const { return widths.size() - 1; }
+};
+
+struct Networks {
+  int references = 0;      // 0, 1, 2 for I, P, B
+  int magnitude_bits = 0;  // latents lie strictly between -2**bits and 2**bits
+  QuantisedMlp arm;
+  std::vector<std::int32_t> kernel;
+  int kernel_bits = 0;
+  QuantisedMlp synthesis;
+
+  static Networks zeros(const Architecture& architecture, int references);
+  // Fractional bits of latents on their way through upsampling and synthesis: as many
+  // as 16-bit integers leave, up to ten.
+  int latent_bits() const { return magnitude_bits < 4 ? 10 : 14 - magnitude_bits; }
+};
+
+// A plane of samples or latents, rows without padding.
+template <class T>
+struct Plane {
+  int height = 0, width = 0;
+  std::vector<T> samples;
+
+  Plane() = default;
+  Plane(int h, int w) : height(h), width(w), samples(static_cast<std::size_t>(h) * static_cast<std::size_t>(w)) {}
+  T* row(int y) { return samples.data() + static_cast<std::size_t>(y) * static_cast<std::size_t>(width); }
+  const T* row(int y) const { return samples.data() + static_cast<std::size_t>(y) * static_cast<std::size_t>(width); }
+};
+
+using Latents = std::vector<Plane<std::int16_t>>;  // finest grid first
+
+// Grids for a picture of even size, all zero.
+Latents make_latents(const Architecture& architecture, int height, int width);
+
+struct Picture {
+  Plane<std::uint8_t> y, u, v;
+};
+
+// a / 2**shift, halves rounded up, or a * 2**-shift; two's complement throughout.
+inline std::int32_t round_shift(std::int32_t a, int shift) {
+  if (shift <= 0) return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) << -shift);
+  return (a + (1 << (shift - 1))) >> shift;
+}
+
+// Networks in a packet.
+std::vector<std::uint8_t> encode_networks(const Networks& networks);
+// False if the bytes hold values that the format does not allow.
+bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& networks);
+
+// Tiles: bands of the grids, coarsest grid first, top band first.
+int tile_count(const Architecture& architecture, const Latents& latents);
+// Reads tiles first ... first + count - 1; false if the bytes hold a value that the format
+// does not allow.
+bool decode_latents(const Architecture& architecture, const Networks& networks,
+                    const std::uint8_t* data, std::size_t size, int first, int count,
+                    Latents& latents);
+std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
+                                         const Networks& networks, const Latents& latents,
+                                         int first, int count);
+// Bits that encode_latents would spend, per grid, finest first.
+std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
+                                    const Latents& latents);
+
+// What the synthesis says about each luma sample, for looking at (tests, tools).
+struct SignalPlanes {
+  std::vector<Plane<std::int32_t>> flows;  // x, y per reference, in 1/64 luma samples
+  Plane<std::int32_t> residual;            // of luma, in 1/64 sample values
+  Plane<std::int32_t> alpha, beta;         // in 1/4096
+};
+
+// The decoded picture; `references` holds as many as networks.references says, of the same
+// size. Fills `signals` if it is not null.
+Picture reconstruct(const Architecture& architecture, const Networks& networks,
+                    const Latents& latents, const std::vector<const Picture*>& references,
+                    SignalPlanes* signals = nullptr);
+
+}  // namespace vireo

@@ -1,0 +1,283 @@
+// Latents in a packet (docs/bitstream.md, "Latents"): tiles visited along wavefronts.
+//
+// Latent (y, x) of a tile is coded at step t = x + slope * y, lowest row first within a
+// step. All its neighbours belong to earlier steps, so that a step's contexts are known
+// at once. Rows are stored by step: what the model needs of a neighbour is then next to
+// what it needs of the neighbour's neighbour one row below, and contexts load as vectors.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/coolchic.hpp"
+#include "core/kernels.hpp"
+#include "core/laplace.hpp"
+
+namespace vireo {
+namespace {
+
+enum TileMode { kEmpty = 0, kFull = 1, kMapped = 2 };
+constexpr int kTileModeBits = 2;
+
+struct Tile {
+  int grid, top, rows;
+};
+
+// Tiles in coding order: coarsest grid first, top band first.
+std::vector<Tile> tiles(const Architecture& architecture, const Latents& latents) {
+  std::vector<Tile> all;
+  for (int k = architecture.grids - 1; k >= 0; --k) {
+    const int height = latents[static_cast<std::size_t>(k)].height;
+    const int band = architecture.band_rows_log2 ? 1 << architecture.band_rows_log2 : height;
+    for (int top = 0; top < height; top += band)
+      all.push_back({k, top, std::min(band, height - top)});
+  }
+  return all;
+}
+
+// The least slope that puts every neighbour into an earlier step.
+int wavefront_slope(const std::vector<Offset>& context) {
+  int slope = 1;
+  for (const Offset& o : context)
+    if (o.dy < 0 && o.dx >= 0) slope = std::max(slope, o.dx / -o.dy + 1);
+  return slope;
+}
+
+class Wavefront {
+ public:
+  Wavefront(const Architecture& architecture, const Networks& networks)
+      : context_(architecture.context),
+        slope_(wavefront_slope(architecture.context)),
+        mlp_(networks.arm, 0),
+        limit_((1 << networks.magnitude_bits) - 1) {
+    int longest = 0;
+    for (const Offset& o : context_) longest = std::max(longest, -(o.dx + slope_ * o.dy));
+    while (ring_size_ <= longest) ring_size_ *= 2;
+    // Where every neighbour is zero the model's answer is always the same.
+    const std::int16_t zeros[kLanes] = {};
+    const std::vector<const std::int16_t*> inputs(context_.size(), zeros);
+    std::int32_t out[2 * kLanes];
+    kernels().mlp_lanes(mlp_, inputs.data(), out);
+    still_ = parameters(out[0], out[kLanes]);
+  }
+
+  // Calls coder(y, x, mean, scale), which returns the latent, for each latent of a tile that
+  // is in no empty block. `live` tells which blocks are coded; null: all.
+  template <class Coder>
+  void visit(int rows, int width, const std::uint8_t* live, int block_log2, Coder&& coder) {
+    const int blocks_across = ((width - 1) >> block_log2) + 1;
+    const int stride = rows + kMaxContextReach + kLanes;
+    ring_.assign(static_cast<std::size_t>(ring_size_ * stride), 0);
+    busy_.assign(static_cast<std::size_t>(ring_size_), 0);
+    const auto diagonal = [&](int t) {
+      return ring_.data() + (t & (ring_size_ - 1)) * stride + kMaxContextReach;
+    };
+    std::vector<const std::int16_t*> inputs(context_.size());
+    alignas(64) std::int32_t out[2 * kLanes];
+    const int steps = width + slope_ * (rows - 1);
+    for (int t = 0; t < steps; ++t) {
+      const int first = t < width ? 0 : (t - width) / slope_ + 1;
+      const int last = std::min(rows - 1, t / slope_);
+      std::int16_t* current = diagonal(t);
+      std::memset(current, 0, sizeof(std::int16_t) * static_cast<std::size_t>(rows));
+      bool busy = false;
+      for (const Offset& o : context_)
+        if (busy_[static_cast<std::size_t>((t + o.dx + slope_ * o.dy) & (ring_size_ - 1))]) {
+          busy = true;
+          break;
+        }
+      bool wrote = false;
+      for (int start = first; start <= last; start += kLanes) {
+        const int stop = std::min(start + kLanes - 1, last);
+        bool computed = false;
+        for (int y = start; y <= stop; ++y) {
+          const int x = t - slope_ * y;
+          if (live && !live[(y >> block_log2) * blocks_across + (x >> block_log2)]) continue;
+          Parameters p = still_;
+          if (busy) {
+            if (!computed) {
+              for (std::size_t c = 0; c < context_.size(); ++c)
+                inputs[c] = diagonal(t + context_[c].dx + slope_ * context_[c].dy) + start +
+                            context_[c].dy;
+              kernels().mlp_lanes(mlp_, inputs.data(), out);
+              computed = true;
+            }
+            p = parameters(out[y - start], out[kLanes + y - start]);
+          }
+          const int value = coder(y, x, p.mean, p.scale);
+          current[y] = static_cast<std::int16_t>(value);
+          wrote |= value != 0;
+        }
+      }
+      busy_[static_cast<std::size_t>(t & (ring_size_ - 1))] = wrote;
+    }
+  }
+
+  int limit() const { return limit_; }
+
+ private:
+  struct Parameters {
+    std::int32_t mean;
+    int scale;
+  };
+
+  Parameters parameters(std::int32_t mean, std::int32_t log2_scale) const {
+    const int bits = mlp_.accumulator_bits;
+    const std::int32_t most = (limit_ + 1) << kMeanBits;
+    const std::int32_t scale = round_shift(log2_scale, bits - 3);
+    return {std::clamp(round_shift(mean, bits - kMeanBits), -most, most),
+            std::clamp(scale, -kScaleZero, kScales - 1 - kScaleZero) + kScaleZero};
+  }
+
+  std::vector<Offset> context_;
+  int slope_;
+  IntegerMlp mlp_;
+  int limit_;
+  int ring_size_ = 2;
+  std::vector<std::int16_t> ring_;
+  std::vector<std::uint8_t> busy_;  // whether a diagonal holds anything but zeros
+  Parameters still_{};
+};
+
+// Which blocks of a tile are coded, each bit predicted by its left and upper neighbours.
+class BlockMap {
+ public:
+  BlockMap(int rows, int width, int block_log2)
+      : down_(((rows - 1) >> block_log2) + 1),
+        across_(((width - 1) >> block_log2) + 1),
+        live_(static_cast<std::size_t>(down_ * across_)) {}
+
+  template <class Bit>
+  void visit(Bit&& bit) {
+    AdaptiveBit models[3];
+    for (int y = 0; y < down_; ++y)
+      for (int x = 0; x < across_; ++x) {
+        const int neighbours = (x > 0 ? at(y, x - 1) : 0) + (y > 0 ? at(y - 1, x) : 0);
+        at(y, x) = bit(at(y, x) != 0, models[neighbours]);
+      }
+  }
+
+  void fill(const Plane<std::int16_t>& grid, int top, int rows, int block_log2) {
+    for (int y = 0; y < rows; ++y)
+      for (int x = 0; x < grid.width; ++x)
+        if (grid.row(top + y)[x]) at(y >> block_log2, x >> block_log2) = 1;
+  }
+
+  bool any() const { return std::find(live_.begin(), live_.end(), 1) != live_.end(); }
+  bool all() const { return std::find(live_.begin(), live_.end(), 0) == live_.end(); }
+  const std::uint8_t* data() const { return live_.data(); }
+
+ private:
+  std::uint8_t& at(int y, int x) { return live_[static_cast<std::size_t>(y * across_ + x)]; }
+
+  int down_, across_;
+  std::vector<std::uint8_t> live_;
+};
+
+// The cheapest way to code a tile and its bits.
+struct TilePlan {
+  TileMode mode;
+  BlockMap map;
+  double bits;
+};
+
+TilePlan plan(const Architecture& architecture, Wavefront& wavefront, const Latents& latents,
+              const Tile& tile) {
+  const auto& grid = latents[static_cast<std::size_t>(tile.grid)];
+  TilePlan result{kEmpty, BlockMap(tile.rows, grid.width, architecture.block_log2), kTileModeBits};
+  result.map.fill(grid, tile.top, tile.rows, architecture.block_log2);
+  if (!result.map.any()) return result;
+  double live_bits = 0, empty_bits = 0;
+  const int log2 = architecture.block_log2;
+  const int across = ((grid.width - 1) >> log2) + 1;
+  wavefront.visit(tile.rows, grid.width, nullptr, log2, [&](int y, int x, std::int32_t mean, int scale) {
+    const int value = grid.row(tile.top + y)[x];
+    const double bits = laplace_bits(value, mean, scale);
+    (result.map.data()[(y >> log2) * across + (x >> log2)] ? live_bits : empty_bits) += bits;
+    return value;
+  });
+  result.mode = kFull;
+  result.bits += live_bits + empty_bits;
+  if (result.map.all()) return result;
+  double map_bits = kTileModeBits + live_bits;
+  result.map.visit([&](bool live, AdaptiveBit& model) {
+    const double one = static_cast<double>(model.one) / kProbabilityOne;
+    map_bits -= std::log2(live ? one : 1 - one);
+    model.update(live);
+    return live;
+  });
+  if (map_bits < result.bits) {
+    result.mode = kMapped;
+    result.bits = map_bits;
+  }
+  return result;
+}
+
+}  // namespace
+
+int tile_count(const Architecture& architecture, const Latents& latents) {
+  return static_cast<int>(tiles(architecture, latents).size());
+}
+
+bool decode_latents(const Architecture& architecture, const Networks& networks,
+                    const std::uint8_t* data, std::size_t size, int first, int count,
+                    Latents& latents) {
+  RangeDecoder coder(data, size);
+  Wavefront wavefront(architecture, networks);
+  const std::vector<Tile> all = tiles(architecture, latents);
+  for (int i = first; i < first + count; ++i) {
+    const Tile& tile = all[static_cast<std::size_t>(i)];
+    auto& grid = latents[static_cast<std::size_t>(tile.grid)];
+    const auto mode = coder.bits(kTileModeBits);
+    if (mode > kMapped) return false;
+    if (mode == kEmpty) continue;
+    BlockMap map(tile.rows, grid.width, architecture.block_log2);
+    if (mode == kMapped)
+      map.visit([&](bool, AdaptiveBit& model) { return coder.bit(model); });
+    const int limit = wavefront.limit();
+    wavefront.visit(tile.rows, grid.width, mode == kMapped ? map.data() : nullptr,
+                    architecture.block_log2, [&](int y, int x, std::int32_t mean, int scale) {
+                      const int value = std::clamp(decode_laplace(coder, mean, scale), -limit, limit);
+                      grid.row(tile.top + y)[x] = static_cast<std::int16_t>(value);
+                      return value;
+                    });
+  }
+  return true;
+}
+
+std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
+                                         const Networks& networks, const Latents& latents,
+                                         int first, int count) {
+  RangeEncoder coder;
+  Wavefront wavefront(architecture, networks);
+  const std::vector<Tile> all = tiles(architecture, latents);
+  for (int i = first; i < first + count; ++i) {
+    const Tile& tile = all[static_cast<std::size_t>(i)];
+    const auto& grid = latents[static_cast<std::size_t>(tile.grid)];
+    TilePlan chosen = plan(architecture, wavefront, latents, tile);
+    coder.bits(chosen.mode, kTileModeBits);
+    if (chosen.mode == kEmpty) continue;
+    if (chosen.mode == kMapped)
+      chosen.map.visit([&](bool live, AdaptiveBit& model) {
+        coder.bit(live, model);
+        return live;
+      });
+    wavefront.visit(tile.rows, grid.width, chosen.mode == kMapped ? chosen.map.data() : nullptr,
+                    architecture.block_log2, [&](int y, int x, std::int32_t mean, int scale) {
+                      const int value = grid.row(tile.top + y)[x];
+                      encode_laplace(coder, value, mean, scale);
+                      return value;
+                    });
+  }
+  return coder.finish();
+}
+
+std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
+                                    const Latents& latents) {
+  std::vector<double> bits(latents.size());
+  Wavefront wavefront(architecture, networks);
+  for (const Tile& tile : tiles(architecture, latents))
+    bits[static_cast<std::size_t>(tile.grid)] += plan(architecture, wavefront, latents, tile).bits;
+  return bits;
+}
+
+}  // namespace vireo

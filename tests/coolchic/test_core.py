@@ -1,0 +1,197 @@
+"""The compiled core against the NumPy twin, sample by sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vireo import _core
+from vireo.codecs.coolchic import reference
+from vireo.codecs.coolchic.config import NEAREST_12, PAPER
+
+Grids = list[NDArray[np.int16]]
+
+
+@dataclass
+class Case:
+    shapes: reference.Shapes
+    architecture: _core.Architecture
+    networks: _core.Networks
+    grids: Grids
+    references: list[list[NDArray[np.uint8]]]
+
+
+def make_case(
+    frame_references: int,
+    height: int = 34,
+    width: int = 50,
+    *,
+    seed: int = 0,
+    magnitude_bits: int = 5,
+    band_rows_log2: int = 0,
+    context: tuple[tuple[int, int], ...] = NEAREST_12,
+    kernel: int = 8,
+    spread: float = 1.0,
+) -> Case:
+    rng = np.random.default_rng(seed)
+    shapes = reference.Shapes(
+        PAPER.grids, context, (len(context), 12, 12, 2), kernel, (18,), band_rows_log2, 3
+    )
+    architecture = _core.Architecture(
+        shapes.grids, list(context), list(shapes.arm), kernel, [18], band_rows_log2, 3
+    )
+    networks = _core.Networks(architecture, frame_references, magnitude_bits)
+
+    def mlp(widths: list[int], weight_bits: int, scale: float) -> NDArray[np.int32]:
+        parts = []
+        for i, o in zip(widths[:-1], widths[1:], strict=True):
+            parts.append(rng.normal(0, scale * 2**weight_bits / np.sqrt(i), i * o))
+            parts.append(rng.normal(0, 0.2 * 2**weight_bits, o))
+        return np.concatenate(parts).astype(np.int32)
+
+    x = 3 + 3 * frame_references
+    networks.set_arm(mlp([len(context), 12, 12, 2], 7, 0.8), 7, 9, [8, 8])
+    synthesis = mlp([7, 18, x, x], 9, 0.4 * spread)
+    # The residual around mid-grey in I frames, around nothing in the others.
+    synthesis[-x:] = 0
+    synthesis[-x:][2 * frame_references :][:3] = 0 if frame_references else 128
+    networks.set_synthesis(synthesis, 9, 8, [11, 10])
+    # A unit gain at 9 fractional bits, however many samples the kernel has.
+    taps = rng.normal(2**11 / kernel**2, 2**9 / kernel**2, kernel**2)
+    networks.set_kernel(taps.astype(np.int32), 9)
+    grids: Grids = []
+    for h, w in PAPER.grid_sizes(height, width):
+        g = np.round(rng.laplace(0, 1.5 * spread, (h, w)))
+        g[: h // 2, : w // 2] = 0
+        grids.append(np.clip(g, -(2**magnitude_bits) + 1, 2**magnitude_bits - 1).astype(np.int16))
+    grids[4][:] = 0
+    references = [
+        [
+            rng.integers(0, 256, size, dtype=np.uint8)
+            for size in ((height, width), (height // 2, width // 2), (height // 2, width // 2))
+        ]
+        for _ in range(frame_references)
+    ]
+    return Case(shapes, architecture, networks, grids, references)
+
+
+@pytest.fixture(params=[_core.Isa.BASELINE, _core.Isa.AVX2, _core.Isa.AVX512])
+def isa(request: pytest.FixtureRequest):
+    if not _core.has_isa(request.param):
+        pytest.skip(f"this machine has no {request.param}")
+    _core.force_isa(request.param)
+    yield request.param
+    _core.force_isa(
+        next(i for i in (_core.Isa.AVX512, _core.Isa.AVX2, _core.Isa.BASELINE) if _core.has_isa(i))
+    )
+
+
+@pytest.mark.parametrize("references", [0, 1, 2])
+@pytest.mark.parametrize(("height", "width"), [(34, 50), (2, 2), (64, 18), (16, 130)])
+def test_picture_equals_the_twins(references: int, height: int, width: int, isa: _core.Isa) -> None:
+    case = make_case(references, height, width, seed=height)
+    twin = reference.decode_networks(case.networks.encode(), case.shapes, references)
+    expected = reference.reconstruct(
+        twin, [g.astype(np.int64) for g in case.grids], case.references
+    )
+    got = _core.reconstruct(case.architecture, case.networks, case.grids, case.references)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    if height > 2:
+        assert len(np.unique(expected[0])) > 10  # a picture, not a flat field
+
+
+@pytest.mark.parametrize("spread", [40.0, 4000.0])
+def test_overflow_wraps_alike(spread: float, isa: _core.Isa) -> None:
+    case = make_case(2, seed=3, magnitude_bits=11, spread=spread)
+    case.networks.set_synthesis(
+        np.clip(case.networks.synthesis[0], -32767, 32767).astype(np.int32), 9, 8, [0, 15]
+    )
+    twin = reference.decode_networks(case.networks.encode(), case.shapes, 2)
+    expected = reference.reconstruct(
+        twin, [g.astype(np.int64) for g in case.grids], case.references
+    )
+    got = _core.reconstruct(case.architecture, case.networks, case.grids, case.references)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def sections(case: Case, split: int) -> list[tuple[bytes, int, int]]:
+    height, width = case.grids[0].shape
+    tiles = _core.tile_count(case.architecture, height, width)
+    bounds = [0, split, tiles] if split else [0, tiles]
+    return [
+        (
+            _core.encode_latents(case.architecture, case.networks, case.grids, a, b - a),
+            a,
+            b - a,
+        )
+        for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "split"),
+    [
+        ({}, 0),
+        ({"seed": 1, "height": 66, "width": 38}, 3),
+        ({"seed": 2, "band_rows_log2": 3}, 4),
+        ({"seed": 3, "context": ((-1, 0), (0, -1))}, 0),
+        ({"seed": 4, "context": ((-2, 3), (-1, 4), (0, -2)), "height": 20}, 0),
+        ({"seed": 5, "magnitude_bits": 9, "spread": 30.0}, 0),
+    ],
+)
+def test_latents_round_trip_and_equal_the_twins(options: dict, split: int, isa: _core.Isa) -> None:
+    case = make_case(1, **options)
+    height, width = case.grids[0].shape
+    reader = _core.LatentReader(case.architecture, case.networks, height, width)
+    twin = reference.decode_networks(case.networks.encode(), case.shapes, 1)
+    expected = reference.empty_latents(case.shapes, height, width)
+    for data, first, count in sections(case, split):
+        reader.read(data, first, count)
+        reference.decode_latents(data, case.shapes, twin, expected, first, count)
+    for got, twins, original in zip(reader.grids(), expected, case.grids, strict=True):
+        np.testing.assert_array_equal(got, original)
+        np.testing.assert_array_equal(twins, original)
+
+
+def test_measured_bits_are_what_is_spent() -> None:
+    case = make_case(1, 96, 80)
+    bits = sum(_core.measure_latents(case.architecture, case.networks, case.grids))
+    spent = 8 * sum(len(data) for data, _, _ in sections(case, 0))
+    assert abs(spent - bits) <= 16 + 1e-3 * bits
+
+
+def test_networks_round_trip() -> None:
+    case = make_case(2, spread=5.0)
+    data = case.networks.encode()
+    again = _core.Networks.decode(case.architecture, 2, data)
+    assert again.magnitude_bits == case.networks.magnitude_bits
+    for name in ("arm", "synthesis", "kernel"):
+        for a, b in zip(getattr(case.networks, name), getattr(again, name), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_arbitrary_bytes_decode_alike() -> None:
+    """Damaged latents give the same garbage everywhere, within the magnitude's limit."""
+    case = make_case(1, 18, 26)
+    rng = np.random.default_rng(9)
+    twin = reference.decode_networks(case.networks.encode(), case.shapes, 1)
+    decoded = 0
+    for _ in range(30):
+        data = rng.integers(0, 256, rng.integers(0, 60), dtype=np.uint8).tobytes()
+        reader = _core.LatentReader(case.architecture, case.networks, 18, 26)
+        try:
+            reader.read(data, 0, reader.tiles)
+        except ValueError:
+            continue
+        decoded += 1
+        expected = reference.empty_latents(case.shapes, 18, 26)
+        reference.decode_latents(data, case.shapes, twin, expected, 0, reader.tiles)
+        for a, b in zip(reader.grids(), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert np.abs(a).max() < 32
+    assert decoded >= 5
