@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def make_case(
 
     def mlp(widths: list[int], weight_bits: int, scale: float) -> NDArray[np.int32]:
         parts = []
-        for i, o in zip(widths[:-1], widths[1:], strict=True):
+        for i, o in pairwise(widths):
             parts.append(rng.normal(0, scale * 2**weight_bits / np.sqrt(i), i * o))
             parts.append(rng.normal(0, 0.2 * 2**weight_bits, o))
         return np.concatenate(parts).astype(np.int32)
@@ -129,7 +130,7 @@ def sections(case: Case, split: int) -> list[tuple[bytes, int, int]]:
             a,
             b - a,
         )
-        for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+        for a, b in pairwise(bounds)
     ]
 
 

@@ -8,8 +8,9 @@ and `docs/bitstream.md` describes the same steps in words.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,8 +189,8 @@ def decode_mlp(coder: RangeDecoder, widths: Sequence[int]) -> Mlp:
     weights = iter(decode_group(coder, sum(o * i for o, i in shapes)))
     biases = iter(decode_group(coder, sum(o for o, _ in shapes)))
 
-    def take(source: object, count: int) -> Ints:
-        return np.array([next(source) for _ in range(count)], np.int64)  # type: ignore[call-overload]
+    def take(source: Iterator[int], count: int) -> Ints:
+        return np.fromiter(islice(source, count), np.int64, count)
 
     return Mlp(
         [take(weights, o * i).reshape(o, i) for o, i in shapes],
@@ -295,7 +296,8 @@ def interpolate(plane: Ints, flow_x: Ints, flow_y: Ints) -> Ints:
     y0, y1 = np.clip(y >> 6, 0, h - 1), np.clip((y >> 6) + 1, 0, h - 1)
     upper = plane[y0, x0] * (64 - fx) + plane[y0, x1] * fx
     lower = plane[y1, x0] * (64 - fx) + plane[y1, x1] * fx
-    return (upper * (64 - fy) + lower * fy + 32) >> 6
+    mixed: Ints = (upper * (64 - fy) + lower * fy + 32) >> 6
+    return mixed
 
 
 def sum_2x2(x: Ints) -> Ints:
