@@ -2,6 +2,8 @@
 
 from vireo.container.checksum import picture_hash
 from vireo.container.header import Codec, Exactness, StreamHeader
+from vireo.container.matroska_reader import KeyPoint, MatroskaReader, StoredPacket
+from vireo.container.matroska_writer import MatroskaWriter, TrackCopier
 from vireo.container.packet import (
     CodedFrame,
     FrameType,
@@ -11,6 +13,7 @@ from vireo.container.packet import (
     read_packet,
     write_packet,
 )
+from vireo.container.timeline import Timeline
 
 __all__ = [
     "Codec",
@@ -18,9 +21,15 @@ __all__ = [
     "Exactness",
     "FrameType",
     "GopStart",
+    "KeyPoint",
+    "MatroskaReader",
+    "MatroskaWriter",
     "Packet",
     "Section",
+    "StoredPacket",
     "StreamHeader",
+    "Timeline",
+    "TrackCopier",
     "picture_hash",
     "read_packet",
     "write_packet",

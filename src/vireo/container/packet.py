@@ -367,8 +367,7 @@ def _released(
                 raise SyntaxElementError(
                     f"release_{place} is set, but there is no such reference", offset=_CRC_SIZE
                 )
-            if references[place] not in released:
-                released.append(references[place])
+            released.append(references[place])
     return tuple(released)
 
 
@@ -389,6 +388,8 @@ def _broken_rule(frame: CodedFrame, gop: GopStart) -> str | None:
             return f"reference {reference} is outside a GOP of {gop.gop_frames} frames"
         if reference == frame.display_index:
             return f"frame {reference} refers to itself"
+    if len(set(frame.references)) < len(frame.references):
+        return f"frame {frame.display_index} refers to the same twice"
     if abs(frame.pts) > MAX_PTS:
         return "the presentation time is out of range"
     return None
