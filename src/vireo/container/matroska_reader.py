@@ -153,6 +153,7 @@ class MatroskaReader:
         place = bisect_right(self.key_times(), Fraction(seconds) + _HALF_TICK)
         point = points[max(0, place - 1)]
         if not self._seek_by_index(point):
+            self._container.close()
             self._rewind()
             for _ in range(point.index):
                 self._next()

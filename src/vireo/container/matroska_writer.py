@@ -46,8 +46,9 @@ class TrackCopier(Protocol):
 class MatroskaWriter:
     """Writes packets in coding order; use it as a context manager.
 
-    The file appears under its name when it is closed. Where the block is left by an exception,
-    nothing appears. The bytes depend on the packets and copied tracks alone.
+    The file appears under its name when it is closed; until then it is `.NAME.part` beside it.
+    Where the block is left by an exception, nothing remains. The bytes depend on the packets
+    and the copied tracks alone.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class MatroskaWriter:
         if the file can't be created.
         """
         self._path = Path(path)
-        self._temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
+        self._temporary = self._path.with_name(f".{self._path.name}.part")
         self._video = header.video_format
         private = _private_data(header)
         if self._path.is_dir():
