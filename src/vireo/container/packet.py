@@ -1,0 +1,395 @@
+"""Packets: one coded frame each, with its place in its GOP, its checks and its sections.
+
+`docs/bitstream.md` describes the bytes; its tables are generated from `PACKET` and
+`SECTION_START` here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from fractions import Fraction
+from typing import Any
+
+from vireo.container.checksum import bytes_crc
+from vireo.container.header import MAX_BODY, MAX_GOP_FRAMES, StreamHeader
+from vireo.container.syntax import (
+    U32,
+    BitFields,
+    Bits,
+    ByteReader,
+    Field,
+    PrefixedBytes,
+    Rule,
+    SignedVarint,
+    Structure,
+    Varint,
+)
+from vireo.errors import (
+    ChecksumError,
+    HeaderError,
+    MissingReferenceError,
+    SyntaxElementError,
+)
+
+MAX_PTS = (1 << 62) - 1
+MAX_SECTIONS = 256
+_CRC_SIZE = U32.size
+
+
+class FrameType(IntEnum):
+    """How a frame is predicted; also its number of references."""
+
+    I = 0  # noqa: E741 (the field's name for it)
+    P = 1
+    B = 2
+
+
+_IF_KEY = Rule("`key` is 1", lambda values: values["key"])
+_IF_NOT_KEY = Rule("`key` is 0", lambda values: not values["key"])
+
+PACKET = Structure(
+    "packet",
+    "Packet, up to its sections",
+    (
+        Field("checksum", U32, "CRC-32C of all bytes of the packet after this field"),
+        BitFields(
+            "flags",
+            (
+                Bits(
+                    "frame_type",
+                    2,
+                    "number of references",
+                    names={FrameType.I: "I", FrameType.P: "P", FrameType.B: "B"},
+                ),
+                Bits("key", 1, "the packet starts a GOP"),
+                Bits("corrected", 1, "`time_correction` is there"),
+                Bits("release_self", 1, "no later packet refers to this picture"),
+                Bits("release_0", 1, "no later packet refers to `reference_0`"),
+                Bits("release_1", 1, "no later packet refers to `reference_1`"),
+            ),
+        ),
+        Field("header", PrefixedBytes(MAX_BODY), "the stream header", when=_IF_KEY),
+        Field(
+            "gop_frames",
+            Varint(MAX_GOP_FRAMES),
+            "frames in this GOP, at most the header's `max_gop_frames`",
+            low=1,
+            when=_IF_KEY,
+        ),
+        Field("pts", SignedVarint(MAX_PTS), "presentation time of this frame, ticks", when=_IF_KEY),
+        Field(
+            "display_index",
+            Varint(MAX_GOP_FRAMES - 1),
+            "place of this frame in its GOP in display order, below `gop_frames`; "
+            "the key packet's frame is 0",
+            low=1,
+            when=_IF_NOT_KEY,
+        ),
+        Field(
+            "time_correction",
+            SignedVarint(MAX_PTS),
+            "ticks to add to the implied presentation time",
+            when=Rule("`corrected` is 1", lambda values: values["corrected"]),
+        ),
+        Field(
+            "reference_0",
+            Varint(MAX_GOP_FRAMES - 1),
+            "`display_index` of the first reference",
+            when=Rule("`frame_type` is P or B", lambda values: values["frame_type"] >= 1),
+        ),
+        Field(
+            "reference_1",
+            Varint(MAX_GOP_FRAMES - 1),
+            "`display_index` of the second reference",
+            when=Rule("`frame_type` is B", lambda values: values["frame_type"] == 2),
+        ),
+        Field("picture_hash", U32, "hash of the decoded picture"),
+    ),
+)
+
+SECTION_START = Structure(
+    "section-start",
+    "Start of a section",
+    (
+        BitFields(
+            "section_flags",
+            (
+                Bits("kind", 6, "what the section holds; the codec's chapter lists the kinds"),
+                Bits("last", 1, "the section ends with the packet"),
+                Bits("droppable", 1, "a progressive decoder may do without the section"),
+            ),
+        ),
+        Field(
+            "size",
+            Varint((1 << 31) - 1),
+            "bytes of the section",
+            when=Rule("`last` is 0", lambda values: not values["last"]),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A coded frame's bytes, as an encoder yields them and a muxer takes them.
+
+    Attributes:
+        data: the packet (`write_packet`).
+        pts: presentation time in ticks of the stream's time base.
+        is_key: whether the packet starts a GOP.
+    """
+
+    data: bytes
+    pts: int
+    is_key: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a coded frame.
+
+    Attributes:
+        kind: what it holds, 0…63; each codec numbers its own.
+        data: its bytes.
+        droppable: whether a progressive decoder may do without it.
+    """
+
+    kind: int
+    data: bytes
+    droppable: bool = False
+
+
+@dataclass(frozen=True)
+class GopStart:
+    """What a key packet says about its GOP: needed to read and write the packets after it.
+
+    Attributes:
+        header: the stream header.
+        pts: presentation time of display index 0, ticks.
+        gop_frames: frames in the GOP.
+    """
+
+    header: StreamHeader
+    pts: int
+    gop_frames: int
+
+    def implied_pts(self, display_index: int) -> int:
+        """Presentation time that needs no correction, ticks; halves are rounded up.
+
+        `pts` itself where the frame rate varies.
+        """
+        video = self.header.video_format
+        if video.frame_rate is None:
+            return self.pts
+        ticks = Fraction(display_index) / (video.frame_rate * video.time_base)
+        return self.pts + (2 * ticks.numerator + ticks.denominator) // (2 * ticks.denominator)
+
+
+@dataclass(frozen=True)
+class CodedFrame:
+    """A packet's content.
+
+    Attributes:
+        frame_type: I, P or B.
+        display_index: place in the GOP in display order, from 0 (the key packet's frame).
+        pts: presentation time, ticks of the stream's time base.
+        references: display indices of the 0, 1 or 2 references, all of the same GOP.
+        picture_hash: `vireo.container.picture_hash` of the decoded picture.
+        sections: the codec's data.
+        header: the stream header in a key packet, else None.
+        gop_frames: frames in the GOP in a key packet, else None.
+        released: display indices, among `references` and this frame's own, of pictures that
+            no later packet refers to, so that a decoder need not keep them for reference.
+    """
+
+    frame_type: FrameType
+    display_index: int
+    pts: int
+    references: tuple[int, ...]
+    picture_hash: int
+    sections: tuple[Section, ...]
+    header: StreamHeader | None = None
+    gop_frames: int | None = None
+    released: tuple[int, ...] = ()
+
+    @property
+    def is_key(self) -> bool:
+        return self.header is not None
+
+    @property
+    def gop_start(self) -> GopStart:
+        """What the GOP's other packets need; ValueError if this is no key packet's frame."""
+        if self.header is None or self.gop_frames is None:
+            raise ValueError("only a key packet starts a GOP")
+        return GopStart(self.header, self.pts, self.gop_frames)
+
+
+def write_packet(frame: CodedFrame, gop: GopStart | None = None) -> bytes:
+    """The packet's bytes.
+
+    `gop` is the `gop_start` of the GOP's key frame; a key packet brings its own and needs none.
+    Raises ValueError where `frame` can't be expressed or breaks the rules of a closed GOP.
+    """
+    if frame.is_key:
+        if gop not in (None, frame.gop_start):
+            raise ValueError("the key frame and the GOP given with it disagree")
+        gop = frame.gop_start
+    elif gop is None:
+        raise ValueError("a frame without a header needs the start of its GOP")
+    if len(frame.references) != frame.frame_type:
+        raise ValueError(f"{frame.frame_type.name} frame with {len(frame.references)} references")
+    strangers = set(frame.released) - {frame.display_index, *frame.references}
+    if strangers:
+        raise ValueError(f"released pictures {sorted(strangers)} are not of this packet")
+    if len(frame.sections) > MAX_SECTIONS:
+        raise ValueError(f"{len(frame.sections)} sections, the format allows {MAX_SECTIONS}")
+    problem = _broken_rule(frame, gop)
+    if problem is not None:
+        raise ValueError(problem)
+    correction = frame.pts - gop.implied_pts(frame.display_index)
+    releases = [reference in frame.released for reference in frame.references] + [False, False]
+    out = bytearray(
+        PACKET.write(
+            {
+                "checksum": 0,
+                "frame_type": frame.frame_type,
+                "key": frame.is_key,
+                "corrected": correction != 0,
+                "release_self": frame.display_index in frame.released,
+                "release_0": releases[0],
+                "release_1": releases[1],
+                "header": frame.header.write() if frame.header else b"",
+                "gop_frames": gop.gop_frames,
+                "pts": frame.pts,
+                "display_index": frame.display_index,
+                "time_correction": correction,
+                **dict(zip(("reference_0", "reference_1"), frame.references, strict=False)),
+                "picture_hash": frame.picture_hash,
+            }
+        )
+    )
+    for place, section in enumerate(frame.sections, start=1):
+        out += SECTION_START.write(
+            {
+                "kind": section.kind,
+                "last": place == len(frame.sections),
+                "droppable": section.droppable,
+                "size": len(section.data),
+            }
+        )
+        out += section.data
+    out[:_CRC_SIZE] = bytes_crc(bytes(out[_CRC_SIZE:])).to_bytes(_CRC_SIZE, "little")
+    return bytes(out)
+
+
+def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
+    """The coded frame in a packet. Time and memory are proportional to the size of `data`.
+
+    `gop` is the `gop_start` of the key frame before it; a key packet needs none. Raises a
+    StreamError with the offset: ChecksumError, TruncatedError, SyntaxElementError, HeaderError,
+    or MissingReferenceError where `gop` is needed and None.
+    """
+    if not is_packet(data):
+        raise ChecksumError("the packet is damaged (checksum)", offset=0)
+    reader = ByteReader(data)
+    values = PACKET.read(reader)
+    header = _read_header(values["header"]) if values["key"] else None
+    if header is not None:
+        gop = GopStart(header, values["pts"], values["gop_frames"])
+    elif gop is None:
+        raise MissingReferenceError("no key packet before this packet", offset=0)
+    display_index: int = values.get("display_index", 0)
+    references = tuple(values[name] for name in ("reference_0", "reference_1") if name in values)
+    pts = gop.implied_pts(display_index) + values.get("time_correction", 0)
+    frame = CodedFrame(
+        frame_type=FrameType(values["frame_type"]),
+        display_index=display_index,
+        pts=pts,
+        references=references,
+        picture_hash=values["picture_hash"],
+        sections=_read_sections(reader),
+        header=header,
+        gop_frames=gop.gop_frames if header is not None else None,
+        released=_released(values, display_index, references),
+    )
+    problem = _broken_rule(frame, gop)
+    if problem is not None:
+        raise SyntaxElementError(problem, offset=_CRC_SIZE)
+    return frame
+
+
+def is_packet(data: bytes) -> bool:
+    """Whether `data` is a Vireo packet with a good checksum (a chance of 2**-32 otherwise)."""
+    if len(data) <= _CRC_SIZE:
+        return False
+    return bytes_crc(data[_CRC_SIZE:]) == int.from_bytes(data[:_CRC_SIZE], "little")
+
+
+def packet_display_index(data: bytes) -> int:
+    """The display index in a packet's bytes, the rest unchecked; raises as `read_packet` does."""
+    index: int = PACKET.read(ByteReader(data)).get("display_index", 0)
+    return index
+
+
+def _read_header(data: bytes) -> StreamHeader:
+    size = bytearray()
+    Varint().write(len(data), size)
+    reader = ByteReader(data, base=_CRC_SIZE + 1 + len(size))
+    header = StreamHeader.read_from(reader)
+    if reader.remaining:
+        raise HeaderError(
+            f"{reader.remaining} bytes follow the stream header in its field", offset=reader.offset
+        )
+    return header
+
+
+def _read_sections(reader: ByteReader) -> tuple[Section, ...]:
+    sections: list[Section] = []
+    last = not reader.remaining
+    while not last:
+        if len(sections) == MAX_SECTIONS:
+            raise SyntaxElementError(f"over {MAX_SECTIONS} sections", offset=reader.offset)
+        start = SECTION_START.read(reader)
+        last = bool(start["last"])
+        data = reader.take(reader.remaining if last else start["size"], "section")
+        sections.append(Section(start["kind"], data, bool(start["droppable"])))
+    return tuple(sections)
+
+
+def _released(
+    values: dict[str, Any], display_index: int, references: tuple[int, ...]
+) -> tuple[int, ...]:
+    released = [display_index] if values["release_self"] else []
+    for place in range(2):
+        if values[f"release_{place}"]:
+            if place >= len(references):
+                raise SyntaxElementError(
+                    f"release_{place} is set, but there is no such reference", offset=_CRC_SIZE
+                )
+            released.append(references[place])
+    return tuple(released)
+
+
+def _broken_rule(frame: CodedFrame, gop: GopStart) -> str | None:
+    """Which rule of a packet in a closed GOP `frame` breaks, or None."""
+    if gop.gop_frames > gop.header.max_gop_frames:
+        return f"gop_frames is {gop.gop_frames}, the header allows {gop.header.max_gop_frames}"
+    if frame.is_key and frame.frame_type != FrameType.I:
+        return f"a key packet holds a {frame.frame_type.name} frame"
+    if frame.is_key and frame.pts != gop.pts:
+        return "a key packet has a time correction"
+    if frame.is_key != (frame.display_index == 0):
+        return "display index 0 belongs to the key packet, and to it alone"
+    if frame.display_index >= gop.gop_frames:
+        return f"display_index is {frame.display_index} in a GOP of {gop.gop_frames} frames"
+    for reference in frame.references:
+        if reference >= gop.gop_frames:
+            return f"reference {reference} is outside a GOP of {gop.gop_frames} frames"
+        if reference == frame.display_index:
+            return f"frame {reference} refers to itself"
+    if len(set(frame.references)) < len(frame.references):
+        return f"frame {frame.display_index} refers to the same twice"
+    if abs(frame.pts) > MAX_PTS:
+        return "the presentation time is out of range"
+    return None

@@ -1,0 +1,276 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streams import FORMAT, attempt, make_frames, make_header, make_packets
+
+from vireo.container import (
+    CodedFrame,
+    FrameType,
+    GopStart,
+    Section,
+    picture_hash,
+    read_packet,
+    write_packet,
+)
+from vireo.container.checksum import bytes_crc
+from vireo.container.packet import MAX_PTS, is_packet, packet_display_index
+from vireo.errors import (
+    ChecksumError,
+    HeaderError,
+    MissingReferenceError,
+    StreamError,
+    SyntaxElementError,
+    TruncatedError,
+)
+
+HEADER = make_header(gop_frames=64)
+GOP = GopStart(HEADER, pts=90, gop_frames=64)
+KEY = CodedFrame(FrameType.I, 0, 90, (), 0xDEADBEEF, (Section(5, b"ab"),), HEADER, 64)
+MIDDLE = CodedFrame(
+    FrameType.B,
+    16,
+    GOP.implied_pts(16),
+    (0, 32),
+    0xDEADBEEF,
+    (Section(0, b"network"), Section(3, b"latents", droppable=True)),
+    released=(16, 32),
+)
+
+
+def sealed(rest: bytes) -> bytes:
+    return bytes_crc(rest).to_bytes(4, "little") + rest
+
+
+@st.composite
+def frames_and_gops(draw):
+    """A frame with the start of its GOP, of a constant or a varying rate."""
+    rate = draw(st.sampled_from([None, Fraction(25), Fraction(30000, 1001), Fraction(1, 3)]))
+    time_base = draw(
+        st.sampled_from([Fraction(1, 1000), Fraction(1, 90000), Fraction(1001, 30000)])
+    )
+    header = make_header(replace(FORMAT, frame_rate=rate, time_base=time_base), gop_frames=700)
+    gop_frames = draw(st.integers(1, 700))
+    gop = GopStart(header, draw(st.integers(-(1 << 60), 1 << 60)), gop_frames)
+    index = draw(st.integers(0, gop_frames - 1))
+    others = st.integers(0, gop_frames - 1).filter(lambda other: other != index)
+    frame_type = draw(st.sampled_from(FrameType)) if index else FrameType.I
+    frame_type = FrameType(min(frame_type, gop_frames - 1))
+    references = tuple(
+        draw(st.lists(others, min_size=frame_type, max_size=frame_type, unique=True))
+    )
+    correction = draw(st.just(0) | st.integers(-(1 << 60), 1 << 60)) if index else 0
+    own = list(dict.fromkeys((index, *references)))
+    frame = CodedFrame(
+        frame_type=frame_type,
+        display_index=index,
+        pts=gop.implied_pts(index) + correction,
+        references=references,
+        picture_hash=draw(st.integers(0, (1 << 32) - 1)),
+        sections=tuple(
+            draw(
+                st.lists(
+                    st.builds(Section, st.integers(0, 63), st.binary(max_size=300), st.booleans()),
+                    max_size=5,
+                )
+            )
+        ),
+        header=header if index == 0 else None,
+        gop_frames=gop_frames if index == 0 else None,
+        released=tuple(index for index in own if draw(st.booleans())),
+    )
+    return frame, gop
+
+
+@given(frames_and_gops())
+def test_a_packet_is_read_as_it_was_written(case):
+    frame, gop = case
+    data = write_packet(frame, gop)
+    assert read_packet(data, gop) == frame
+    assert packet_display_index(data) == frame.display_index
+    if frame.is_key:
+        assert read_packet(data) == frame
+        assert frame.gop_start == gop
+
+
+def test_the_bytes_are_these():
+    assert write_packet(MIDDLE, GOP) == sealed(
+        bytes.fromhex("52 10 00 20 efbeadde") + b"\x00\x07network" + b"\xc3latents"
+    )
+    header = HEADER.write()
+    assert write_packet(KEY) == sealed(
+        bytes([0x04, len(header)]) + header + bytes.fromhex("40 b401 efbeadde") + b"\x45ab"
+    )
+
+
+def test_the_overhead_is_small():
+    # Checksum 4, flags 1, display index 1, two references, hash 4, and 2 + 1 for the sections.
+    assert len(write_packet(MIDDLE, GOP)) - sum(len(s.data) for s in MIDDLE.sections) == 15
+    assert len(write_packet(KEY)) - 2 == len(HEADER.write()) + 14
+
+
+def test_every_flipped_bit_is_noticed():
+    data = write_packet(MIDDLE, GOP)
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ChecksumError):
+            read_packet(bytes(damaged), GOP)
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_arbitrary_bytes_are_a_stream_error_or_a_frame(rest, with_gop):
+    frame, error = attempt(lambda: read_packet(sealed(rest), GOP if with_gop else None))
+    if error is None:
+        assert read_packet(write_packet(frame, GOP), GOP) == frame
+    else:
+        assert error.offset is not None
+    with pytest.raises(StreamError):
+        read_packet(rest, GOP)
+
+
+@given(st.data(), st.booleans())
+def test_damage_under_a_right_checksum_is_a_stream_error_or_a_frame(data, key):
+    rest = bytearray(write_packet(KEY if key else MIDDLE, GOP)[4:])
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(rest) - 1))
+        action = data.draw(st.sampled_from(["change", "cut", "insert"]))
+        if action == "change":
+            rest[place] = data.draw(st.integers(0, 255))
+        elif action == "cut" and place:
+            del rest[place:]
+        else:
+            rest.insert(place, data.draw(st.integers(0, 255)))
+    frame, error = attempt(lambda: read_packet(sealed(bytes(rest)), GOP))
+    if error is None:
+        gop = frame.gop_start if frame.is_key else GOP
+        assert read_packet(write_packet(frame, gop), gop) == frame
+    else:
+        assert error.offset is not None
+
+
+@pytest.mark.parametrize(
+    ("rest", "kind", "reason"),
+    [
+        ("", ChecksumError, "damaged"),
+        ("00 10", TruncatedError, "picture_hash"),
+        ("03 10 00000000", SyntaxElementError, "frame_type is 3"),
+        ("80 10 00000000", SyntaxElementError, "reserved bits"),
+        ("00 40 00000000", SyntaxElementError, "64 in a GOP of 64"),
+        ("00 00 00000000", SyntaxElementError, "display_index is 0"),
+        ("01 10 10 00000000", SyntaxElementError, "refers to itself"),
+        ("01 10 40 00000000", SyntaxElementError, "outside a GOP"),
+        ("02 10 05 05 00000000", SyntaxElementError, "the same twice"),
+        ("20 10 00000000", SyntaxElementError, "release_0 is set"),
+        ("41 10 00 00000000", SyntaxElementError, "release_1 is set"),
+        ("00 10 00000000 05", TruncatedError, "size"),
+        ("00 10 00000000 05 03 aa", TruncatedError, "section needs 3 bytes"),
+        ("00 10 00000000 05 01 aa", TruncatedError, "section_flags"),
+        ("08 10 feffffffffffffff7f 00000000", SyntaxElementError, "out of range"),
+    ],
+)
+def test_errors_say_what_is_wrong(rest, kind, reason):
+    data = sealed(bytes.fromhex(rest))
+    with pytest.raises(kind, match=reason):
+        read_packet(data, GOP)
+
+
+def test_broken_key_packets_are_refused():
+    header = HEADER.write()
+
+    def key(flags: int, field: bytes, tail: str) -> bytes:
+        return sealed(bytes([flags, len(field)]) + field + bytes.fromhex(tail))
+
+    assert read_packet(key(4, header, "40 00 00000000")).gop_frames == 64
+    for data, kind, reason in (
+        (key(4, header + b"\0", "40 00 00000000"), HeaderError, "1 bytes follow"),
+        (key(4, header[:-1], "40 00 00000000"), TruncatedError, "checksum"),
+        (key(4, b"V" * 40, "40 00 00000000"), HeaderError, "magic"),
+        (key(4, header, "41 00 00000000"), SyntaxElementError, "the header allows 64"),
+        (key(4, header, "00 00 00000000"), SyntaxElementError, "gop_frames is 0"),
+        (key(5, header, "40 00 01 00000000"), SyntaxElementError, "holds a P frame"),
+        (key(12, header, "40 00 02 00000000"), SyntaxElementError, "time correction"),
+    ):
+        with pytest.raises(kind, match=reason):
+            read_packet(data)
+
+
+def test_a_section_count_has_a_bound():
+    rest = bytes.fromhex("00 10 00000000")
+    assert len(read_packet(sealed(rest + b"\0\0" * 255 + b"\x40"), GOP).sections) == 256
+    with pytest.raises(SyntaxElementError, match="over 256 sections"):
+        read_packet(sealed(rest + b"\0\0" * 256 + b"\x40"), GOP)
+
+
+def test_a_packet_without_its_key_packet_is_refused():
+    with pytest.raises(MissingReferenceError):
+        read_packet(write_packet(MIDDLE, GOP))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"references": (0,)},
+        {"references": (0, 64)},
+        {"references": (0, 16)},
+        {"references": (0, 0)},
+        {"display_index": 0},
+        {"display_index": 64},
+        {"released": (7,)},
+        {"picture_hash": 1 << 32},
+        {"pts": MAX_PTS + 1},
+        {"sections": (Section(64, b""),)},
+        {"sections": (Section(0, b""),) * 257},
+    ],
+)
+def test_a_frame_that_breaks_the_rules_is_not_written(change):
+    with pytest.raises(ValueError, match=r"."):
+        write_packet(replace(MIDDLE, **change), GOP)
+
+
+def test_key_frames_are_checked_when_written():
+    with pytest.raises(ValueError, match="disagree"):
+        write_packet(KEY, replace(GOP, pts=91))
+    with pytest.raises(ValueError, match="allows"):
+        write_packet(replace(KEY, gop_frames=65))
+    with pytest.raises(ValueError, match="needs the start"):
+        write_packet(MIDDLE)
+    with pytest.raises(ValueError, match="only a key packet"):
+        MIDDLE.gop_start  # noqa: B018
+
+
+def test_constant_rates_need_no_time_correction():
+    for frame, packet in zip(
+        frames := make_frames(HEADER, gops=1, gop_frames=64), make_packets(frames), strict=True
+    ):
+        assert not packet.data[4] & 8
+        assert frame.pts == 1001 * frame.display_index
+
+
+def test_implied_times_round_halves_up():
+    header = make_header(
+        replace(FORMAT, frame_rate=Fraction(2), time_base=Fraction(1)), gop_frames=8
+    )
+    gop = GopStart(header, -1, 8)
+    assert [gop.implied_pts(index) for index in range(6)] == [-1, 0, 0, 1, 1, 2]
+
+
+def test_checksums_are_crc32c():
+    assert bytes_crc(b"123456789") == 0xE3069283
+    assert not is_packet(b"")
+    assert is_packet(sealed(b"x"))
+
+
+def test_the_picture_hash_covers_all_planes_without_padding():
+    chance = np.random.default_rng(1)
+    y, u, v = (chance.integers(0, 256, size, np.uint8) for size in ((5, 7), (3, 4), (3, 4)))
+    padded = np.zeros((5, 32), np.uint8)
+    padded[:, :7] = y
+    expected = bytes_crc(y.tobytes() + u.tobytes() + v.tobytes())
+    assert picture_hash((y, u, v)) == picture_hash((padded[:, :7], u, v)) == expected
+    assert picture_hash((y, v, u)) != expected
+    with pytest.raises(ValueError, match="uint8"):
+        picture_hash((y.astype(np.int16), u, v))
