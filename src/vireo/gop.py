@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import IntEnum, StrEnum
+
+
+class FrameType(IntEnum):
+    """How a frame is predicted; the value is its number of references."""
+
+    I = 0  # noqa: E741 (the field's name for it)
+    P = 1
+    B = 2
 
 
 class GopStructure(StrEnum):
@@ -19,33 +27,22 @@ class GopStructure(StrEnum):
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A frame that another one is predicted from.
-
-    Attributes:
-        display_index: its place in the GOP, in display order.
-        last_use: whether no later frame, in coding order, refers to it.
-    """
-
-    display_index: int
-    last_use: bool = False
-
-
-@dataclass(frozen=True)
 class PlannedFrame:
     """One frame's place in a GOP.
 
     Attributes:
         display_index: its place in display order, from 0.
-        references: none for I, one for P, two for B frames (past, then future).
+        references: display indices of the frames it is predicted from: none for I, one
+            for P, two for B frames (past, then future).
         level: depth in the hierarchy of references; 0 for I frames.
-        is_reference: whether a later frame refers to it.
+        released: display indices, of references and this frame, of pictures that no
+            later frame in coding order refers to.
     """
 
     display_index: int
-    references: tuple[Reference, ...]
+    references: tuple[int, ...]
     level: int
-    is_reference: bool = False
+    released: tuple[int, ...] = ()
 
 
 def plan_gop(structure: GopStructure, frames: int) -> tuple[PlannedFrame, ...]:
@@ -58,50 +55,45 @@ def plan_gop(structure: GopStructure, frames: int) -> tuple[PlannedFrame, ...]:
     if structure is GopStructure.INTRA:
         plan = [PlannedFrame(i, (), 0) for i in range(frames)]
     elif structure is GopStructure.LOW_DELAY:
-        plan = [PlannedFrame(i, (Reference(i - 1),) if i else (), min(i, 1)) for i in range(frames)]
+        plan = [PlannedFrame(i, (i - 1,) if i else (), min(i, 1)) for i in range(frames)]
     else:
         plan = [PlannedFrame(0, (), 0)]
         if frames > 1:
-            plan.append(PlannedFrame(frames - 1, (Reference(0),), 1))
+            plan.append(PlannedFrame(frames - 1, (0,), 1))
             plan.extend(_halve(0, frames - 1, 2))
-    return _mark_last_uses(plan)
+    return _mark_releases(plan)
 
 
 def _halve(first: int, last: int, level: int) -> Iterator[PlannedFrame]:
     if last - first < 2:
         return
     middle = (first + last) // 2
-    yield PlannedFrame(middle, (Reference(first), Reference(last)), level)
+    yield PlannedFrame(middle, (first, last), level)
     yield from _halve(first, middle, level + 1)
     yield from _halve(middle, last, level + 1)
 
 
-def _mark_last_uses(plan: list[PlannedFrame]) -> tuple[PlannedFrame, ...]:
-    seen: set[int] = set()
+def _mark_releases(plan: list[PlannedFrame]) -> tuple[PlannedFrame, ...]:
+    needed: set[int] = set()
     marked = []
     for frame in reversed(plan):
-        references = tuple(
-            replace(r, last_use=r.display_index not in seen) for r in frame.references
-        )
-        marked.append(
-            replace(frame, references=references, is_reference=frame.display_index in seen)
-        )
-        seen.update(r.display_index for r in references)
+        own = (*frame.references, frame.display_index)
+        marked.append(replace(frame, released=tuple(i for i in own if i not in needed)))
+        needed.update(frame.references)
     return tuple(reversed(marked))
 
 
 def held_pictures(plan: tuple[PlannedFrame, ...]) -> int:
-    """The most reference pictures that a decoder holds at once while decoding `plan`."""
+    """The most reference pictures that a decoder holds between two frames of `plan`."""
     held: set[int] = set()
     most = 0
     for frame in plan:
-        held -= {r.display_index for r in frame.references if r.last_use}
-        if frame.is_reference:
-            held.add(frame.display_index)
-        most = max(most, len(held | {r.display_index for r in frame.references}))
+        held.add(frame.display_index)
+        held -= set(frame.released)
+        most = max(most, len(held))
     return most
 
 
-def gop_lengths(structure: GopStructure, gop_size: int) -> int:
+def gop_frames(structure: GopStructure, gop_size: int) -> int:
     """Frames per GOP for `gop_size` inter frames after each I frame; 1 for intra."""
     return 1 if structure is GopStructure.INTRA else gop_size + 1

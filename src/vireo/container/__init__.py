@@ -6,7 +6,6 @@ from vireo.container.matroska_reader import KeyPoint, MatroskaReader, StoredPack
 from vireo.container.matroska_writer import MatroskaWriter, TrackCopier
 from vireo.container.packet import (
     CodedFrame,
-    FrameType,
     GopStart,
     Packet,
     Section,
@@ -14,6 +13,7 @@ from vireo.container.packet import (
     write_packet,
 )
 from vireo.container.timeline import Timeline
+from vireo.gop import FrameType
 
 __all__ = [
     "Codec",

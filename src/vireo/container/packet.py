@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from fractions import Fraction
 from typing import Any
 
@@ -31,18 +30,11 @@ from vireo.errors import (
     MissingReferenceError,
     SyntaxElementError,
 )
+from vireo.gop import FrameType
 
 MAX_PTS = (1 << 62) - 1
 MAX_SECTIONS = 256
 _CRC_SIZE = U32.size
-
-
-class FrameType(IntEnum):
-    """How a frame is predicted; also its number of references."""
-
-    I = 0  # noqa: E741 (the field's name for it)
-    P = 1
-    B = 2
 
 
 _IF_KEY = Rule("`key` is 1", lambda values: values["key"])

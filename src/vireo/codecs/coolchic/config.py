@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
 from itertools import pairwise
 
-
-class FrameType(IntEnum):
-    """Frame types; the value is the number of references."""
-
-    I = 0  # noqa: E741
-    P = 1
-    B = 2
-
+from vireo.gop import FrameType
 
 # The nearest twelve causal neighbours, (dy, dx), in reading order. The paper gives
 # their number only. The furthest reach to the right is two samples in the row

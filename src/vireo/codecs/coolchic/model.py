@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vireo.codecs.coolchic.config import Architecture, FrameType
+from vireo.codecs.coolchic.config import Architecture
+from vireo.gop import FrameType
 
 SAMPLE_SCALE = 256.0 / 255.0  # network unit -> sample in 0…1
 FLOW_SCALE = 16.0  # network unit -> luma samples of motion

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.codecs.coolchic.config import Architecture, FrameType
-from vireo.codecs.coolchic.distortion import Planes, distortion
+from vireo.codecs.coolchic.config import Architecture
+from vireo.gop import FrameType
+from vireo.metrics import plane_mse, weighted_mse
+from vireo.metrics.psnr import PEAK
 
 MAX_WEIGHT = 32767
 MAX_BITS = 15  # of any fixed-point format
@@ -121,8 +123,8 @@ class FrameCost:
     core: _core.Architecture
     frame_type: FrameType
     grids: list[NDArray[np.int16]]
-    target: Planes
-    references: Sequence[Planes]
+    target: Sequence[NDArray[np.uint8]]
+    references: Sequence[Sequence[NDArray[np.uint8]]]
     lambda_: float
     magnitude_bits: int = field(init=False)
 
@@ -138,7 +140,8 @@ class FrameCost:
 
     def picture_cost(self, networks: _core.Networks) -> float:
         picture = _core.reconstruct(self.core, networks, self.grids, self.references)
-        return distortion(picture, self.target)
+        errors = [plane_mse(a, b) for a, b in zip(picture, self.target, strict=True)]
+        return weighted_mse(errors) / PEAK**2
 
 
 def quantise_networks(

@@ -1,0 +1,87 @@
+"""What every codec offers, and where to find it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+from vireo.container import CodedFrame, Packet, StreamHeader
+from vireo.container.header import Codec
+from vireo.errors import LimitError
+from vireo.video.frame import Frame, Plane
+
+Planes = tuple[Plane, Plane, Plane]
+"""Y, U and V of one picture, uint8 `[H, W]` and `[ceil(H / 2), ceil(W / 2)]`."""
+
+
+class Encoder(Protocol):
+    """Turns frames into packets. Made for one stream: its header is final."""
+
+    header: StreamHeader
+
+    def encode(self, frames: Iterable[Frame]) -> Iterator[Packet]: ...
+
+
+class Decoder(Protocol):
+    """Turns packets into frames, in display order."""
+
+    def decode(self, packets: Iterable[bytes]) -> Iterator[Frame]: ...
+
+
+class PictureDecoder(Protocol):
+    """How a codec with one picture per packet decodes; `decoding.GopDecoder` does the rest.
+
+    The first step needs no other picture, so that it can run ahead. Both raise a
+    StreamError for what the format doesn't allow.
+    """
+
+    def parse(self, frame: CodedFrame) -> Any:
+        """Everything that the packet says."""
+
+    def reconstruct(self, parsed: Any, references: Sequence[Planes]) -> Planes:
+        """The picture, at the size at which the codec keeps references."""
+
+    def crop(self, planes: Planes) -> Planes:
+        """The part of a picture that is shown."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a decoder refuses to go beyond, whatever a header says.
+
+    Attributes:
+        pixels: luma samples of a picture.
+        pictures: pictures held at a time, for reference or for their turn to be shown.
+        multiplications: of a decoder, per luma sample.
+    """
+
+    pixels: int = 8192 * 4352
+    pictures: int = 64
+    multiplications: int = 20_000
+
+    def check(self, header: StreamHeader) -> None:
+        """Raises LimitError where the header asks for more."""
+        video = header.video_format
+        if video.width * video.height > self.pixels:
+            raise LimitError(
+                f"pictures of {video.width}x{video.height} exceed the limit of "
+                f"{self.pixels} samples; raise it to decode this stream"
+            )
+        if header.max_references > self.pictures:
+            raise LimitError(
+                f"{header.max_references} reference pictures exceed the limit of "
+                f"{self.pictures}; raise it to decode this stream"
+            )
+
+
+_DECODERS = {Codec.COOLCHIC: "vireo.codecs.coolchic.decoder"}
+
+
+def picture_decoder(header: StreamHeader, limits: Limits) -> PictureDecoder:
+    """The decoder for a stream; raises HeaderError or LimitError."""
+    limits.check(header)
+    module = import_module(_DECODERS[header.codec])
+    decoder: PictureDecoder = module.open_decoder(header, limits)
+    return decoder

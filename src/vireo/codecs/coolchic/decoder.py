@@ -1,0 +1,85 @@
+"""Decodes Cool-chic's pictures: what a packet's sections say, and the picture from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vireo import _core
+from vireo.codecs.base import Limits, Planes
+from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape, coded_size
+from vireo.container import CodedFrame, FrameType, Section, StreamHeader
+from vireo.container.syntax import ByteReader
+from vireo.errors import LimitError, SyntaxElementError
+
+
+@dataclass(frozen=True)
+class ParsedPicture:
+    """A packet's content: quantised networks and latents."""
+
+    networks: _core.Networks
+    latents: _core.LatentReader
+
+
+class CoolchicDecoder:
+    """A stream's picture decoder (see `codecs.base.PictureDecoder`)."""
+
+    def __init__(self, header: StreamHeader, limits: Limits) -> None:
+        shape = StreamShape.read(header.configuration)
+        video = header.video_format
+        self.height, self.width = coded_size(video.height, video.width)
+        work = sum(
+            shape.architecture.multiplications(FrameType.B, self.height, self.width).values()
+        )
+        # Small pictures have relatively more latents in coarse grids; don't refuse those.
+        if work > limits.multiplications and self.height * self.width > 128 * 128:
+            raise LimitError(
+                f"{work:.0f} multiplications per sample exceed the limit of "
+                f"{limits.multiplications}; raise it to decode this stream"
+            )
+        self.core = shape.core()
+        self._shown = video.height, video.width
+
+    def parse(self, frame: CodedFrame) -> ParsedPicture:
+        """Entropy decoding; raises SyntaxElementError or TruncatedError."""
+        sections = list(frame.sections)
+        if not sections or sections[0].kind != SectionKind.NETWORKS:
+            raise SyntaxElementError("the packet doesn't start with its networks")
+        try:
+            networks = _core.Networks.decode(self.core, int(frame.frame_type), sections[0].data)
+        except ValueError as error:
+            raise SyntaxElementError(str(error)) from error
+        latents = _core.LatentReader(self.core, networks, self.height, self.width)
+        done = 0
+        for section in sections[1:]:
+            done += self._read_tiles(section, latents, done)
+        if done != latents.tiles:
+            raise SyntaxElementError(f"{done} of {latents.tiles} tiles are in the packet")
+        return ParsedPicture(networks, latents)
+
+    @staticmethod
+    def _read_tiles(section: Section, latents: _core.LatentReader, first: int) -> int:
+        if section.kind != SectionKind.LATENTS:
+            raise SyntaxElementError(f"a section of kind {section.kind} among the latents")
+        reader = ByteReader(section.data)
+        tiles: int = LATENT_SECTION.read(reader)["tiles"]
+        try:
+            latents.read(reader.take(reader.remaining, "latents"), first, tiles)
+        except ValueError as error:
+            raise SyntaxElementError(str(error)) from error
+        return tiles
+
+    def reconstruct(self, parsed: ParsedPicture, references: Sequence[Planes]) -> Planes:
+        """The picture at its coded size."""
+        return parsed.latents.reconstruct(self.core, parsed.networks, references)
+
+    def crop(self, planes: Planes) -> Planes:
+        """The part of a picture that is shown."""
+        height, width = self._shown
+        y, u, v = planes
+        return y[:height, :width], u, v
+
+
+def open_decoder(header: StreamHeader, limits: Limits) -> CoolchicDecoder:
+    """The entry point that `codecs.base` looks up."""
+    return CoolchicDecoder(header, limits)

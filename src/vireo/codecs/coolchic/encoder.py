@@ -1,0 +1,193 @@
+"""Encodes Cool-chic's pictures: trains a frame's latents and networks, and codes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireo import _core
+from vireo.codecs.coolchic.config import Architecture
+from vireo.codecs.coolchic.initialise import initial_parameters
+from vireo.codecs.coolchic.motion import estimate_flow
+from vireo.codecs.coolchic.presets import RECIPE, Preset, Recipe
+from vireo.codecs.coolchic.quantise import FrameCost, quantise_networks
+from vireo.codecs.coolchic.schedule import Stage, final_stage, main_stage, warm_up
+from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape
+from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.container import Section
+
+Floats = NDArray[np.float32]
+
+CHUNK = 10  # steps between reports of progress, and chances to interrupt
+MAX_LATENT = 4095
+LOSS, BITS = 0, 4  # columns of the trainer's metrics
+PARALLEL_TILE_BYTES = 4096  # latents beyond this get a section of their own
+
+
+class Trainer(Protocol):
+    """What trains a frame: `trainer.FrameTrainer` or `torch_trainer.TorchTrainer`."""
+
+    def latents(self) -> list[Floats]: ...
+    def parameters(self) -> Floats: ...
+    def set_parameters(self, parameters: Floats) -> None: ...
+    def set_latents(self, latents: Sequence[Floats]) -> None: ...
+    def set_flow_targets(self, flows: Floats) -> None: ...
+    def reset_optimiser(self) -> None: ...
+    def state(self) -> Any: ...
+    def set_state(self, state: Any) -> None: ...
+    def run(
+        self, steps: Floats, *, hard: bool, seed: int, iteration: int
+    ) -> NDArray[np.float64]: ...
+
+
+TrainerFactory = Callable[[Architecture, PictureJob], Trainer]
+
+
+class Budget(Protocol):
+    """Decides how many steps a frame gets."""
+
+    def preset(self, job: PictureJob, seconds_per_step: float, spent: float) -> Preset: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pictures are encoded.
+
+    Attributes:
+        lambda_: cost of a bit per luma sample against mean squared error (samples in 0…1).
+        level_lambda: factor of lambda per level of the hierarchy of references.
+        preset, recipe: the training's length and schedule.
+        seed: of everything random; the same seed gives the same stream.
+    """
+
+    lambda_: float
+    preset: Preset
+    level_lambda: float = 1.0
+    recipe: Recipe = RECIPE
+    seed: int = 0
+
+
+class CoolchicEncoder:
+    """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
+
+    def __init__(
+        self,
+        shape: StreamShape,
+        settings: Settings,
+        make_trainer: TrainerFactory,
+        budget: Budget | None = None,
+    ) -> None:
+        self.shape = shape
+        self.settings = settings
+        self._make_trainer = make_trainer
+        self._budget = budget
+        self._core = shape.core()
+
+    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+        """Train, quantise and code one picture; the same seed and job give the same result."""
+        lambda_ = self.settings.lambda_ * self.settings.level_lambda**job.level
+        trainer = self._make_trainer(self.shape.architecture, job)
+        training = _Training(self, trainer, job, lambda_, progress)
+        training.run()
+        grids = [
+            np.rint(g).clip(-MAX_LATENT, MAX_LATENT).astype(np.int16) for g in trainer.latents()
+        ]
+        cost = FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
+        networks = quantise_networks(trainer.parameters(), self.shape.architecture, cost)
+        planes = _core.reconstruct(self._core, networks, grids, job.references)
+        sections = [
+            Section(SectionKind.NETWORKS, networks.encode()),
+            *self._latent_sections(networks, grids),
+        ]
+        return EncodedPicture(tuple(sections), planes, training.done)
+
+    def _latent_sections(
+        self, networks: _core.Networks, grids: list[NDArray[np.int16]]
+    ) -> list[Section]:
+        """Tiles in coding order, small ones together: each section can decode by itself."""
+        tiles = _core.tile_count(self._core, *grids[0].shape)
+        sections: list[Section] = []
+        first = 0
+        while first < tiles:
+            count = tiles - first
+            whole = _core.encode_latents(self._core, networks, grids, first, count)
+            if len(whole) > PARALLEL_TILE_BYTES and count > 1:
+                # Leave the large last tiles to sections of their own.
+                while count > 1 and len(whole) > PARALLEL_TILE_BYTES:
+                    count -= 1
+                    whole = _core.encode_latents(self._core, networks, grids, first, count)
+            start = LATENT_SECTION.write({"tiles": count})
+            sections.append(Section(SectionKind.LATENTS, start + whole))
+            first += count
+        return sections
+
+
+class _Training:
+    """The steps of one frame."""
+
+    def __init__(
+        self,
+        encoder: CoolchicEncoder,
+        trainer: Trainer,
+        job: PictureJob,
+        lambda_: float,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._settings = encoder.settings
+        self._architecture = encoder.shape.architecture
+        self._budget = encoder._budget
+        self._trainer = trainer
+        self._job = job
+        self._lambda = lambda_
+        self._progress = progress
+        self._seed = encoder.settings.seed * 1_000_003 + job.coding_index
+        self.done = 0
+        self._planned = encoder.settings.preset.steps
+
+    def run(self) -> None:
+        began = perf_counter()
+        preset, recipe = self._settings.preset, self._settings.recipe
+        if self._job.references:
+            flows = [estimate_flow(self._job.target[0], r[0]) for r in self._job.references]
+            self._trainer.set_flow_targets(np.concatenate(flows))
+        self._warm_up(warm_up(preset, recipe, self._lambda))
+        if self._budget:
+            seconds = perf_counter() - began
+            preset = self._budget.preset(self._job, seconds / self.done, seconds)
+            self._planned = self.done + preset.main + preset.final
+        self._run(main_stage(preset, recipe, self._lambda))
+        self._trainer.reset_optimiser()
+        self._run(final_stage(preset, recipe, self._lambda))
+
+    def _warm_up(self, stage: Stage) -> None:
+        """Each candidate's first steps; the one of the lowest loss goes on."""
+        best_loss, best_state = np.inf, None
+        start = [np.zeros_like(g) for g in self._trainer.latents()]
+        for candidate in range(self._settings.preset.candidates):
+            rng = np.random.default_rng([self._seed, candidate])
+            self._trainer.set_latents(start)
+            self._trainer.set_parameters(
+                initial_parameters(self._architecture, self._job.frame_type, self._job.target, rng)
+            )
+            self._trainer.reset_optimiser()
+            metrics = self._run(stage)
+            loss = float(metrics[-10:, LOSS].mean())
+            if best_state is None or loss < best_loss:
+                best_loss, best_state = loss, self._trainer.state()
+        self._trainer.set_state(best_state)
+
+    def _run(self, stage: Stage) -> NDArray[np.float64]:
+        metrics = []
+        for first in range(0, len(stage.steps), CHUNK):
+            rows = stage.steps[first : first + CHUNK]
+            metrics.append(
+                self._trainer.run(rows, hard=stage.hard, seed=self._seed, iteration=self.done)
+            )
+            self.done += len(rows)
+            self._progress(self.done, self._planned)
+        return np.concatenate(metrics)

@@ -1,0 +1,176 @@
+"""Training of one frame in PyTorch: for CUDA, and the twin of the native trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vireo.codecs.coolchic import model
+from vireo.codecs.coolchic.config import Architecture
+from vireo.gop import FrameType
+
+Floats = NDArray[np.float32]
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+class TorchTrainer:
+    """The same as `trainer.FrameTrainer`, in PyTorch (see there for arguments and units).
+
+    Noise comes from PyTorch's generator, so that results differ from the native trainer's
+    in the random numbers, and from one kind of device to another.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        frame_type: FrameType,
+        target: Sequence[NDArray[np.uint8]],
+        references: Sequence[Sequence[NDArray[np.uint8]]] = (),
+        *,
+        clip: float = 0.0,
+        device: str = "cuda",
+    ) -> None:
+        self.architecture = architecture
+        self.frame_type = frame_type
+        self.clip = clip
+        self.device = torch.device(device)
+        self._target = [self._plane(p) for p in target]
+        self._references = [[self._plane(p) for p in r] for r in references]
+        height, width = target[0].shape
+        self._latents = [
+            torch.zeros(size, device=self.device, requires_grad=True)
+            for size in architecture.grid_sizes(height, width)
+        ]
+        self._shapes = self._parameter_shapes()
+        count = sum(int(np.prod(s)) for s in self._shapes)
+        self._parameters = torch.zeros(count, device=self.device, requires_grad=True)
+        self._flow_targets: Tensor | None = None
+        self.reset_optimiser()
+
+    def _plane(self, plane: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(plane.astype(np.float32) / 255).to(self.device)
+
+    def _parameter_shapes(self) -> list[tuple[int, ...]]:
+        a = self.architecture
+        shapes: list[tuple[int, ...]] = []
+        for widths in (a.arm_widths(), (), a.synthesis_widths(self.frame_type)):
+            if not widths:
+                shapes.append((a.upsampling_kernel, a.upsampling_kernel))
+            for i, o in pairwise(widths):
+                shapes += [(o, i), (o,)]
+        return shapes
+
+    def _networks(self) -> model.Networks:
+        sizes = [int(np.prod(s)) for s in self._shapes]
+        parts = [
+            p.reshape(s)
+            for p, s in zip(torch.split(self._parameters, sizes), self._shapes, strict=True)
+        ]
+        layers = 2 * (len(self.architecture.arm_widths()) - 1)
+        arm, kernel, synthesis = parts[:layers], parts[layers], parts[layers + 1 :]
+        return model.Networks(
+            list(zip(arm[0::2], arm[1::2], strict=True)),
+            kernel,
+            list(zip(synthesis[0::2], synthesis[1::2], strict=True)),
+        )
+
+    def reset_optimiser(self) -> None:
+        """Forget Adam's moments."""
+        self._latent_optimiser = torch.optim.Adam(self._latents, betas=BETAS, eps=EPSILON)
+        self._network_optimiser = torch.optim.Adam([self._parameters], betas=BETAS, eps=EPSILON)
+
+    def latents(self) -> list[Floats]:
+        return [g.detach().cpu().numpy() for g in self._latents]
+
+    def set_latents(self, latents: Sequence[Floats]) -> None:
+        with torch.no_grad():
+            for ours, theirs in zip(self._latents, latents, strict=True):
+                ours.copy_(torch.from_numpy(theirs))
+
+    def parameters(self) -> Floats:
+        return self._parameters.detach().cpu().numpy()
+
+    def set_parameters(self, parameters: Floats) -> None:
+        with torch.no_grad():
+            self._parameters.copy_(torch.from_numpy(parameters))
+
+    def set_flow_targets(self, flows: Floats) -> None:
+        self._flow_targets = torch.from_numpy(flows).to(self.device)
+
+    def run(self, steps: Floats, *, hard: bool, seed: int, iteration: int) -> NDArray[np.float64]:
+        """One step per row; returns loss, MSE of Y, U, V, bits and flow error of each."""
+        generator = torch.Generator(self.device).manual_seed(seed * 1_000_003 + iteration)
+        return np.array([self._step(row, hard, generator) for row in steps])
+
+    def _step(self, row: Floats, hard: bool, generator: torch.Generator) -> list[float]:
+        temperature, shape, latent_rate, network_rate, lambda_, flow_weight = map(float, row)
+        if hard:
+            quantised = [model.hard_quantise(g) for g in self._latents]
+        else:
+            quantised = [
+                model.noisy_quantise(g, temperature, self._noise(g, shape, generator))
+                for g in self._latents
+            ]
+        loss, metrics = self._loss(quantised, lambda_, flow_weight)
+        self._latent_optimiser.zero_grad()
+        self._network_optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if not bool(torch.isfinite(loss)):
+            return metrics
+        if self.clip:
+            torch.nn.utils.clip_grad_norm_([self._parameters], self.clip)
+        for optimiser, rate in (
+            (self._latent_optimiser, latent_rate),
+            (self._network_optimiser, network_rate),
+        ):
+            if rate:
+                optimiser.param_groups[0]["lr"] = rate
+                optimiser.step()
+        return metrics
+
+    def _loss(
+        self, quantised: list[Tensor], lambda_: float, flow_weight: float
+    ) -> tuple[Tensor, list[float]]:
+        networks = self._networks()
+        planes, s = model.decode(quantised, networks, self.frame_type, self._references)
+        bits = model.rate(quantised, networks, self.architecture)
+        loss = model.distortion(planes, self._target) + lambda_ * bits / planes[0].numel()
+        flow_error = torch.zeros((), device=self.device)
+        if flow_weight and self._flow_targets is not None:
+            flow_error = (torch.cat(s.flows) - self._flow_targets).square().sum(0).mean()
+            loss = loss + flow_weight * flow_error
+        errors = [
+            torch.nn.functional.mse_loss(p, t) for p, t in zip(planes, self._target, strict=True)
+        ]
+        return loss, [float(x) for x in (loss, *errors, bits, flow_error)]
+
+    @staticmethod
+    def _noise(like: Tensor, shape: float, generator: torch.Generator) -> Tensor:
+        """Kumaraswamy noise around 0 with its mode at 0; uniform for shape 1."""
+        uniform = torch.rand(like.shape, generator=generator, device=like.device)
+        b = (2**shape * (shape - 1) + 1) / shape
+        return (1 - (1 - uniform) ** (1 / b)) ** (1 / shape) - 0.5
+
+    def state(self) -> Any:
+        """All that training changes, to go back to."""
+        return (
+            self.parameters().copy(),
+            [g.copy() for g in self.latents()],
+            deepcopy(self._latent_optimiser.state_dict()),
+            deepcopy(self._network_optimiser.state_dict()),
+        )
+
+    def set_state(self, state: Any) -> None:
+        parameters, latents, latent_optimiser, network_optimiser = state
+        self.set_parameters(parameters)
+        self.set_latents(latents)
+        self._latent_optimiser.load_state_dict(latent_optimiser)
+        self._network_optimiser.load_state_dict(network_optimiser)
