@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from vireo.codecs.coolchic.presets import RECIPE, Preset, Recipe
 from vireo.codecs.coolchic.quantise import FrameCost, quantise_networks
 from vireo.codecs.coolchic.schedule import Stage, final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape
+from vireo.codecs.coolchic.trainer import Adam
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.container import Section
 
@@ -32,17 +33,16 @@ PARALLEL_TILE_BYTES = 4096  # latents beyond this get a section of their own
 class Trainer(Protocol):
     """What trains a frame: `trainer.FrameTrainer` or `torch_trainer.TorchTrainer`."""
 
-    def latents(self) -> list[Floats]: ...
-    def parameters(self) -> Floats: ...
-    def set_parameters(self, parameters: Floats) -> None: ...
-    def set_latents(self, latents: Sequence[Floats]) -> None: ...
+    latents: list[Floats]
+    parameters: Floats
+
+    def state(self) -> Any: ...
+    def restore(self, state: Any) -> None: ...
     def set_flow_targets(self, flows: Floats) -> None: ...
     def reset_optimiser(self) -> None: ...
-    def state(self) -> Any: ...
-    def set_state(self, state: Any) -> None: ...
     def run(
-        self, steps: Floats, *, hard: bool, seed: int, iteration: int
-    ) -> NDArray[np.float64]: ...
+        self, steps: Floats, *, hard: bool, seed: int, first_iteration: int, adam: Adam
+    ) -> Floats: ...
 
 
 TrainerFactory = Callable[[Architecture, PictureJob], Trainer]
@@ -94,11 +94,9 @@ class CoolchicEncoder:
         trainer = self._make_trainer(self.shape.architecture, job)
         training = _Training(self, trainer, job, lambda_, progress)
         training.run()
-        grids = [
-            np.rint(g).clip(-MAX_LATENT, MAX_LATENT).astype(np.int16) for g in trainer.latents()
-        ]
+        grids = [np.rint(g).clip(-MAX_LATENT, MAX_LATENT).astype(np.int16) for g in trainer.latents]
         cost = FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
-        networks = quantise_networks(trainer.parameters(), self.shape.architecture, cost)
+        networks = quantise_networks(trainer.parameters, self.shape.architecture, cost)
         planes = _core.reconstruct(self._core, networks, grids, job.references)
         sections = [
             Section(SectionKind.NETWORKS, networks.encode()),
@@ -155,7 +153,7 @@ class _Training:
         if self._job.references:
             flows = [estimate_flow(self._job.target[0], r[0]) for r in self._job.references]
             self._trainer.set_flow_targets(np.concatenate(flows))
-        self._warm_up(warm_up(preset, recipe, self._lambda))
+        self._warm_up(warm_up(preset, recipe, self._lambda, bool(self._job.references)))
         if self._budget:
             seconds = perf_counter() - began
             preset = self._budget.preset(self._job, seconds / self.done, seconds)
@@ -167,26 +165,32 @@ class _Training:
     def _warm_up(self, stage: Stage) -> None:
         """Each candidate's first steps; the one of the lowest loss goes on."""
         best_loss, best_state = np.inf, None
-        start = [np.zeros_like(g) for g in self._trainer.latents()]
+        start = [np.zeros_like(g) for g in self._trainer.latents]
         for candidate in range(self._settings.preset.candidates):
             rng = np.random.default_rng([self._seed, candidate])
-            self._trainer.set_latents(start)
-            self._trainer.set_parameters(
-                initial_parameters(self._architecture, self._job.frame_type, self._job.target, rng)
+            self._trainer.latents = start
+            self._trainer.parameters = initial_parameters(
+                self._architecture, self._job.frame_type, self._job.target, rng
             )
             self._trainer.reset_optimiser()
             metrics = self._run(stage)
             loss = float(metrics[-10:, LOSS].mean())
             if best_state is None or loss < best_loss:
                 best_loss, best_state = loss, self._trainer.state()
-        self._trainer.set_state(best_state)
+        self._trainer.restore(best_state)
 
-    def _run(self, stage: Stage) -> NDArray[np.float64]:
+    def _run(self, stage: Stage) -> Floats:
         metrics = []
         for first in range(0, len(stage.steps), CHUNK):
             rows = stage.steps[first : first + CHUNK]
             metrics.append(
-                self._trainer.run(rows, hard=stage.hard, seed=self._seed, iteration=self.done)
+                self._trainer.run(
+                    rows,
+                    hard=stage.hard,
+                    seed=self._seed,
+                    first_iteration=self.done,
+                    adam=Adam(clip=self._settings.recipe.gradient_clip),
+                )
             )
             self.done += len(rows)
             self._progress(self.done, self._planned)

@@ -26,10 +26,10 @@ class Stage:
     hard: bool
 
 
-def warm_up(preset: Preset, recipe: Recipe, lambda_: float) -> Stage:
-    """A candidate's first steps; those that fit motion come first."""
+def warm_up(preset: Preset, recipe: Recipe, lambda_: float, inter: bool) -> Stage:
+    """A candidate's first steps; in inter frames those that fit motion come first."""
     n = preset.warmup
-    motion = np.where(np.arange(n) < preset.motion, recipe.flow_weight, 0.0)
+    motion = np.where(np.arange(n) < preset.motion * inter, recipe.flow_weight, 0.0)
     return Stage(
         _columns(
             np.full(n, recipe.temperature[0]),
