@@ -5,6 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.video.frame import PictureType
 
 from tests.video.media import (
     assert_same,
@@ -17,6 +18,24 @@ from tests.video.media import (
 )
 from vireo.errors import InputError, UsageError
 from vireo.video import ColorDescription, ColorRange, open_source
+
+
+def ramp(path, count, options):
+    """A video with B frames whose frame i is a flat grey of about 16 + 5 i."""
+    pictures = [flat("yuv420p", 16 + 5 * i, 128, 128) for i in range(count)]
+    for index, item in enumerate(pictures):
+        item.pts = index
+    # Not qp 0: x264 makes no B frames in its lossless mode.
+    fixed = {"qp": "2", "bf": "3", "x264-params": "scenecut=0:b-adapt=0:weightp=0"}
+    write_pictures(path, pictures, "libx264", options=fixed | options)
+    with av.open(str(path)) as container:
+        kinds = [picture.pict_type for picture in container.decode(video=0)]
+    assert PictureType.B in kinds
+
+
+def places(frames):
+    """Which frames of a ramp these are."""
+    return [round((int(frame.y[5, 5]) - 16) / 5) for frame in frames]
 
 
 def flat(pixel_format, *values, width=36, height=28):
@@ -67,15 +86,12 @@ def test_start_and_frames_select_exactly(clips, start, count):
 
 def test_seeking_into_reordered_pictures_is_exact(tmp_path):
     path = tmp_path / "b.mp4"
-    # The pictures ramp, so that the encoder chooses B frames; open GOPs of 8.
-    pictures = [flat("yuv420p", 16 + 5 * i, 128, 128) for i in range(40)]
-    for index, item in enumerate(pictures):
-        item.pts = index
-    options = {"qp": "0", "g": "8", "bf": "3", "x264-params": "open-gop=1:scenecut=0:b-adapt=0"}
-    write_pictures(path, pictures, "libx264", options=options)
+    ramp(path, 40, {"g": "8", "flags": "-cgop"})
+    everything = list(open_source(path))
+    assert places(everything) == list(range(40))
     for start in range(40):
         with open_source(path, start=start, frames=2) as source:
-            assert [f.y[0, 0] for f in source] == [16 + 5 * i for i in range(start, 40)][:2]
+            assert_same(list(source), everything[start : start + 2])
 
 
 def test_a_source_can_be_read_again(tmp_path):
@@ -102,6 +118,17 @@ def test_odd_sizes_are_exact_in_every_container(tmp_path, suffix):
         found = list(source)
     assert_same(found, frames, times=False)
     assert [f.pts * source.format.time_base for f in found] == [Fraction(i, 25) for i in range(4)]
+
+
+def test_avi_without_presentation_times_counts_frames(tmp_path):
+    ramp(tmp_path / "a.avi", 20, {})
+    with open_source(tmp_path / "a.avi") as source:
+        frames = list(source)
+        assert places(frames) == [f.pts for f in frames] == list(range(20))
+        assert source.format.frame_rate == 25
+    with open_source(tmp_path / "a.avi", start=7, frames=4) as source:
+        assert_same(list(source), frames[7:11])
+        assert (source.start_time, source.end_time) == (Fraction(7, 25), Fraction(11, 25))
 
 
 def test_y4m_carries_range_aspect_and_chroma_location(tmp_path):
@@ -136,6 +163,8 @@ def test_raw_video(tmp_path):
         open_source(path)
     with pytest.raises(UsageError, match="no pixel format"):
         open_source(path, size=(35, 27), pix_fmt="nonsense")
+    with pytest.raises(UsageError, match="can't be"):
+        open_source(path, size=(10**12, 2))
     with pytest.raises(UsageError, match="planar"):
         open_source(path, size=(35, 27), pix_fmt="rgb24")
     with pytest.raises(InputError, match="no whole frame"):

@@ -6,7 +6,6 @@ import contextlib
 import os
 from array import array
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
@@ -15,16 +14,14 @@ from types import TracebackType
 import av
 import numpy as np
 from av.container import InputContainer
-from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from vireo.errors import InputError, UsageError
 from vireo.video.convert import FrameConverter, color_of
 from vireo.video.details import chroma_location, is_mirrored, missing_bytes
-from vireo.video.frame import DEFAULT_RATE, Frame, VideoFormat
+from vireo.video.frame import Frame, VideoFormat
+from vireo.video.media_file import MediaFile, video_stream, video_streams
 from vireo.video.timing import constant_rate
-
-DEFAULT_RAW_PIXEL_FORMAT = "yuv420p"
 
 
 def open_source(
@@ -56,7 +53,7 @@ def open_source(
         raise UsageError(f"start is {start}: it counts frames to skip, so it can't be negative")
     if frames is not None and frames < 1:
         raise UsageError(f"frames is {frames}: at least one frame must be asked for")
-    file = _File.of(Path(path), size, fps, pix_fmt)
+    file = MediaFile.of(Path(path), size, fps, pix_fmt)
     return VideoSource(file, start, frames)
 
 
@@ -88,7 +85,7 @@ class VideoSource:
     start_time: Fraction
     end_time: Fraction | None
 
-    def __init__(self, file: _File, start: int, frames: int | None):
+    def __init__(self, file: MediaFile, start: int, frames: int | None):
         self.path = file.path
         self._file = file
         self._start = start
@@ -123,14 +120,14 @@ class VideoSource:
         return self._live
 
     def _probe(self, container: InputContainer) -> None:
-        stream = _video_stream(container, self.path)
+        stream = video_stream(container, self.path)
         self._packets = 0
-        first, times, untimed = self._scan(container, stream)
+        first, times, is_timed = self._scan(container, stream)
         color = color_of(first, chroma_location(self.path, stream))
         self._picture = (first.width, first.height, first.format.name)
         self._converter = FrameConverter(first.format.name, color)
         self._promised = stream.frames if "mp4" in container.format.name else 0
-        total = len(times) + untimed
+        total = len(times)
         time_base = stream.time_base
         assert time_base is not None  # FFmpeg gives every stream one
         declared = (stream.average_rate, stream.guessed_rate, stream.base_rate)
@@ -142,21 +139,17 @@ class VideoSource:
             )
         self.frame_count = len(range(total)[self._start : end])
         self.end_time = None
-        if untimed:
-            # AVI stores no presentation times: its frames come at one rate by definition.
+        self._times = np.sort(np.frombuffer(times, np.int64)) if is_timed else None
+        if self._times is None:
             rate = next((r for r in declared if r), None)
-            self._times = None
-            self._period = 1 / (rate * time_base) if rate else Fraction(1)
-            self.start_time = round(self._start * self._period) * time_base
-            if end is not None and end < total:
-                self.end_time = round(end * self._period) * time_base
+            self._origin = 0
         else:
-            self._times = np.sort(np.frombuffer(times, np.int64))
             rate = constant_rate(self._times[self._start : end], time_base, declared)
-            self._period = Fraction(1)
-            self.start_time = int(self._times[self._start]) * time_base
-            if end is not None and end < len(self._times):
-                self.end_time = int(self._times[end]) * time_base
+            self._origin = int(self._times[0])
+        self._period = 1 / (rate * time_base) if rate else Fraction(1)
+        self.start_time = self._expected_time(self._start) * time_base
+        if end is not None and end < total:
+            self.end_time = self._expected_time(end) * time_base
         self.format = VideoFormat(
             width=first.width,
             height=first.height,
@@ -168,26 +161,34 @@ class VideoSource:
         )
         self.notices = tuple(self._notices(container, first))
 
+    def _expected_time(self, index: int) -> int:
+        """Time stamp of a frame, from the packets' time stamps or else from the frame rate."""
+        if self._times is not None and index < len(self._times):
+            return int(self._times[index])
+        return self._origin + round(index * self._period)
+
     def _scan(
         self, container: InputContainer, stream: VideoStream
-    ) -> tuple[av.VideoFrame, array[int], int]:
-        """The first picture, all time stamps, and how many packets have none.
+    ) -> tuple[av.VideoFrame, array[int], bool]:
+        """The first picture, the time stamps of all packets, and whether they mean anything.
 
         Reads the whole file once without decoding past the first picture: only that tells
         a constant rate from a variable one.
         """
         times = array("q")
-        untimed = 0
+        is_timed = True
+        is_avi = container.format.name == "avi"
         first: av.VideoFrame | None = None
         reason = "it holds no picture"
         with contextlib.suppress(av.FFmpegError):  # iterating meets the damage again, and tells
             for packet in container.demux(stream):
                 self._packets += packet.size > 0
                 if packet.size and not packet.is_discard and not _is_hidden(packet, stream):
-                    if packet.pts is None:
-                        untimed += 1
-                    else:
-                        times.append(packet.pts)
+                    # AVI counts packets. Where FFmpeg gives H.264 there another time for display,
+                    # it guesses, and is wrong.
+                    guessed = is_avi and packet.pts != packet.dts
+                    is_timed = is_timed and packet.pts is not None and not guessed
+                    times.append(packet.pts or 0)
                 if first is None:
                     try:
                         first = next(iter(packet.decode()), None)
@@ -197,7 +198,7 @@ class VideoSource:
             raise InputError(f"{self.path}: the video can't be decoded: {reason}")
         if self._file.frame_total is not None:
             del times[self._file.frame_total :]
-        return first, times, untimed
+        return first, times, is_timed
 
     def _notices(self, container: InputContainer, first: av.VideoFrame) -> Iterator[str]:
         yield from self._file.notices
@@ -207,7 +208,7 @@ class VideoSource:
             yield "the video is interlaced: its fields stay woven together in each frame"
         if is_mirrored(first):
             yield "the video is mirrored for display: only its rotation is kept"
-        others = len(_video_streams(container)) - 1
+        others = len(video_streams(container)) - 1
         if others:
             yield f"only the first of {others + 1} video tracks is read"
 
@@ -222,14 +223,14 @@ class VideoSource:
 
     def _counted(self, container: InputContainer) -> Iterator[av.VideoFrame]:
         """Pictures from frame `start` on, found by decoding all before it."""
-        stream = _video_stream(container, self.path)
+        stream = video_stream(container, self.path)
         return islice(self._pictures(container, stream), self._start, None)
 
     def _sought(self, container: InputContainer) -> Iterator[av.VideoFrame] | None:
         """Pictures from frame `start` on, found by seeking; None where that misses it."""
         assert self._times is not None
         target = int(self._times[self._start])
-        stream = _video_stream(container, self.path)
+        stream = video_stream(container, self.path)
         try:
             container.seek(target, stream=stream)
         except av.FFmpegError:
@@ -252,7 +253,10 @@ class VideoSource:
                 raise InputError(f"{self.path}: frame {index} changes from {was} to {now}")
             if picture.is_corrupt:
                 raise InputError(f"{self.path}: frame {index} is damaged")
-            pts = round(index * self._period) if picture.pts is None else picture.pts
+            if self._times is None or picture.pts is None:
+                pts = self._expected_time(index)
+            else:
+                pts = picture.pts
             try:
                 frame = self._converter(picture, pts)
             except av.FFmpegError as error:
@@ -291,106 +295,6 @@ class VideoSource:
                 f"{self.path}: the file is truncated: it lists {self._promised} frames "
                 f"and holds {self._packets}"
             )
-
-
-@dataclass(frozen=True)
-class _File:
-    """What it takes to open the file again.
-
-    Attributes:
-        frame_total: whole frames in raw video; None for other files.
-    """
-
-    path: Path
-    demuxer: str | None = None
-    options: tuple[tuple[str, str], ...] = ()
-    frame_total: int | None = None
-    notices: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        path: Path,
-        size: tuple[int, int] | None,
-        fps: Fraction | int | None,
-        pix_fmt: str | None,
-    ) -> _File:
-        if path.is_dir():
-            raise InputError(f"{path} is a directory, not a video file")
-        if not path.exists():
-            raise InputError(f"{path} does not exist")
-        if not path.is_file():
-            raise InputError(f"{path} is not a regular file")
-        if size is None and path.suffix.lower() != ".yuv":
-            if fps is not None or pix_fmt is not None:
-                raise UsageError(f"{path}: a frame rate or pixel format is for raw video only")
-            return cls(path)
-        if size is None:
-            raise UsageError(f"{path} is raw video: give its size as WIDTHxHEIGHT")
-        width, height = size
-        if width < 1 or height < 1:
-            raise UsageError(f"a raw video of {width}x{height} samples can't be")
-        if fps is not None and fps <= 0:
-            raise UsageError(f"a frame rate of {fps} can't be: it must be above 0")
-        pix_fmt = pix_fmt or DEFAULT_RAW_PIXEL_FORMAT
-        try:
-            layout = av.VideoFormat(pix_fmt, width, height)
-        except ValueError as error:
-            raise UsageError(f"FFmpeg knows no pixel format {pix_fmt!r}") from error
-        if not layout.is_planar and len(layout.components) > 1:
-            raise UsageError(f"raw video must be planar, {pix_fmt} is not")
-        frame_size = sum(c.width * c.height * -(-c.bits // 8) for c in layout.components)
-        total, rest = divmod(path.stat().st_size, frame_size)
-        if not total:
-            raise InputError(
-                f"{path} holds no whole frame: one of {width}x{height} {pix_fmt} takes "
-                f"{frame_size} bytes, the file has {rest}"
-            )
-        notices = []
-        if fps is None:
-            notices.append(f"raw video names no frame rate: {DEFAULT_RATE} per second assumed")
-        if rest:
-            notices.append(f"the last {rest} bytes are no whole frame and are left out")
-        options = {
-            "video_size": f"{width}x{height}",
-            "pixel_format": pix_fmt,
-            "framerate": str(fps or DEFAULT_RATE),
-        }
-        return cls(path, "rawvideo", tuple(options.items()), total, tuple(notices))
-
-    def open(self) -> InputContainer:
-        try:
-            return av.open(
-                str(self.path),
-                "r",
-                format=self.demuxer,
-                options=dict(self.options),
-                metadata_errors="replace",
-            )
-        except av.FFmpegError as error:
-            reason = error.strerror or str(error)
-            raise InputError(f"{self.path} can't be read as video: {reason}") from error
-
-
-def _video_streams(container: InputContainer) -> list[VideoStream]:
-    """The video tracks that are not cover pictures."""
-    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-
-
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The first video track, made ready to decode; the demuxer skips the others."""
-    streams = _video_streams(container)
-    # FFmpeg renders plain text to pictures of a terminal: nobody means that.
-    if not streams or container.format.name == "tty":
-        raise InputError(f"{path} holds no video track")
-    chosen = streams[0]
-    if chosen.codec_context is None:
-        raise InputError(f"{path}: FFmpeg has no decoder for its video track")
-    for stream in container.streams:
-        if stream.index != chosen.index:
-            stream.discard = Discard.all
-    chosen.thread_type = "AUTO"
-    return chosen
 
 
 def _is_hidden(packet: av.Packet[VideoStream], stream: VideoStream) -> bool:
