@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Plane = NDArray[np.uint8]
 
+DEFAULT_RATE = Fraction(25)
+"""Frames per second where a rate is needed and nothing tells one."""
+
 
 class ColorRange(IntEnum):
     """How sample values map to light: ffmpeg's `AVColorRange` numbers."""
