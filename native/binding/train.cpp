@@ -1,0 +1,279 @@
+// vireo._train: native training of one Cool-chic frame.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+
+#include "train/frame_trainer.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace vireo::train;
+
+namespace {
+
+template <int N>
+using Floats = nb::ndarray<const float, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
+using Samples = nb::ndarray<const std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using SamplePlanes = std::vector<Samples>;
+
+constexpr std::size_t COLUMNS = 6;  // of a schedule
+constexpr std::size_t METRICS = 6;
+
+struct Array {
+  float* data;
+  nb::object object;
+};
+
+Array make(std::initializer_list<std::size_t> shape) {
+  std::size_t size = 1;
+  for (std::size_t n : shape) size *= n;
+  float* data = new float[std::max<std::size_t>(size, 1)]();
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+  nb::ndarray<nb::numpy, float> array(data, shape.size(), std::data(shape), owner);
+  return {data, nb::cast(array)};
+}
+
+std::size_t at(int n) { return static_cast<std::size_t>(n); }
+
+void require(bool condition, const char* what) {
+  if (!condition) throw std::invalid_argument(what);
+}
+
+Planes planes(const SamplePlanes& arrays, int height, int width) {
+  require(arrays.size() == 3, "a picture has three planes: Y, U, V");
+  Planes result{};
+  for (std::size_t c = 0; c < 3; ++c) {
+    const std::size_t h = at(c ? height / 2 : height), w = at(c ? width / 2 : width);
+    require(arrays[c].shape(0) == h && arrays[c].shape(1) == w,
+            "planes are Y [H, W], U and V [H/2, W/2]");
+    result[c] = arrays[c].data();
+  }
+  return result;
+}
+
+void write(const Metrics& m, float* out) {
+  const double values[METRICS] = {m.loss, m.mse[0], m.mse[1], m.mse[2], m.bits, m.flow_error};
+  for (std::size_t i = 0; i < METRICS; ++i) out[i] = static_cast<float>(values[i]);
+}
+
+nb::tuple as_tuple(const Metrics& m) {
+  return nb::make_tuple(m.loss, m.mse[0], m.mse[1], m.mse[2], m.bits, m.flow_error);
+}
+
+Settings settings(bool hard, const float* row, std::uint64_t seed, std::uint64_t iteration) {
+  Settings s;
+  s.hard = hard;
+  s.temperature = row[0];
+  s.noise_shape = row[1];
+  s.rate_latents = row[2];
+  s.rate_networks = row[3];
+  s.lambda = row[4];
+  s.flow_weight = row[5];
+  s.seed = seed;
+  s.iteration = iteration;
+  require(hard || s.temperature > 0, "the temperature must be positive");
+  require(hard || s.noise_shape >= 1, "the noise's shape is at least 1");
+  return s;
+}
+
+void check_grid(const FrameTrainer& t, int k, const Floats<2>& array) {
+  const auto [h, w] = t.grid_size(k);
+  require(array.shape(0) == at(h) && array.shape(1) == at(w), "a grid's shape does not match");
+}
+
+nb::list latents(const FrameTrainer& t) {
+  nb::list result;
+  for (int k = 0; k < t.shape().grids; ++k) {
+    const auto [h, w] = t.grid_size(k);
+    const Array a = make({at(h), at(w)});
+    t.get_latents(k, a.data);
+    result.append(a.object);
+  }
+  return result;
+}
+
+void set_latents(FrameTrainer& t, const std::vector<Floats<2>>& grids) {
+  require(grids.size() == at(t.shape().grids), "one array per grid");
+  for (int k = 0; k < t.shape().grids; ++k) check_grid(t, k, grids[at(k)]);
+  for (int k = 0; k < t.shape().grids; ++k) t.set_latents(k, grids[at(k)].data());
+}
+
+nb::object run(FrameTrainer& t, Floats<2> schedule, bool hard, std::uint64_t seed,
+               std::uint64_t first, float clip, float beta1, float beta2, float epsilon) {
+  require(schedule.shape(1) == COLUMNS, "a schedule has six columns");
+  const std::size_t steps = schedule.shape(0);
+  const Array result = make({steps, METRICS});
+  const Optimiser optimiser{clip, beta1, beta2, epsilon};
+  for (std::size_t i = 0; i < steps; ++i) settings(hard, schedule.data() + i * COLUMNS, 0, 0);
+  {
+    nb::gil_scoped_release release;
+    for (std::size_t i = 0; i < steps; ++i) {
+      const Settings s = settings(hard, schedule.data() + i * COLUMNS, seed, first + i);
+      write(t.step(s, optimiser), result.data + i * METRICS);
+    }
+  }
+  return result.object;
+}
+
+nb::tuple gradients(FrameTrainer& t, bool hard, float temperature, float noise_shape, float lambda,
+                    float flow_weight, std::uint64_t seed, std::uint64_t iteration,
+                    const std::optional<std::vector<Floats<2>>>& noise) {
+  const float row[COLUMNS] = {temperature, noise_shape, 0, 0, lambda, flow_weight};
+  const Settings s = settings(hard, row, seed, iteration);
+  std::vector<const float*> pointers;
+  if (noise) {
+    require(noise->size() == at(t.shape().grids), "one noise array per grid");
+    for (int k = 0; k < t.shape().grids; ++k) {
+      check_grid(t, k, (*noise)[at(k)]);
+      pointers.push_back((*noise)[at(k)].data());
+    }
+  }
+  Metrics m{};
+  {
+    nb::gil_scoped_release release;
+    m = t.gradients(s, pointers);
+  }
+  nb::list by_latents;
+  for (int k = 0; k < t.shape().grids; ++k) {
+    const auto [h, w] = t.grid_size(k);
+    const Array a = make({at(h), at(w)});
+    t.get_latent_gradient(k, a.data);
+    by_latents.append(a.object);
+  }
+  const auto& g = t.parameter_gradient();
+  const Array by_parameters = make({g.size()});
+  std::transform(g.begin(), g.end(), by_parameters.data,
+                 [](double x) { return static_cast<float>(x); });
+  return nb::make_tuple(as_tuple(m), by_latents, by_parameters.object);
+}
+
+nb::tuple evaluate(FrameTrainer& t, float lambda, float flow_weight) {
+  Metrics m{};
+  {
+    nb::gil_scoped_release release;
+    m = t.evaluate(lambda, flow_weight, nullptr, nullptr);
+  }
+  return as_tuple(m);
+}
+
+nb::tuple decode(FrameTrainer& t) {
+  const std::size_t h = at(t.shape().height), w = at(t.shape().width);
+  const Array y = make({h, w}), u = make({h / 2, w / 2}), v = make({h / 2, w / 2});
+  const Array signals = make({at(t.outputs()), h, w});
+  float* const decoded[3] = {y.data, u.data, v.data};
+  t.evaluate(0, 0, decoded, signals.data);
+  return nb::make_tuple(y.object, u.object, v.object, signals.object);
+}
+
+nb::list draw_noise(FrameTrainer& t, float noise_shape, std::uint64_t seed,
+                    std::uint64_t iteration) {
+  const float row[COLUMNS] = {1, noise_shape, 0, 0, 0, 0};
+  nb::list result;
+  for (int k = 0; k < t.shape().grids; ++k) {
+    const auto [h, w] = t.grid_size(k);
+    const Array a = make({at(h), at(w)});
+    t.draw_noise(settings(false, row, seed, iteration), k, a.data);
+    result.append(a.object);
+  }
+  return result;
+}
+
+}  // namespace
+
+NB_MODULE(_train, m) {
+  m.doc() = "Native training of one Cool-chic frame.";
+  m.def("available_kernels", &available_kernels,
+        "Names of the kernels' builds that this machine runs, the fastest first.");
+
+  nb::class_<FrameTrainer>(m, "FrameTrainer")
+      .def(
+          "__init__",
+          [](FrameTrainer* self, int grids, std::vector<std::pair<int, int>> context,
+             std::vector<int> arm_hidden, int kernel, std::vector<int> synthesis,
+             const SamplePlanes& target, const std::vector<SamplePlanes>& references, int threads,
+             const std::string& isa) {
+            require(target.size() == 3, "a picture has three planes: Y, U, V");
+            const int h = static_cast<int>(target[0].shape(0));
+            const int w = static_cast<int>(target[0].shape(1));
+            std::vector<Planes> packed;
+            for (const SamplePlanes& r : references) packed.push_back(planes(r, h, w));
+            const Shape shape{grids,
+                              std::move(context),
+                              std::move(arm_hidden),
+                              kernel,
+                              std::move(synthesis),
+                              h,
+                              w,
+                              static_cast<int>(references.size())};
+            new (self) FrameTrainer(shape, planes(target, h, w), packed, threads, isa);
+          },
+          "grids"_a, "context"_a, "arm_hidden"_a, "kernel"_a, "synthesis"_a, "target"_a,
+          "references"_a, "threads"_a = 1, "isa"_a = "")
+      .def_prop_ro("isa", &FrameTrainer::isa)
+      .def_prop_ro("threads", &FrameTrainer::threads)
+      .def("latents", &latents)
+      .def("set_latents", &set_latents, "latents"_a)
+      .def("parameters",
+           [](FrameTrainer& t) {
+             const Array a = make({t.parameters().size()});
+             std::copy(t.parameters().begin(), t.parameters().end(), a.data);
+             return a.object;
+           })
+      .def(
+          "set_parameters",
+          [](FrameTrainer& t, Floats<1> values) {
+            require(values.size() == t.parameters().size(), "the number of parameters differs");
+            std::copy_n(values.data(), values.size(), t.parameters().begin());
+          },
+          "parameters"_a)
+      .def(
+          "set_flow_targets",
+          [](FrameTrainer& t, Floats<3> flows) {
+            require(flows.shape(0) == at(2 * t.shape().references) &&
+                        flows.shape(1) == at(t.shape().height) &&
+                        flows.shape(2) == at(t.shape().width),
+                    "flow targets are [2 references, H, W]");
+            t.set_flow_targets(flows.data());
+          },
+          "flows"_a)
+      .def("run", &run, "schedule"_a, "hard"_a, "seed"_a, "first_iteration"_a, "clip"_a,
+           "beta1"_a, "beta2"_a, "epsilon"_a)
+      .def("gradients", &gradients, "hard"_a, "temperature"_a, "noise_shape"_a, "lambda_"_a,
+           "flow_weight"_a, "seed"_a, "iteration"_a, "noise"_a.none())
+      .def("evaluate", &evaluate, "lambda_"_a, "flow_weight"_a)
+      .def("decode", &decode)
+      .def("draw_noise", &draw_noise, "noise_shape"_a, "seed"_a, "iteration"_a)
+      .def("reset_optimiser", &FrameTrainer::reset_optimiser)
+      .def("state",
+           [](const FrameTrainer& t) {
+             const Array a = make({static_cast<std::size_t>(t.state_size())});
+             t.get_state(a.data);
+             return a.object;
+           })
+      .def(
+          "set_state",
+          [](FrameTrainer& t, Floats<1> state) {
+            require(static_cast<std::ptrdiff_t>(state.size()) == t.state_size(),
+                    "the state is of another shape");
+            t.set_state(state.data());
+          },
+          "state"_a)
+      .def("stage_seconds", [](const FrameTrainer& t) {
+        const auto s = t.stage_seconds();
+        nb::dict d;
+        d["quantise"] = s[QUANTISE];
+        d["arm"] = s[ARM];
+        d["upsampling"] = s[UPSAMPLING];
+        d["picture"] = s[PICTURE];
+        d["adam"] = s[ADAM];
+        return d;
+      });
+}

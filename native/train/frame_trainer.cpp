@@ -1,0 +1,335 @@
+#include "train/frame_trainer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+namespace vireo::train {
+
+namespace {
+
+std::uint64_t splitmix(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+template <class Work>
+void FrameTrainer::phase(int tasks, Work work) {
+  using Clock = std::chrono::steady_clock;
+  pool_.run(tasks, [&](int task, int worker) {
+    const auto start = Clock::now();
+    const Stage stage = work(task, scratch_[worker].get());
+    seconds_[worker][stage] += std::chrono::duration<double>(Clock::now() - start).count();
+  });
+}
+
+void FrameTrainer::pack() {
+  kernels_.pack(arm_, parameters_.data());
+  kernels_.pack(synthesis_, parameters_.data() + synthesis_at_);
+  for (std::size_t i = 0; i < tap_index_.size(); ++i) {
+    taps_.get()[i] = tap_index_[i] < 0 ? 0.0f : parameters_[kernel_at_ + tap_index_[i]];
+  }
+}
+
+// The inverse of Kumaraswamy's distribution with its mode at one half, minus one half.
+void FrameTrainer::prepare_noise(const Settings& settings) {
+  const std::uint64_t key = splitmix(splitmix(settings.seed) ^ settings.iteration);
+  key_[0] = static_cast<std::uint32_t>(key);
+  key_[1] = static_cast<std::uint32_t>(key >> 32);
+  const float shape = settings.noise_shape;
+  if (shape == table_shape_) return;
+  table_shape_ = shape;
+  if (shape <= 1) return;
+  const double a = shape, b = (std::pow(2.0, a) * (a - 1) + 1) / a;
+  for (int i = 0; i <= NOISE_TABLE; ++i) {
+    const double tail = std::pow(1 - static_cast<double>(i) / NOISE_TABLE, 1 / b);
+    noise_table_[i] = static_cast<float>(std::pow(1 - tail, 1 / a) - 0.5);
+  }
+  noise_table_[NOISE_TABLE + 1] = noise_table_[NOISE_TABLE];
+}
+
+Quantise FrameTrainer::quantise_task(const Settings& settings, int segment) const {
+  Quantise t{};
+  t.segment = segments_[segment];
+  t.latents = latents_.get();
+  t.quantised = quantised_.get();
+  t.hard = settings.hard;
+  t.temperature = settings.temperature;
+  t.noise_table = table_shape_ > 1 ? noise_table_.data() : nullptr;
+  t.key[0] = key_[0];
+  t.key[1] = key_[1];
+  return t;
+}
+
+Chain FrameTrainer::chain(int channel) const {
+  Chain t{};
+  t.upsampling = &upsampling_;
+  t.grid = grids_[channel + 1];
+  t.quantised = quantised_.get();
+  t.levels = channel + 1;
+  t.planes = planes_[channel].data();
+  t.slabs = picture_tasks_;
+  t.slab_rows = picture_rows_;
+  t.channel = channel;
+  t.channels = shape_.grids - 1;
+  t.slab = slabs_.get();
+  t.slab_size = slab_size_;
+  t.slab_stride = slab_stride_;
+  t.gradient = upsampled_.get();
+  t.tap_gradient = tap_sums_.get() + (picture_tasks_ + channel) * upsampling_.size();
+  return t;
+}
+
+Picture FrameTrainer::picture_task(const Settings& settings, const Wanted& wanted, int task) {
+  Picture t{};
+  t.height = shape_.height;
+  t.width = shape_.width;
+  t.first_row = task * picture_rows_;
+  t.rows = std::min(picture_rows_, shape_.height / 2 - t.first_row);
+  t.grids = shape_.grids;
+  t.references = shape_.references;
+  t.mlp = &synthesis_;
+  t.upsampling = &upsampling_;
+  t.finest = quantised_.get() + grids_[0].origin;
+  t.finest_stride = grids_[0].stride;
+  t.planes = half_planes_.data();
+  t.target = target_.get();
+  t.reference = references_.data();
+  t.target_flows = target_flows_.get();
+  t.flow_weight = settings.flow_weight;
+  t.gradients = wanted.any();
+  t.decoded = wanted.decoded;
+  t.signals = wanted.signals;
+  t.finest_gradient = upsampled_.get() + grids_[0].origin;
+  t.slab = slabs_.get() + task * slab_size_;
+  t.slab_stride = slab_stride_;
+  t.parameter_gradient = synthesis_sums_.get() + task * synthesis_.parameters;
+  t.tap_gradient = tap_sums_.get() + task * upsampling_.size();
+  t.errors = errors_.data() + 4 * task;
+  return t;
+}
+
+// Forward and, where gradients are wanted, backward; sums stay per task until the end.
+Metrics FrameTrainer::pass(const Settings& settings, const Wanted& wanted) {
+  const int segments = static_cast<int>(segments_.size());
+  const int coarse = shape_.grids - 1, coarse_segments = segments - finest_segments_;
+  const double pixels = static_cast<double>(shape_.height) * shape_.width;
+  if (settings.flow_weight != 0 && target_flows_.size() == 0) {
+    throw std::invalid_argument("a flow weight needs flow targets");
+  }
+  pack();
+  prepare_noise(settings);
+  const auto quantise = [&](int segment) {
+    Quantise t = quantise_task(settings, segment);
+    t.noise = wanted.noise;
+    t.slope = wanted.latents ? slope_.get() : nullptr;
+    kernels_.quantise(t);
+    return QUANTISE;
+  };
+  phase(coarse_segments, [&](int task, float*) { return quantise(finest_segments_ + task); });
+  phase(coarse + finest_segments_, [&](int task, float* scratch) {
+    if (task >= coarse) return quantise(task - coarse);
+    kernels_.chain_forward(chain(task), scratch);
+    return UPSAMPLING;
+  });
+  phase(picture_tasks_, [&](int task, float* scratch) {
+    kernels_.picture(picture_task(settings, wanted, task), scratch);
+    return PICTURE;
+  });
+  const int chains = wanted.any() ? coarse : 0;
+  phase(chains + segments, [&](int task, float* scratch) {
+    if (task < chains) {
+      kernels_.chain_backward(chain(task), scratch);
+      return UPSAMPLING;
+    }
+    const int i = task - chains, grid = segment_grid_[i];
+    Arm t{};
+    t.segment = segments_[i];
+    t.quantised = quantised_.get();
+    t.mlp = &arm_;
+    t.contexts = static_cast<int>(shape_.context.size());
+    t.offsets = offsets_[grid].data();
+    t.halo = halo_[grid];
+    t.weight = static_cast<float>(settings.lambda / pixels);
+    t.latents = wanted.latents;
+    t.networks = wanted.networks;
+    t.gradient = gradient_.get();
+    t.halo_gradient = halos_.get() + halo_at_[i];
+    t.parameter_gradient = arm_sums_.get() + i * arm_.parameters;
+    t.bits = &bits_[i];
+    kernels_.arm(t, scratch);
+    return ARM;
+  });
+
+  Metrics m{};
+  for (double bits : bits_) m.bits += bits;
+  double errors[4] = {};
+  for (std::size_t i = 0; i < errors_.size(); ++i) errors[i % 4] += errors_[i];
+  m.mse[0] = errors[0] / pixels;
+  m.mse[1] = errors[1] / (pixels / 4);
+  m.mse[2] = errors[2] / (pixels / 4);
+  m.flow_error = errors[3] / pixels;
+  m.loss = (4 * m.mse[0] + m.mse[1] + m.mse[2]) / 6 + settings.lambda * m.bits / pixels;
+  if (settings.flow_weight != 0) m.loss += settings.flow_weight * m.flow_error;
+  if (!wanted.networks) return m;
+
+  const auto gather = [](const Buffer& sums, int tasks, int count, double* out) {
+    std::fill(out, out + count, 0.0);
+    for (int task = 0; task < tasks; ++task) {
+      for (int i = 0; i < count; ++i) out[i] += sums.get()[task * count + i];
+    }
+  };
+  double* out = parameter_gradient_.data();
+  gather(arm_sums_, segments, arm_.parameters, out);
+  gather(synthesis_sums_, picture_tasks_, synthesis_.parameters, out + synthesis_at_);
+  std::vector<double> taps(tap_index_.size());
+  gather(tap_sums_, picture_tasks_ + coarse, upsampling_.size(), taps.data());
+  for (std::size_t i = 0; i < taps.size(); ++i) {
+    if (tap_index_[i] >= 0) out[kernel_at_ + tap_index_[i]] = taps[i];
+  }
+  return m;
+}
+
+// Brings each latent's gradient together; with `update`, takes Adam's step.
+void FrameTrainer::finish_latents(bool update, float rate, const Optimiser& optimiser) {
+  if (update) ++latent_steps_;
+  const double steps = static_cast<double>(latent_steps_);
+  phase(static_cast<int>(segments_.size()), [&](int i, float*) {
+    Adam t{};
+    t.segment = segments_[i];
+    t.latents = latents_.get();
+    t.gradient = gradient_.get();
+    const std::size_t next = static_cast<std::size_t>(i) + 1;
+    if (next < segments_.size() && segment_grid_[next] == segment_grid_[i]) {
+      t.next_halo = halos_.get() + halo_at_[next];
+    }
+    t.halo = halo_[segment_grid_[i]];
+    t.upsampled = upsampled_.get();
+    t.slope = slope_.get();
+    t.first = latent_first_.get();
+    t.second = latent_second_.get();
+    t.update = update;
+    t.beta1 = optimiser.beta1;
+    t.beta2 = optimiser.beta2;
+    t.epsilon = optimiser.epsilon;
+    if (update) {
+      t.step = static_cast<float>(rate / (1 - std::pow(double{optimiser.beta1}, steps)));
+      t.root_correction =
+          static_cast<float>(1 / std::sqrt(1 - std::pow(double{optimiser.beta2}, steps)));
+    }
+    kernels_.adam(t);
+    return ADAM;
+  });
+}
+
+void FrameTrainer::update_networks(float rate, const Optimiser& optimiser) {
+  ++network_steps_;
+  const double steps = static_cast<double>(network_steps_);
+  const double beta1 = optimiser.beta1, beta2 = optimiser.beta2;
+  const double step = rate / (1 - std::pow(beta1, steps));
+  const double correction = 1 / std::sqrt(1 - std::pow(beta2, steps));
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const double g = parameter_gradient_[i];
+    const double m = beta1 * first_[i] + (1 - beta1) * g;
+    const double v = beta2 * second_[i] + (1 - beta2) * g * g;
+    first_[i] = static_cast<float>(m);
+    second_[i] = static_cast<float>(v);
+    parameters_[i] -= static_cast<float>(step * m / (std::sqrt(v) * correction + optimiser.epsilon));
+  }
+}
+
+Metrics FrameTrainer::step(const Settings& settings, const Optimiser& optimiser) {
+  Wanted wanted;
+  wanted.latents = settings.rate_latents != 0;
+  wanted.networks = settings.rate_networks != 0;
+  const Metrics m = pass(settings, wanted);
+  double square = 0;
+  if (wanted.networks) {
+    for (double g : parameter_gradient_) square += g * g;
+  }
+  if (!std::isfinite(m.loss) || !std::isfinite(square)) return m;
+  if (wanted.networks) {
+    const double scale = optimiser.clip / (std::sqrt(square) + 1e-6);
+    if (optimiser.clip > 0 && scale < 1) {
+      for (double& g : parameter_gradient_) g *= scale;
+    }
+    update_networks(settings.rate_networks, optimiser);
+  }
+  if (wanted.latents) finish_latents(true, settings.rate_latents, optimiser);
+  return m;
+}
+
+Metrics FrameTrainer::gradients(const Settings& settings, const std::vector<const float*>& noise) {
+  Wanted wanted;
+  wanted.latents = wanted.networks = true;
+  if (!noise.empty()) {
+    if (noise.size() != grids_.size()) throw std::invalid_argument("one noise array per grid");
+    if (noise_.size() == 0) noise_ = Buffer(latents_.size());
+    for (std::size_t k = 0; k < noise.size(); ++k) copy_in(noise_, static_cast<int>(k), noise[k]);
+    wanted.noise = noise_.get();
+  }
+  const Metrics m = pass(settings, wanted);
+  finish_latents(false, 0, {});
+  return m;
+}
+
+Metrics FrameTrainer::evaluate(float lambda, float flow_weight, float* const* planes,
+                               float* signals) {
+  const int rows = shape_.height / 2, columns = shape_.width / 2, x = outputs();
+  Settings settings;
+  settings.hard = true;
+  settings.lambda = lambda;
+  settings.flow_weight = flow_weight;
+  Wanted wanted;
+  Buffer decoded, raw;
+  if (planes) {
+    decoded = Buffer(rows * 6 * lanes_);
+    raw = Buffer(rows * x * 4 * lanes_);
+    wanted.decoded = decoded.get();
+    wanted.signals = raw.get();
+  }
+  const Metrics m = pass(settings, wanted);
+  if (!planes) return m;
+  // One luma plane's rows, from four phases of a chroma row each.
+  const auto join = [&](const float* phases, float* plane, int y) {
+    for (int p = 0; p < 4; ++p) {
+      float* to = plane + std::ptrdiff_t{2 * y + p / 2} * shape_.width + p % 2;
+      for (int i = 0; i < columns; ++i) to[2 * i] = phases[p * lanes_ + i];
+    }
+  };
+  for (int y = 0; y < rows; ++y) {
+    const float* from = decoded.get() + y * 6 * lanes_;
+    join(from, planes[0], y);
+    for (int c = 1; c < 3; ++c) {
+      std::copy_n(from + (3 + c) * lanes_, columns, planes[c] + std::ptrdiff_t{y} * columns);
+    }
+    for (int c = 0; c < x; ++c) {
+      join(raw.get() + (y * x + c) * 4 * lanes_,
+           signals + std::ptrdiff_t{c} * shape_.height * shape_.width, y);
+    }
+  }
+  return m;
+}
+
+void FrameTrainer::draw_noise(const Settings& settings, int grid, float* out) {
+  // Where soft rounding is the identity, a latent of zero becomes its noise.
+  Buffer zeros(latents_.size()), noise(latents_.size());
+  prepare_noise(settings);
+  for (std::size_t i = 0; i < segments_.size(); ++i) {
+    Quantise t = quantise_task(settings, static_cast<int>(i));
+    t.latents = zeros.get();
+    t.quantised = noise.get();
+    t.hard = false;
+    t.temperature = 1e4f;
+    kernels_.quantise(t);
+  }
+  copy_out(noise, grid, out);
+}
+
+}  // namespace vireo::train

@@ -1,0 +1,181 @@
+// Training of one frame's Cool-chic latents and networks: a step is quantisation, rate,
+// decoding, loss, all gradients and Adam's update, without leaving native code.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "train/kernels.hpp"
+#include "train/pool.hpp"
+
+namespace vireo::train {
+
+struct Shape {
+  int grids;
+  std::vector<std::pair<int, int>> context;  // (dy, dx), causal
+  std::vector<int> arm_hidden;
+  int kernel;                  // side, even
+  std::vector<int> synthesis;  // widths of all layers
+  int height, width;           // luma, even
+  int references;              // 0 ... 2
+};
+
+using Planes = std::array<const std::uint8_t*, 3>;  // Y, U, V, contiguous
+
+struct Optimiser {
+  float clip = 0;  // global norm of the networks' gradients; 0 leaves them
+  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
+};
+
+struct Settings {
+  bool hard = false;
+  float temperature = 0.3f, noise_shape = 1, rate_latents = 0, rate_networks = 0;
+  float lambda = 0, flow_weight = 0;
+  std::uint64_t seed = 0, iteration = 0;
+};
+
+struct Metrics {
+  double loss, mse[3], bits, flow_error;
+};
+
+enum Stage { QUANTISE, ARM, UPSAMPLING, PICTURE, ADAM, STAGES };
+
+// Zeroed floats on a cache line's boundary.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::ptrdiff_t size);
+  float* get() const { return data_.get(); }
+  std::ptrdiff_t size() const { return size_; }
+
+ private:
+  struct Free {
+    void operator()(float* p) const;
+  };
+  std::unique_ptr<float[], Free> data_;
+  std::ptrdiff_t size_ = 0;
+};
+
+// The fastest build that this CPU runs, or the one named; throws std::invalid_argument.
+const Kernels& choose_kernels(const std::string& name);
+std::vector<std::string> available_kernels();
+
+class FrameTrainer {
+ public:
+  FrameTrainer(const Shape& shape, const Planes& target, const std::vector<Planes>& references,
+               int threads, const std::string& isa);
+
+  const Shape& shape() const { return shape_; }
+  const char* isa() const { return kernels_.name; }
+  int threads() const { return pool_.size(); }
+  int outputs() const { return 3 + 3 * shape_.references; }
+  std::pair<int, int> grid_size(int k) const { return {grids_[k].height, grids_[k].width}; }
+
+  // Copies of one grid, [h, w] without padding.
+  void get_latents(int grid, float* out) const { copy_out(latents_, grid, out); }
+  void set_latents(int grid, const float* in) { copy_in(latents_, grid, in); }
+  std::vector<float>& parameters() { return parameters_; }
+
+  void set_flow_targets(const float* flows);  // [2 references, H, W]
+
+  // One iteration. If the loss is not finite nothing is updated.
+  Metrics step(const Settings& settings, const Optimiser& optimiser);
+  // Metrics and gradients, no update. `noise` per grid [h, w], or empty to draw it.
+  Metrics gradients(const Settings& settings, const std::vector<const float*>& noise);
+  void get_latent_gradient(int grid, float* out) const { copy_out(gradient_, grid, out); }
+  const std::vector<double>& parameter_gradient() const { return parameter_gradient_; }
+  // Metrics with hard rounding. With `planes`: decoded Y [H, W], U, V [H/2, W/2], and the
+  // signals [outputs, H, W].
+  Metrics evaluate(float lambda, float flow_weight, float* const* planes, float* signals);
+  // The noise that an iteration draws.
+  void draw_noise(const Settings& settings, int grid, float* out);
+
+  void reset_optimiser();
+  std::ptrdiff_t state_size() const;
+  void get_state(float* out) const;
+  void set_state(const float* in);
+
+  // Seconds of processor time since the construction, by Stage.
+  std::array<double, STAGES> stage_seconds() const;
+
+ private:
+  struct Wanted {
+    bool latents = false, networks = false;
+    float *decoded = nullptr, *signals = nullptr;
+    const float* noise = nullptr;
+    bool any() const { return latents || networks; }
+  };
+
+  void place_networks();
+  void place_grids();
+  void place_planes();
+  void load_target(const Planes& target);
+  void load_reference(const Planes& reference);
+  void copy_out(const Buffer& from, int grid, float* out) const;
+  void copy_in(const Buffer& to, int grid, const float* in);
+  std::ptrdiff_t scratch_size() const;
+
+  Metrics pass(const Settings& settings, const Wanted& wanted);
+  void pack();
+  Quantise quantise_task(const Settings& settings, int segment) const;
+  void prepare_noise(const Settings& settings);
+  Chain chain(int channel) const;
+  Picture picture_task(const Settings& settings, const Wanted& wanted, int task);
+  void finish_latents(bool update, float rate, const Optimiser& optimiser);
+  void update_networks(float rate, const Optimiser& optimiser);
+  template <class Work>
+  void phase(int tasks, Work work);  // work(task, scratch) returns its Stage
+
+  Shape shape_;
+  const Kernels& kernels_;
+  Pool pool_;
+
+  // Networks: parameters in the order ARM, kernel, synthesis.
+  Mlp arm_{}, synthesis_{};
+  Upsampling upsampling_{};
+  std::vector<int> tap_index_;  // tap slot -> kernel element or -1
+  Buffer packed_, taps_;
+  std::vector<float> parameters_, first_, second_;
+  std::vector<double> parameter_gradient_;
+  int kernel_at_ = 0, synthesis_at_ = 0;
+
+  // Latents: all grids in one linear array, rows separated and preceded by zeros.
+  std::vector<Segment> grids_, segments_;
+  std::vector<std::vector<std::ptrdiff_t>> offsets_;  // of contexts, per grid
+  std::vector<std::ptrdiff_t> halo_;                  // per grid
+  std::vector<int> segment_grid_;
+  std::vector<std::ptrdiff_t> halo_at_;
+  int finest_segments_ = 0;
+  Buffer latents_, quantised_, slope_, gradient_, upsampled_, latent_first_, latent_second_;
+  Buffer halos_, noise_;
+
+  // Pictures.
+  std::ptrdiff_t lanes_ = 0;
+  std::vector<Buffer> plane_memory_;
+  std::vector<std::vector<Plane>> planes_;  // per coarse grid, from half resolution on
+  std::vector<Plane> half_planes_;
+  Buffer target_, target_flows_;
+  std::vector<std::vector<std::uint32_t>> reference_memory_;
+  std::vector<Reference> references_;
+  int picture_rows_ = 0, picture_tasks_ = 0;
+  std::ptrdiff_t slab_stride_ = 0, slab_size_ = 0;
+  Buffer slabs_;
+
+  // Sums per task.
+  Buffer arm_sums_, synthesis_sums_, tap_sums_;
+  std::vector<double> bits_, errors_;
+
+  std::vector<Buffer> scratch_;
+  std::vector<std::array<double, STAGES>> seconds_;
+  std::vector<float> noise_table_;
+  float table_shape_ = 1;
+  std::uint32_t key_[2] = {0, 0};
+  std::int64_t latent_steps_ = 0, network_steps_ = 0;
+};
+
+}  // namespace vireo::train

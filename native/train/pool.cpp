@@ -1,0 +1,94 @@
+#include "train/pool.hpp"
+
+#include <chrono>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+namespace vireo::train {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Longer than the gaps between a step's phases, shorter than a scheduler's slice.
+constexpr auto SPIN = std::chrono::microseconds(60);
+
+void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+// Spins until done() holds or the time is over; says whether it holds.
+template <class Done>
+bool spin(Done done) {
+  const auto end = Clock::now() + SPIN;
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (done()) return true;
+      pause();
+    }
+  } while (Clock::now() < end);
+  return false;
+}
+
+}  // namespace
+
+Pool::Pool(int threads) {
+  for (int worker = 1; worker < threads; ++worker) {
+    threads_.emplace_back([this, worker] { serve(worker); });
+  }
+}
+
+Pool::~Pool() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (auto& thread : threads_) thread.join();
+}
+
+bool Pool::take(int worker) {
+  int left = open_.load(std::memory_order_acquire);
+  do {
+    if (left == 0) return false;
+  } while (!open_.compare_exchange_weak(left, left - 1, std::memory_order_acquire));
+  (*work_)(tasks_ - left, worker);
+  pending_.fetch_sub(1, std::memory_order_release);
+  return true;
+}
+
+void Pool::serve(int worker) {
+  const auto ready = [this] { return stop_.load() || open_.load() > 0; };
+  while (!stop_) {
+    if (take(worker) || spin(ready)) continue;
+    std::unique_lock lock(mutex_);
+    ++sleepers_;
+    wake_.wait(lock, ready);
+    --sleepers_;
+  }
+}
+
+void Pool::run(int tasks, const Work& work) {
+  if (tasks == 0) return;
+  tasks_ = tasks;
+  work_ = &work;
+  pending_.store(tasks, std::memory_order_relaxed);
+  open_.store(tasks);
+  if (sleepers_.load() > 0) {
+    { const std::lock_guard lock(mutex_); }
+    wake_.notify_all();
+  }
+  while (take(0)) {
+  }
+  const auto done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
+  // A worker that the system has put aside is not hurried by spinning.
+  while (!spin(done)) std::this_thread::yield();
+}
+
+}  // namespace vireo::train

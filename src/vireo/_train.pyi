@@ -1,0 +1,64 @@
+"""Types of the native trainer; `native/binding/train.cpp` holds the definitions."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Floats = NDArray[np.float32]
+_Samples = NDArray[np.uint8]
+_Metrics = tuple[float, float, float, float, float, float]
+
+def available_kernels() -> list[str]: ...
+
+class FrameTrainer:
+    def __init__(
+        self,
+        grids: int,
+        context: Sequence[tuple[int, int]],
+        arm_hidden: Sequence[int],
+        kernel: int,
+        synthesis: Sequence[int],
+        target: Sequence[_Samples],
+        references: Sequence[Sequence[_Samples]],
+        threads: int = 1,
+        isa: str = "",
+    ) -> None: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    def latents(self) -> list[_Floats]: ...
+    def set_latents(self, latents: Sequence[_Floats]) -> None: ...
+    def parameters(self) -> _Floats: ...
+    def set_parameters(self, parameters: _Floats) -> None: ...
+    def set_flow_targets(self, flows: _Floats) -> None: ...
+    def run(
+        self,
+        schedule: _Floats,
+        hard: bool,
+        seed: int,
+        first_iteration: int,
+        clip: float,
+        beta1: float,
+        beta2: float,
+        epsilon: float,
+    ) -> _Floats: ...
+    def gradients(
+        self,
+        hard: bool,
+        temperature: float,
+        noise_shape: float,
+        lambda_: float,
+        flow_weight: float,
+        seed: int,
+        iteration: int,
+        noise: Sequence[_Floats] | None,
+    ) -> tuple[_Metrics, list[_Floats], _Floats]: ...
+    def evaluate(self, lambda_: float, flow_weight: float) -> _Metrics: ...
+    def decode(self) -> tuple[_Floats, _Floats, _Floats, _Floats]: ...
+    def draw_noise(self, noise_shape: float, seed: int, iteration: int) -> list[_Floats]: ...
+    def reset_optimiser(self) -> None: ...
+    def state(self) -> _Floats: ...
+    def set_state(self, state: _Floats) -> None: ...
+    def stage_seconds(self) -> dict[str, float]: ...
