@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vireo import _train
-from vireo.codecs.coolchic.config import Architecture, FrameType
+from vireo.codecs.coolchic.config import Architecture
+from vireo.gop import FrameType
 
 Floats = NDArray[np.float32]
 Samples = NDArray[np.uint8]
