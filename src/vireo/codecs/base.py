@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
 
-from vireo.container import CodedFrame, Packet, StreamHeader
+from vireo.container import CodedFrame, Packet, StoredPacket, StreamHeader
 from vireo.container.header import Codec
 from vireo.errors import LimitError
 from vireo.video.frame import Frame, Plane
@@ -27,7 +27,7 @@ class Encoder(Protocol):
 class Decoder(Protocol):
     """Turns packets into frames, in display order."""
 
-    def decode(self, packets: Iterable[bytes]) -> Iterator[Frame]: ...
+    def decode(self, packets: Iterable[StoredPacket]) -> Iterator[Frame]: ...
 
 
 class PictureDecoder(Protocol):
@@ -45,6 +45,9 @@ class PictureDecoder(Protocol):
 
     def crop(self, planes: Planes) -> Planes:
         """The part of a picture that is shown."""
+
+    def account(self, frame: CodedFrame) -> dict[str, float]:
+        """Where the bytes of a packet's sections went: bytes by part."""
 
 
 @dataclass(frozen=True)

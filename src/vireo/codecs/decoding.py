@@ -14,7 +14,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from vireo.codecs.base import Limits, PictureDecoder, Planes, picture_decoder
-from vireo.container import CodedFrame, GopStart, StreamHeader, picture_hash, read_packet
+from vireo.container import (
+    CodedFrame,
+    GopStart,
+    StoredPacket,
+    StreamHeader,
+    Timeline,
+    picture_hash,
+    read_packet,
+)
 from vireo.errors import (
     HeaderError,
     LimitError,
@@ -37,6 +45,7 @@ class _Picture:
 class _Gop:
     start: GopStart
     decoder: PictureDecoder
+    shift: int  # ticks from the stream's clock to the file's
     references: dict[int, Future[Planes]] = field(default_factory=dict)
     waiting: dict[int, _Picture] = field(default_factory=dict)  # for their turn to be shown
     shown: int = 0  # display index of the next frame to give out
@@ -66,31 +75,51 @@ class GopDecoder:
         self.damage: list[StreamError] = []
         self.concealed = 0
         self._opened: tuple[StreamHeader, PictureDecoder] | None = None
+        self._timeline: Timeline | None = None
         self._last: Frame | None = None
 
-    def decode(self, packets: Iterable[bytes]) -> Iterator[Frame]:
+    def decode(self, packets: Iterable[StoredPacket]) -> Iterator[Frame]:
         """Frames in display order, each verified against its packet's hash.
 
-        Raises a StreamError that names the packet, after every frame before the damage.
+        Their times are on the file's clock, in ticks of the stream's time base. Raises a
+        StreamError that names the packet, after every frame before the damage.
         """
         gops: deque[_Gop] = deque()
-        with ThreadPoolExecutor(self.threads, "vireo-decode") as pool:
-            for index, data in enumerate(packets):
+        source = iter(packets)
+        pool = ThreadPoolExecutor(self.threads, "vireo-decode")
+        try:
+            while (packet := self._next(source)) is not None:
                 try:
-                    self._submit(index, data, gops, pool)
+                    self._submit(packet, gops, pool)
                 except StreamError as error:
-                    self.damage.append(error.at(packet=index))
+                    self.damage.append(error.at(packet=packet.index))
                     if not self.conceal:
                         break
                 yield from self._show(gops, ended=False)
             yield from self._show(gops, ended=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
         if self.damage and not self.conceal:
             raise self.damage[0]
 
-    def _submit(self, index: int, data: bytes, gops: deque[_Gop], pool: ThreadPoolExecutor) -> None:
-        frame = read_packet(data, gops[-1].start if gops else None)
+    def _next(self, source: Iterator[StoredPacket]) -> StoredPacket | None:
+        """The next packet; None at the end, or where the file is damaged beyond reading on."""
+        try:
+            return next(source, None)
+        except StreamError as error:
+            self.damage.append(error)
+            return None
+
+    def _submit(self, packet: StoredPacket, gops: deque[_Gop], pool: ThreadPoolExecutor) -> None:
+        frame = read_packet(packet.data, gops[-1].start if gops else None)
         if frame.header is not None:
-            gops.append(_Gop(frame.gop_start, self._open(frame.header)))
+            decoder = self._open(frame.header)
+            time_base = frame.header.video_format.time_base
+            if self._timeline is None:
+                self._timeline = Timeline(time_base)
+            self._timeline.start_gop(frame.pts, packet.time)
+            shift = round(self._timeline.offset / time_base)
+            gops.append(_Gop(frame.gop_start, decoder, shift))
         gop = gops[-1]
         if frame.display_index in gop.waiting or frame.display_index < gop.shown:
             raise SyntaxElementError(f"display index {frame.display_index} comes twice")
@@ -101,7 +130,7 @@ class GopDecoder:
             raise LimitError(f"over {self.limits.pictures} pictures wait to be shown")
         references = [gop.references[r] for r in frame.references]
         planes = pool.submit(_decode_picture, gop.decoder, frame, references)
-        gop.waiting[frame.display_index] = _Picture(frame, index, planes)
+        gop.waiting[frame.display_index] = _Picture(frame, packet.index, planes)
         if frame.display_index not in frame.released:
             gop.references[frame.display_index] = planes
         for released in frame.released:
@@ -112,10 +141,8 @@ class GopDecoder:
 
     def _open(self, header: StreamHeader) -> PictureDecoder:
         if self._opened is None or header != self._opened[0]:
-            if self._opened is not None:
-                before, after = self._opened[0].video_format, header.video_format
-                if (before.width, before.height) != (after.width, after.height):
-                    raise HeaderError("the picture size changes within the stream")
+            if self._opened is not None and self._opened[0].video_format != header.video_format:
+                raise HeaderError("the video's format changes within the stream")
             self._opened = header, picture_decoder(header, self.limits)
         return self._opened[1]
 
@@ -144,7 +171,7 @@ class GopDecoder:
                 else:
                     del gop.waiting[gop.shown]
                     gop.shown += 1
-                    self._last = Frame(*planes, pts=picture.frame.pts)
+                    self._last = Frame(*planes, pts=picture.frame.pts + gop.shift)
                     yield self._last
                     continue
             yield from self._missing(gop, error)
@@ -155,7 +182,7 @@ class GopDecoder:
         self.damage.append(error)
         self.concealed += 1
         gop.waiting.pop(gop.shown, None)
-        pts = gop.start.implied_pts(gop.shown)
+        pts = gop.start.implied_pts(gop.shown) + gop.shift
         gop.shown += 1
         if self._last is not None and pts > self._last.pts:
             self._last = replace(self._last, pts=pts)

@@ -79,6 +79,19 @@ class CoolchicDecoder:
         y, u, v = planes
         return y[:height, :width], u, v
 
+    def account(self, frame: CodedFrame) -> dict[str, float]:
+        """Bytes of the networks and of each grid's latents.
+
+        A section that holds several grids is divided by the bits that each takes.
+        """
+        parsed = self.parse(frame)
+        bits = _core.measure_latents(self.core, parsed.networks, parsed.latents.grids())
+        latent_bytes = sum(len(s.data) for s in frame.sections[1:])
+        scale = latent_bytes / max(1.0, sum(bits))
+        parts = {"networks": float(len(frame.sections[0].data))}
+        parts.update({f"latents 1/{1 << k}": b * scale for k, b in enumerate(bits)})
+        return parts
+
 
 def open_decoder(header: StreamHeader, limits: Limits) -> CoolchicDecoder:
     """The entry point that `codecs.base` looks up."""

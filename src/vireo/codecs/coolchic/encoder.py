@@ -24,7 +24,7 @@ from vireo.container import Section
 
 Floats = NDArray[np.float32]
 
-CHUNK = 10  # steps between reports of progress, and chances to interrupt
+CHUNK_SAMPLES = 1 << 20  # luma samples trained on between reports, and chances to interrupt
 MAX_LATENT = 4095
 LOSS, BITS = 0, 4  # columns of the trainer's metrics
 PARALLEL_TILE_BYTES = 4096  # latents beyond this get a section of their own
@@ -181,8 +181,9 @@ class _Training:
 
     def _run(self, stage: Stage) -> Floats:
         metrics = []
-        for first in range(0, len(stage.steps), CHUNK):
-            rows = stage.steps[first : first + CHUNK]
+        chunk = max(1, min(10, CHUNK_SAMPLES // self._job.target[0].size))
+        for first in range(0, len(stage.steps), chunk):
+            rows = stage.steps[first : first + chunk]
             metrics.append(
                 self._trainer.run(
                     rows,

@@ -14,15 +14,14 @@ from torch import Tensor
 
 from vireo.codecs.coolchic import model
 from vireo.codecs.coolchic.config import Architecture
+from vireo.codecs.coolchic.trainer import Adam
 from vireo.gop import FrameType
 
 Floats = NDArray[np.float32]
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
 
 
 class TorchTrainer:
-    """The same as `trainer.FrameTrainer`, in PyTorch (see there for arguments and units).
+    """The same as `trainer.Trainer`, in PyTorch (see there for arguments and units).
 
     Noise comes from PyTorch's generator, so that results differ from the native trainer's
     in the random numbers, and from one kind of device to another.
@@ -35,12 +34,10 @@ class TorchTrainer:
         target: Sequence[NDArray[np.uint8]],
         references: Sequence[Sequence[NDArray[np.uint8]]] = (),
         *,
-        clip: float = 0.0,
         device: str = "cuda",
     ) -> None:
         self.architecture = architecture
         self.frame_type = frame_type
-        self.clip = clip
         self.device = torch.device(device)
         self._target = [self._plane(p) for p in target]
         self._references = [[self._plane(p) for p in r] for r in references]
@@ -84,33 +81,48 @@ class TorchTrainer:
 
     def reset_optimiser(self) -> None:
         """Forget Adam's moments."""
-        self._latent_optimiser = torch.optim.Adam(self._latents, betas=BETAS, eps=EPSILON)
-        self._network_optimiser = torch.optim.Adam([self._parameters], betas=BETAS, eps=EPSILON)
+        self._latent_optimiser = torch.optim.Adam(self._latents)
+        self._network_optimiser = torch.optim.Adam([self._parameters])
 
+    @property
     def latents(self) -> list[Floats]:
-        return [g.detach().cpu().numpy() for g in self._latents]
+        """Copies of the latents before quantisation, finest grid first."""
+        return [g.detach().cpu().numpy().copy() for g in self._latents]
 
-    def set_latents(self, latents: Sequence[Floats]) -> None:
+    @latents.setter
+    def latents(self, values: Sequence[Floats]) -> None:
         with torch.no_grad():
-            for ours, theirs in zip(self._latents, latents, strict=True):
+            for ours, theirs in zip(self._latents, values, strict=True):
                 ours.copy_(torch.from_numpy(theirs))
 
+    @property
     def parameters(self) -> Floats:
-        return self._parameters.detach().cpu().numpy()
+        """A copy of all parameters, in the order of `model.Networks.tensors()`."""
+        return self._parameters.detach().cpu().numpy().copy()
 
-    def set_parameters(self, parameters: Floats) -> None:
+    @parameters.setter
+    def parameters(self, values: Floats) -> None:
         with torch.no_grad():
-            self._parameters.copy_(torch.from_numpy(parameters))
+            self._parameters.copy_(torch.from_numpy(values))
 
     def set_flow_targets(self, flows: Floats) -> None:
         self._flow_targets = torch.from_numpy(flows).to(self.device)
 
-    def run(self, steps: Floats, *, hard: bool, seed: int, iteration: int) -> NDArray[np.float64]:
-        """One step per row; returns loss, MSE of Y, U, V, bits and flow error of each."""
-        generator = torch.Generator(self.device).manual_seed(seed * 1_000_003 + iteration)
-        return np.array([self._step(row, hard, generator) for row in steps])
+    def run(
+        self,
+        steps: Floats,
+        *,
+        hard: bool = False,
+        seed: int = 0,
+        first_iteration: int = 0,
+        adam: Adam = Adam(),  # noqa: B008 (frozen)
+    ) -> Floats:
+        """Run iterations; their metrics `[steps, 6]`, columns as `trainer.METRICS`."""
+        generator = torch.Generator(self.device).manual_seed(seed * 1_000_003 + first_iteration)
+        rows = [self._step(row, hard, generator, adam) for row in steps]
+        return np.array(rows, np.float32)
 
-    def _step(self, row: Floats, hard: bool, generator: torch.Generator) -> list[float]:
+    def _step(self, row: Floats, hard: bool, generator: torch.Generator, adam: Adam) -> list[float]:
         temperature, shape, latent_rate, network_rate, lambda_, flow_weight = map(float, row)
         if hard:
             quantised = [model.hard_quantise(g) for g in self._latents]
@@ -125,14 +137,16 @@ class TorchTrainer:
         loss.backward()  # type: ignore[no-untyped-call]
         if not bool(torch.isfinite(loss)):
             return metrics
-        if self.clip:
-            torch.nn.utils.clip_grad_norm_([self._parameters], self.clip)
+        if adam.clip:
+            torch.nn.utils.clip_grad_norm_([self._parameters], adam.clip)
         for optimiser, rate in (
             (self._latent_optimiser, latent_rate),
             (self._network_optimiser, network_rate),
         ):
             if rate:
-                optimiser.param_groups[0]["lr"] = rate
+                optimiser.param_groups[0].update(
+                    lr=rate, betas=(adam.beta1, adam.beta2), eps=adam.epsilon
+                )
                 optimiser.step()
         return metrics
 
@@ -162,15 +176,14 @@ class TorchTrainer:
     def state(self) -> Any:
         """All that training changes, to go back to."""
         return (
-            self.parameters().copy(),
-            [g.copy() for g in self.latents()],
+            self.parameters,
+            self.latents,
             deepcopy(self._latent_optimiser.state_dict()),
             deepcopy(self._network_optimiser.state_dict()),
         )
 
-    def set_state(self, state: Any) -> None:
-        parameters, latents, latent_optimiser, network_optimiser = state
-        self.set_parameters(parameters)
-        self.set_latents(latents)
+    def restore(self, state: Any) -> None:
+        """Go back to an earlier `state()`."""
+        self.parameters, self.latents, latent_optimiser, network_optimiser = state
         self._latent_optimiser.load_state_dict(latent_optimiser)
         self._network_optimiser.load_state_dict(network_optimiser)

@@ -1,0 +1,327 @@
+"""What `import vireo` gives: encode, decode, verify."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from av.container import OutputContainer
+
+from vireo import __version__
+from vireo.codecs.base import Limits
+from vireo.codecs.coolchic.open import open_picture_encoder
+from vireo.codecs.decoding import GopDecoder
+from vireo.codecs.encoding import FrameReport, GopEncoder, Listener
+from vireo.container import Codec, MatroskaReader, MatroskaWriter, Packet, StreamHeader
+from vireo.errors import InputError, StreamError
+from vireo.gop import GopStructure, gop_frames, held_pictures, plan_gop
+from vireo.journal import PacketJournal
+from vireo.metrics import PLANE_WEIGHTS, psnr, weighted_mse
+from vireo.options import EncodeOptions, available_threads, check_output
+from vireo.video import TrackCopier, VideoSource, open_sink, open_source
+from vireo.video.writer import SinkKind
+
+PathLike = str | os.PathLike[str]
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What came of an encode.
+
+    Attributes:
+        frames: frames coded.
+        size: bytes of the file, everything included.
+        video_size: bytes of the video's packets.
+        psnr_y, psnr_u, psnr_v: of the mean squared error over all frames, in dB.
+        psnr: of the mean squared errors of Y, U, V weighted 4:1:1, over all frames, in dB.
+        bits_per_pixel: of the file, per luma sample.
+        bit_rate: of the file, in bits per second; None where the duration isn't known.
+        seconds: wall-clock time of this run.
+        resumed: frames that an interrupted run had left.
+    """
+
+    frames: int
+    size: int
+    video_size: int
+    psnr_y: float
+    psnr_u: float
+    psnr_v: float
+    psnr: float
+    bits_per_pixel: float
+    bit_rate: float | None
+    seconds: float
+    resumed: int
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """What came of a decode.
+
+    Attributes:
+        frames: frames given out.
+        seconds: wall-clock time.
+        damage: errors that were passed over, with `conceal`.
+        concealed: frames that were replaced or left out.
+    """
+
+    frames: int
+    seconds: float
+    damage: tuple[StreamError, ...] = ()
+    concealed: int = 0
+
+
+def encode(
+    source: PathLike,
+    target: PathLike,
+    *,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+    notify: Notify | None = None,
+    on_open: Callable[[VideoSource, PacketJournal], None] | None = None,
+    **options: Any,
+) -> EncodeReport:
+    """Encode a video file to a Vireo file.
+
+    Finished frames are kept in a journal beside the target, so that the same call goes on
+    where an interrupted one was, to the same result. The target appears when it is whole.
+    Sound, subtitles, chapters and metadata are copied.
+
+    Args:
+        source: any media file that FFmpeg's libraries read, or raw planar YUV.
+        target: the Matroska file to make.
+        overwrite: whether an existing target may be replaced.
+        listener: told of progress and of each finished frame.
+        notify: told, in sentences, what is converted or left out.
+        on_open: called before the first frame with the source and the journal.
+        codec: "coolchic".
+        profile: "paper".
+        gop: "random-access", "low-delay" or "intra".
+        gop_size: frames that follow each I frame (1 … 1024; a power of two in random access).
+        quality: 0 … 100, higher is better and larger; 50 if nothing is asked for.
+        lambda_: in place of a quality: cost of a bit per luma sample against mean squared
+            error of samples in 0…1.
+        preset: how long to train, "ultrafast" … "placebo".
+        time_budget: seconds to spend on the video, in place of the preset's training length.
+        start, frames: frames to skip, and to encode at most.
+        size, fps, pix_fmt: of raw video: (width, height), frames per second, FFmpeg's name.
+        threads: threads to use; all processors by default. Doesn't change the result.
+        device: "cpu" or "cuda".
+        seed: of everything random, 0 … 2**31 - 1.
+
+    Raises:
+        UsageError: an option is wrong, or the target can't be made.
+        InputError: the source can't be read.
+    """
+    asked = EncodeOptions(**options)
+    source, target = Path(source), Path(target)
+    say = notify or (lambda sentence: None)
+    if not source.exists():
+        raise InputError(f"{source} does not exist")
+    check_output(source, target, overwrite=overwrite)
+    began = perf_counter()
+    with open_source(
+        source,
+        size=asked.size,
+        fps=asked.fps,
+        pix_fmt=asked.pix_fmt,
+        start=asked.start,
+        frames=asked.frames,
+    ) as video:
+        for sentence in video.notices:
+            say(sentence)
+        pictures, configuration = open_picture_encoder(asked, video.format, video.frame_count)
+        header = _header(video, asked, configuration)
+        journal = PacketJournal(
+            target.with_name(f"{target.name}.vireo-journal"), _identity(source, asked, header)
+        )
+        with closing(journal):
+            if on_open:
+                on_open(video, journal)
+            totals = _Totals(video, listener)
+            encoder = GopEncoder(
+                header,
+                pictures,
+                GopStructure(asked.gop),
+                asked.gop_size,
+                journal=journal,
+                listener=totals,
+            )
+            # A part that doesn't start at the source's first frame starts at time 0.
+            trimmed = asked.start > 0
+            shift = round(video.start_time / header.video_format.time_base) if trimmed else 0
+
+            def copier(output: OutputContainer) -> TrackCopier:
+                tracks = TrackCopier(
+                    source,
+                    output,
+                    start_time=video.start_time if trimmed else 0,
+                    end_time=video.end_time,
+                )
+                for sentence in tracks.notices:
+                    say(sentence)
+                return tracks
+
+            frames = (replace(f, pts=f.pts - shift) for f in video)
+            with MatroskaWriter(target, header, copier=copier) as writer:
+                for packet in encoder.encode(frames):
+                    totals.add(packet)
+                    writer.write(packet)
+            journal.remove()
+    return totals.report(target.stat().st_size, perf_counter() - began, journal.resumed)
+
+
+def _header(video: VideoSource, asked: EncodeOptions, configuration: bytes) -> StreamHeader:
+    structure = GopStructure(asked.gop)
+    longest = gop_frames(structure, asked.gop_size)
+    if video.frame_count:
+        longest = min(longest, video.frame_count)
+    return StreamHeader.for_video(
+        video.format,
+        codec=Codec.COOLCHIC,
+        max_gop_frames=longest,
+        max_references=max(held_pictures(plan_gop(structure, n)) for n in range(1, longest + 1)),
+        configuration=configuration,
+    )
+
+
+def _identity(source: Path, asked: EncodeOptions, header: StreamHeader) -> dict[str, Any]:
+    """Everything that determines the packets; threads don't."""
+    status = source.stat()
+    options = {k: str(v) for k, v in asdict(replace(asked, threads=None)).items()}
+    return {
+        "source": str(source.resolve()),
+        "size": status.st_size,
+        "modified": status.st_mtime_ns,
+        "options": options,
+        "header": header.write().hex(),
+        "version": __version__,
+    }
+
+
+class _Totals:
+    """Sums up what a listener hears, and passes it on."""
+
+    def __init__(self, video: VideoSource, listener: Listener | None) -> None:
+        self._format = video.format
+        self._listener = listener
+        self._reports: list[FrameReport] = []
+        self._size = 0
+
+    def __call__(self, event: Any) -> None:
+        if isinstance(event, FrameReport):
+            self._reports.append(event)
+        if self._listener:
+            self._listener(event)
+
+    def add(self, packet: Packet) -> None:
+        self._size += len(packet.data)
+
+    def report(self, size: int, seconds: float, resumed: int) -> EncodeReport:
+        count = len(self._reports)
+        mse = [sum(r.mse[c] for r in self._reports) / count for c in range(len(PLANE_WEIGHTS))]
+        samples = count * self._format.width * self._format.height
+        rate = self._format.frame_rate
+        return EncodeReport(
+            frames=count,
+            size=size,
+            video_size=self._size,
+            psnr_y=psnr(mse[0]),
+            psnr_u=psnr(mse[1]),
+            psnr_v=psnr(mse[2]),
+            psnr=psnr(weighted_mse(mse)),
+            bits_per_pixel=8 * size / samples,
+            bit_rate=float(8 * size * rate / count) if rate else None,
+            seconds=seconds,
+            resumed=resumed,
+        )
+
+
+def decode(
+    source: PathLike,
+    target: PathLike,
+    *,
+    kind: SinkKind | None = None,
+    overwrite: bool = False,
+    conceal: bool = False,
+    threads: int | None = None,
+    limits: Limits | None = None,
+    listener: Callable[[int], None] | None = None,
+    notify: Notify | None = None,
+) -> DecodeReport:
+    """Decode a Vireo file to y4m, raw YUV, lossless Matroska or MP4, or PNG pictures.
+
+    Args:
+        source: a Matroska (or QuickTime) file with a Vireo track.
+        target: the file or directory to make; its suffix says what to write. "-" is
+            standard output (y4m, unless `kind` says otherwise).
+        kind: "y4m", "yuv", "ffv1", "x264" or "png", in place of the suffix.
+        overwrite: whether an existing target may be replaced.
+        conceal: go on after damage, with the frame before in place of a missing one.
+        threads: pictures decoded at a time; as many as processors by default.
+        limits: what to refuse whatever the stream says.
+        listener: called with the number of frames done.
+        notify: told, in sentences, what is left out.
+
+    Raises:
+        UsageError: the target can't be made.
+        InputError: the source can't be opened.
+        StreamError: the stream is damaged; the frames before the damage are written.
+    """
+    source = Path(source)
+    say = notify or (lambda sentence: None)
+    if os.fspath(target) != "-" and Path(target).exists() and Path(target).samefile(source):
+        check_output(source, Path(target), overwrite=True)
+    began = perf_counter()
+    decoder = GopDecoder(threads=threads or available_threads(), limits=limits, conceal=conceal)
+    with MatroskaReader(source) as reader:
+        decoder.limits.check(reader.header)
+        with open_sink(
+            target,
+            reader.header.video_format,
+            kind=kind,
+            sound_from=source,
+            overwrite=overwrite,
+            keep_partial=True,
+        ) as sink:
+            for frame in decoder.decode(reader):
+                sink.write(frame)
+                if listener:
+                    listener(sink.frame_count)
+    for sentence in sink.notices:
+        say(sentence)
+    return DecodeReport(
+        sink.frame_count, perf_counter() - began, tuple(decoder.damage), decoder.concealed
+    )
+
+
+def verify(
+    source: PathLike,
+    *,
+    threads: int | None = None,
+    limits: Limits | None = None,
+    listener: Callable[[int], None] | None = None,
+) -> DecodeReport:
+    """Decode everything and compare each picture with the hash that its packet carries.
+
+    Damage is in the report, not raised; only a file that can't be opened as a Vireo stream
+    raises InputError or StreamError.
+    """
+    began = perf_counter()
+    decoder = GopDecoder(threads=threads or available_threads(), limits=limits, conceal=True)
+    count = 0
+    with MatroskaReader(source) as reader:
+        decoder.limits.check(reader.header)
+        for count, _ in enumerate(decoder.decode(reader), start=1):
+            if listener:
+                listener(count)
+    good = count - min(count, decoder.concealed)
+    return DecodeReport(good, perf_counter() - began, tuple(decoder.damage), decoder.concealed)
+
+
+__all__ = ["DecodeReport", "EncodeReport", "decode", "encode", "verify"]

@@ -1,0 +1,335 @@
+"""The command line: thin over the API. Standard output is for data, standard error for people.
+
+Exit status: 0 done, 2 a wrong request or unreadable input, 3 a damaged stream, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from vireo import __version__
+from vireo.errors import StreamError, VireoError
+
+USAGE, DAMAGED, INTERRUPTED = 2, 3, 130
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, or a number with h, m, s: 90, 10m, 1h30m."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        if isinstance(value, float):
+            return value
+        match = _DURATION.fullmatch(value)
+        if not value or not match:
+            self.fail(f"{value!r} is no time; write 90, 90s, 10m or 1h30m", param, ctx)
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """WIDTHxHEIGHT."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d+)x(\d+)", value) if isinstance(value, str) else None
+        if not match:
+            self.fail(f"{value!r} is no size; write WIDTHxHEIGHT, such as 352x288", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class Rate(click.ParamType[Fraction]):
+    """Frames per second: 25, 29.97, 30000/1001."""
+
+    name = "FPS"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Fraction:
+        try:
+            return Fraction(value).limit_denominator(100_000)
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"{value!r} is no frame rate; write 25 or 30000/1001", param, ctx)
+
+
+def _say(sentence: str) -> None:
+    click.echo(f"vireo: {sentence}", err=True)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value))
+
+
+def _fail(error: VireoError) -> NoReturn:
+    _say(str(error))
+    sys.exit(DAMAGED if isinstance(error, StreamError) else USAGE)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Vireo's errors become one line and an exit status."""
+    try:
+        yield
+    except VireoError as error:
+        _fail(error)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(USAGE)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="vireo")
+def main() -> None:
+    """Compress video with learned codecs, and decode it to the same pixels everywhere.
+
+    \b
+    vireo encode holiday.mp4 holiday.mkv            # middle quality
+    vireo encode in.y4m out.mkv --quality 70 --preset fast
+    vireo decode holiday.mkv - | ffplay -           # watch it
+    vireo info holiday.mkv                          # where the bytes went
+    """
+
+
+@main.command()
+@click.argument("input", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--codec", default="coolchic", show_default=True, help="Codec family.")
+@click.option("--profile", default="paper", show_default=True, help="Profile of the codec.")
+@click.option(
+    "--gop",
+    default="random-access",
+    show_default=True,
+    help="Structure of GOPs: random-access, low-delay or intra.",
+)
+@click.option(
+    "--gop-size",
+    type=int,
+    default=32,
+    show_default=True,
+    help="Frames that follow each I frame; a power of two in random access.",
+)
+@click.option("--quality", type=float, help="0 to 100; higher is better and larger. [default: 50]")
+@click.option(
+    "--lambda",
+    "lambda_",
+    type=float,
+    help="In place of a quality: cost of a bit per sample against mean squared error "
+    "(samples in 0…1); 0.02 is coarse, 0.0001 fine.",
+)
+@click.option(
+    "--preset",
+    default="medium",
+    show_default=True,
+    help="How long to train each frame: ultrafast, faster, fast, medium, slow, slower, placebo.",
+)
+@click.option(
+    "--time-budget",
+    type=Duration(),
+    help="Spend this long on the whole video instead of what the preset takes: 90s, 10m, 1h30m.",
+)
+@click.option("--frames", type=int, help="Encode at most this many frames.")
+@click.option("--start", type=int, default=0, help="Skip this many frames first.")
+@click.option("--size", type=Size(), help="Picture size of raw video (.yuv).")
+@click.option("--fps", type=Rate(), help="Frame rate of raw video. [default: 25]")
+@click.option("--pix-fmt", help="Sample layout of raw video. [default: yuv420p]")
+@click.option("--threads", type=int, help="Threads to use. [default: all processors]")
+@click.option("--device", default="cpu", show_default=True, help="Where to train: cpu or cuda.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines on standard output.")
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
+def encode(input: Path, output: Path, as_json: bool, overwrite: bool, **options: Any) -> None:
+    """Encode INPUT, any video file, to OUTPUT, a Matroska file (.mkv).
+
+    Sound, subtitles and chapters are copied. An interrupted encode goes on where it was when
+    the same command is run again.
+    """
+    from dataclasses import asdict
+
+    from vireo.api import encode as run
+    from vireo.progress import EncodeProgress
+
+    with _errors(), EncodeProgress(output, _print_json if as_json else None) as progress:
+        try:
+            report = run(
+                input,
+                output,
+                overwrite=overwrite,
+                listener=progress,
+                notify=progress.say,
+                on_open=progress.start,
+                **options,
+            )
+        except KeyboardInterrupt:
+            progress.close()
+            kept = progress.frames_done
+            _say(f"interrupted; {kept} frames are kept: run the same command again to go on")
+            sys.exit(INTERRUPTED)
+    if as_json:
+        _print_json({"event": "summary", **asdict(report)})
+    rate = f", {report.bit_rate / 1000:.1f} kbit/s" if report.bit_rate else ""
+    _say(
+        f"{output}: {report.frames} frames, {report.size} bytes "
+        f"({report.bits_per_pixel:.4f} bits per pixel{rate}), PSNR {report.psnr:.2f} dB "
+        f"(Y {report.psnr_y:.2f}, U {report.psnr_u:.2f}, V {report.psnr_v:.2f}), "
+        f"{report.seconds:.1f} s"
+    )
+
+
+@main.command()
+@click.argument("input", type=click.Path(path_type=Path))
+@click.argument("output")
+@click.option(
+    "--kind",
+    type=click.Choice(["y4m", "yuv", "ffv1", "x264", "png"]),
+    help="What to write, where OUTPUT's suffix doesn't tell: .y4m, .yuv, .mkv (FFV1), .mp4 "
+    "(lossless x264), a directory or name_%05d.png; - is y4m on standard output.",
+)
+@click.option("--conceal", is_flag=True, help="Go on after damage: repeat the frame before.")
+@click.option("--threads", type=int, help="Pictures decoded at a time. [default: all processors]")
+@click.option("--max-pixels", type=int, help="Decode pictures up to this many samples.")
+@click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
+def decode(
+    input: Path,
+    output: str,
+    kind: Any,
+    conceal: bool,
+    threads: int | None,
+    max_pixels: int | None,
+    as_json: bool,
+    overwrite: bool,
+) -> None:
+    """Decode INPUT, a Vireo file, to OUTPUT; - is standard output.
+
+    Every picture is compared with the hash that its packet carries. After damage the frames
+    before it are kept, and the exit status is 3.
+    """
+    from vireo.api import decode as run
+    from vireo.progress import counter
+
+    if as_json and output == "-":
+        _say("--json and video can't both go to standard output")
+        sys.exit(USAGE)
+    with _errors(), _interruptible(), counter("decoding") as count:
+        report = run(
+            input,
+            output,
+            kind=kind,
+            overwrite=overwrite,
+            conceal=conceal,
+            threads=_checked(threads),
+            limits=_limits(max_pixels),
+            listener=count,
+            notify=_say,
+        )
+    for error in report.damage:
+        _say(str(error))
+    if report.concealed:
+        _say(f"{report.concealed} damaged frames were replaced or left out")
+    if as_json:
+        _print_json({"frames": report.frames, "seconds": report.seconds, **_damage(report)})
+    speed = report.frames / max(report.seconds, 1e-9)
+    _say(f"{report.frames} frames in {report.seconds:.1f} s ({speed:.1f} per second)")
+    if report.damage:
+        sys.exit(DAMAGED)
+
+
+@main.command()
+@click.argument("input", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--packets", is_flag=True, help="List every packet too.")
+def info(input: Path, as_json: bool, packets: bool) -> None:
+    """Show what is in INPUT, a Vireo file, and where its bytes went."""
+    from vireo.progress import counter
+    from vireo.report import probe
+
+    with _errors(), _interruptible(), counter("reading") as count:
+        content = probe(input, listener=count)
+    if as_json:
+        _print_json(content.to_json(packets=packets))
+        return
+    header, video = content.header, content.header.video_format
+    rate = f"{float(video.frame_rate):.6g} frames per second" if video.frame_rate else "rate varies"
+    click.echo(
+        f"{input}: {header.codec.name.lower()}, {header.exactness.name.lower()}, "
+        f"{video.width}x{video.height}, {rate}, {content.frames} frames in {content.gops} GOPs"
+    )
+    for name, size in content.parts.items():
+        click.echo(f"{name:>26}  {size:>12.0f} bytes  {100 * size / content.size:5.1f} %")
+    click.echo(f"{'total':>26}  {content.size:>12} bytes")
+    if packets:
+        click.echo("packet  type  display  key  references       bytes")
+        for p in content.packets:
+            references = ",".join(map(str, p.references)) or "-"
+            key = "K" if p.key else "-"
+            click.echo(
+                f"{p.index:>6}  {p.frame_type:>4}  {p.display_index:>7}  {key:>3}  "
+                f"{references:>10}  {p.size:>10}"
+            )
+
+
+@main.command()
+@click.argument("input", type=click.Path(path_type=Path))
+@click.option("--threads", type=int, help="Pictures decoded at a time. [default: all processors]")
+@click.option("--max-pixels", type=int, help="Decode pictures up to this many samples.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def verify(input: Path, threads: int | None, max_pixels: int | None, as_json: bool) -> None:
+    """Check every checksum of INPUT, and every decoded picture against its hash."""
+    from vireo.api import verify as run
+    from vireo.progress import counter
+
+    with _errors(), _interruptible(), counter("verifying") as count:
+        report = run(input, threads=_checked(threads), limits=_limits(max_pixels), listener=count)
+    for error in report.damage:
+        _say(str(error))
+    if as_json:
+        _print_json({"frames": report.frames, "seconds": report.seconds, **_damage(report)})
+    else:
+        verdict = "damaged" if report.damage else "every picture is as it was encoded"
+        click.echo(f"{input}: {report.frames} frames, {verdict}")
+    if report.damage:
+        sys.exit(DAMAGED)
+
+
+def _damage(report: Any) -> dict[str, Any]:
+    return {
+        "concealed": report.concealed,
+        "damage": [
+            {"packet": e.packet, "offset": e.offset, "reason": e.reason} for e in report.damage
+        ],
+    }
+
+
+def _checked(threads: int | None) -> int | None:
+    if threads is not None and threads < 1:
+        _say(f"{threads} threads can't work; at least 1 must")
+        sys.exit(USAGE)
+    return threads
+
+
+def _limits(max_pixels: int | None) -> Any:
+    from vireo.codecs.base import Limits
+
+    return Limits() if max_pixels is None else Limits(pixels=max_pixels)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("interrupted")
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,36 @@
+"""Spends a given time on the frames that are left."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from vireo.codecs.coolchic.presets import PRESETS, Preset
+from vireo.codecs.encoding import PictureJob
+
+RESERVE = 0.9  # of a frame's share; the rest is for choosing formats, writing, and luck
+SECONDS_PER_SAMPLE_STEP = 1e-7  # a cautious first guess, for choosing the warm-up
+
+
+class TimeBudget:
+    """Gives each frame an even share of the time that is left.
+
+    Args:
+        seconds: wall-clock time for all frames, from now.
+        frames: how many there are.
+        samples: luma samples of a frame.
+    """
+
+    def __init__(self, seconds: float, frames: int, samples: int) -> None:
+        self._end = perf_counter() + seconds
+        self._frames = frames
+        self._begun = 0
+        affordable = seconds / frames / (SECONDS_PER_SAMPLE_STEP * samples)
+        fitting = [p for p in PRESETS.values() if p.steps <= affordable]
+        self.base = fitting[-1] if fitting else next(iter(PRESETS.values()))
+
+    def preset(self, job: PictureJob, seconds_per_step: float, spent: float) -> Preset:
+        """Main and final steps for a frame whose warm-up took `spent` seconds."""
+        left = max(1, self._frames - job.coding_index)
+        share = RESERVE * (self._end - perf_counter() + spent) / left - spent
+        steps = share / seconds_per_step
+        return self.base.stretched(steps / (self.base.main + self.base.final))

@@ -1,0 +1,64 @@
+"""Makes a Cool-chic encoder for what was asked."""
+
+from __future__ import annotations
+
+from vireo.codecs.coolchic.budget import TimeBudget
+from vireo.codecs.coolchic.config import PAPER, Architecture
+from vireo.codecs.coolchic.encoder import CoolchicEncoder, Settings, Trainer, TrainerFactory
+from vireo.codecs.coolchic.presets import PRESETS
+from vireo.codecs.coolchic.stream import StreamShape
+from vireo.codecs.encoding import PictureJob
+from vireo.errors import UsageError
+from vireo.options import EncodeOptions
+from vireo.video.frame import VideoFormat
+
+
+def open_picture_encoder(
+    options: EncodeOptions, video: VideoFormat, frames: int | None
+) -> tuple[CoolchicEncoder, bytes]:
+    """The picture encoder, and the codec's configuration for the stream header.
+
+    `frames` is how many there are, or None. Raises UsageError for what can't be had here.
+    """
+    shape = StreamShape(PAPER)
+    preset = PRESETS[options.preset]
+    budget = None
+    if options.time_budget is not None:
+        if not frames:
+            raise UsageError("a time budget needs to know how many frames there are")
+        budget = TimeBudget(options.time_budget, frames, video.width * video.height)
+        preset = budget.base
+    settings = Settings(options.resolved_lambda, preset, seed=options.seed)
+    return CoolchicEncoder(shape, settings, _trainers(options), budget), shape.write()
+
+
+def _trainers(options: EncodeOptions) -> TrainerFactory:
+    if options.device == "cuda":
+        return _cuda_trainers()
+    from vireo.codecs.coolchic.trainer import Trainer as NativeTrainer
+
+    def make(architecture: Architecture, job: PictureJob) -> Trainer:
+        return NativeTrainer(
+            architecture,
+            job.frame_type,
+            job.target,
+            job.references,
+            threads=options.resolved_threads,
+        )
+
+    return make
+
+
+def _cuda_trainers() -> TrainerFactory:
+    try:
+        import torch
+    except ImportError as error:
+        raise UsageError("--device cuda needs PyTorch: install vireo[torch]") from error
+    if not torch.cuda.is_available():
+        raise UsageError("--device cuda: PyTorch finds no CUDA device here")
+    from vireo.codecs.coolchic.torch_trainer import TorchTrainer
+
+    def make(architecture: Architecture, job: PictureJob) -> Trainer:
+        return TorchTrainer(architecture, job.frame_type, job.target, job.references)
+
+    return make

@@ -1,0 +1,113 @@
+"""What an encode can be asked for, checked once for the API and the command line."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from vireo.codecs.coolchic.presets import DEFAULT_PRESET, PRESETS
+from vireo.errors import UsageError
+from vireo.gop import GopStructure
+
+CODECS = ("coolchic",)
+PROFILES = {"coolchic": ("paper",)}
+DEVICES = ("cpu", "cuda")
+MAX_GOP_SIZE = 1024
+
+# Quality 0 … 100 spaces lambda evenly in its logarithm, with a middle setting in the middle.
+_LAMBDA_AT_0 = 2e-2
+_LAMBDA_AT_100 = 5e-5
+
+
+def lambda_of_quality(quality: float) -> float:
+    """Cost of a bit per luma sample against mean squared error of samples in 0…1."""
+    ratio = _LAMBDA_AT_100 / _LAMBDA_AT_0
+    return _LAMBDA_AT_0 * math.exp(math.log(ratio) * quality / 100)
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How to encode (see `vireo.encode` for the meaning of each).
+
+    Raises UsageError at construction for a value that is unknown or out of range.
+    """
+
+    codec: str = "coolchic"
+    profile: str = "paper"
+    gop: str = GopStructure.RANDOM_ACCESS
+    gop_size: int = 32
+    quality: float | None = None
+    lambda_: float | None = None
+    preset: str = DEFAULT_PRESET
+    time_budget: float | None = None
+    start: int = 0
+    frames: int | None = None
+    size: tuple[int, int] | None = None
+    fps: Fraction | None = None
+    pix_fmt: str | None = None
+    threads: int | None = None
+    device: str = "cpu"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("codec", self.codec, CODECS)
+        _one_of("profile", self.profile, PROFILES[self.codec])
+        _one_of("gop", self.gop, tuple(GopStructure))
+        _one_of("preset", self.preset, tuple(PRESETS))
+        _one_of("device", self.device, DEVICES)
+        if not 1 <= self.gop_size <= MAX_GOP_SIZE:
+            raise UsageError(f"the GOP size is {self.gop_size}; it must be 1 to {MAX_GOP_SIZE}")
+        power_of_two = self.gop_size & (self.gop_size - 1) == 0
+        if self.gop == GopStructure.RANDOM_ACCESS and not power_of_two:
+            raise UsageError(f"random access needs a power of two as GOP size, not {self.gop_size}")
+        if self.quality is not None and self.lambda_ is not None:
+            raise UsageError("give a quality or a lambda, not both")
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise UsageError(f"the quality is {self.quality:g}; it must be 0 to 100")
+        if self.lambda_ is not None and not 0 < self.lambda_ <= 1:
+            raise UsageError(f"lambda is {self.lambda_:g}; it must be above 0, and 1 at most")
+        if self.time_budget is not None and not self.time_budget > 0:
+            raise UsageError("the time budget must be above 0 seconds")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"{self.threads} threads can't work; at least 1 must")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"the seed is {self.seed}; it must be 0 to {2**31 - 1}")
+
+    @property
+    def resolved_lambda(self) -> float:
+        """The lambda asked for, or that of the quality, or of the middle quality."""
+        if self.lambda_ is not None:
+            return self.lambda_
+        return lambda_of_quality(50 if self.quality is None else self.quality)
+
+    @property
+    def resolved_threads(self) -> int:
+        return self.threads or available_threads()
+
+
+def available_threads() -> int:
+    """Processors that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def check_output(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Raises UsageError where `target` can't be made from `source`, before any work is done."""
+    if target.exists() and source.exists() and target.samefile(source):
+        raise UsageError(f"the output is the input: {target}")
+    if target.is_dir():
+        raise UsageError(f"the output is a directory: {target}")
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target} exists; choose another name, or allow to overwrite it")
+    if not target.parent.is_dir():
+        raise UsageError(f"the output's directory doesn't exist: {target.parent}")
+    if not os.access(target.parent, os.W_OK):
+        raise UsageError(f"the output's directory can't be written to: {target.parent}")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"there is no {name} {value!r}; there is {', '.join(known)}")
