@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle, islice
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from vireo import _core
 from vireo.codecs.coolchic.config import Architecture
-from vireo.codecs.coolchic.initialise import initial_parameters
+from vireo.codecs.coolchic.initialise import Start, initial_parameters
 from vireo.codecs.coolchic.motion import estimate_flow
 from vireo.codecs.coolchic.presets import RECIPE, Preset, Recipe
 from vireo.codecs.coolchic.quantise import FrameCost, quantise_networks
@@ -150,10 +151,7 @@ class _Training:
     def run(self) -> None:
         began = perf_counter()
         preset, recipe = self._settings.preset, self._settings.recipe
-        if self._job.references:
-            flows = [estimate_flow(self._job.target[0], r[0]) for r in self._job.references]
-            self._trainer.set_flow_targets(np.concatenate(flows))
-        self._warm_up(warm_up(preset, recipe, self._lambda, bool(self._job.references)))
+        self._warm_up()
         if self._budget:
             seconds = perf_counter() - began
             preset = self._budget.preset(self._job, seconds / self.done, seconds)
@@ -162,22 +160,44 @@ class _Training:
         self._trainer.reset_optimiser()
         self._run(final_stage(preset, recipe, self._lambda))
 
-    def _warm_up(self, stage: Stage) -> None:
+    def _warm_up(self) -> None:
         """Each candidate's first steps; the one of the lowest loss goes on."""
+        preset, recipe = self._settings.preset, self._settings.recipe
+        translations = [np.median(f.reshape(2, -1), axis=1) for f in self._flows()]
+        zeros = [np.zeros_like(g) for g in self._trainer.latents]
         best_loss, best_state = np.inf, None
-        start = [np.zeros_like(g) for g in self._trainer.latents]
-        for candidate in range(self._settings.preset.candidates):
+        for candidate, start in enumerate(self._starts()):
             rng = np.random.default_rng([self._seed, candidate])
-            self._trainer.latents = start
+            self._trainer.latents = zeros
             self._trainer.parameters = initial_parameters(
-                self._architecture, self._job.frame_type, self._job.target, rng
+                self._architecture,
+                self._job.frame_type,
+                self._job.target,
+                start,
+                translations,
+                rng,
             )
             self._trainer.reset_optimiser()
-            metrics = self._run(stage)
+            motion = start is Start.MOTION
+            metrics = self._run(warm_up(preset, recipe, self._lambda, motion))
             loss = float(metrics[-10:, LOSS].mean())
             if best_state is None or loss < best_loss:
                 best_loss, best_state = loss, self._trainer.state()
         self._trainer.restore(best_state)
+
+    def _starts(self) -> list[Start]:
+        """What the candidates start from."""
+        count = self._settings.preset.candidates
+        if not self._job.references:
+            return [Start.MEAN] * count
+        return list(islice(cycle((Start.TRANSLATION, Start.MEAN, Start.MOTION)), count + 1))
+
+    def _flows(self) -> list[Floats]:
+        """Estimated motion to each reference, given to the trainer too."""
+        flows = [estimate_flow(self._job.target[0], r[0]) for r in self._job.references]
+        if flows:
+            self._trainer.set_flow_targets(np.concatenate(flows))
+        return flows
 
     def _run(self, stage: Stage) -> Floats:
         metrics = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum, auto
 from itertools import pairwise
 
 import numpy as np
@@ -11,30 +12,49 @@ from numpy.typing import NDArray
 from vireo.codecs.coolchic.config import Architecture
 from vireo.gop import FrameType
 
+
+class Start(Enum):
+    """What a frame looks like before training, as far as the synthesis' biases can say it.
+
+    Which of them leads to the lowest cost depends on the content: a prediction that is
+    wrong in most places is harder to unlearn than a prediction is to learn.
+    """
+
+    MEAN = auto()  # the planes' means, no prediction
+    TRANSLATION = auto()  # the references, moved as a whole
+    MOTION = auto()  # the same, and the flow is drawn to estimated motion in the warm-up
+
+
 INITIAL_LOG2_SCALE = -1.0  # of the latents' Laplace distribution: mostly zeros, not quite sure
 UNIT = 256.0  # sample values per unit of the synthesis
-PREDICT = 0.5  # output for which alpha is 1: half above its middle
+FLOW_UNIT = 16.0  # luma samples of motion per unit of the synthesis
+PREDICT = 0.45  # above its middle, output that makes alpha nearly 1
 
 
 def initial_parameters(
     architecture: Architecture,
     frame_type: FrameType,
     target: Sequence[NDArray[np.uint8]],
+    start: Start,
+    translations: Sequence[NDArray[np.floating]],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Random networks that decode zero latents sensibly, flat in the trainer's order.
+    """Random networks that decode zero latents as `start` says, flat in the trainer's order.
 
-    An I frame starts from its planes' means, other frames from their unmoved first
-    references; the upsampling starts as cubic interpolation.
+    `translations` holds (x, y) per reference, in luma samples. The upsampling starts as
+    cubic interpolation.
     """
     arm = _mlp(architecture.arm_widths(), rng, last=0.1)
     arm[-1] = INITIAL_LOG2_SCALE
     synthesis = _mlp(architecture.synthesis_widths(frame_type), rng, last=0.2)
     biases = np.zeros(architecture.outputs(frame_type), np.float32)
-    if frame_type == FrameType.I:
-        biases[:] = [plane.mean() / UNIT for plane in target]
+    residual = 2 * frame_type
+    if start is Start.MEAN:
+        biases[residual : residual + 3] = [plane.mean() / UNIT for plane in target]
+        biases[residual + 3 : residual + 4] = -PREDICT
     else:
-        biases[2 * frame_type + 3] = PREDICT
+        biases[:residual] = np.concatenate(translations) / FLOW_UNIT
+        biases[residual + 3] = PREDICT
     synthesis[-len(biases) :] = biases
     kernel = cubic_kernel(architecture.upsampling_kernel).ravel()
     return np.concatenate([arm, kernel, synthesis]).astype(np.float32)

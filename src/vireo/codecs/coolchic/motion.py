@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 WINDOW = 9  # side of the window that is compared, in samples of the level
+SMOOTHING = 33  # side of the window over which the result is averaged
 SMALLEST_SIDE = 24  # of the coarsest level
 PENALTY = 0.25  # sample values that a displacement must gain, against noise
 
@@ -31,7 +32,8 @@ def estimate_flow(target: NDArray[np.uint8], reference: NDArray[np.uint8]) -> Fl
         flow = _median(flow)
     for step in (0.5, 0.25):
         flow = _refine(*pyramid[0], flow, 1, step)
-    return _median(flow)
+    flow = _median(flow)
+    return np.stack([_box(c, SMOOTHING) for c in flow])
 
 
 def _halve(x: Floats) -> Floats:
@@ -64,16 +66,16 @@ def _sample(plane: Floats, x: Floats, y: Floats) -> Floats:
     return mixed
 
 
-def _box(x: Floats) -> Floats:
+def _box(x: Floats, side: int = WINDOW) -> Floats:
     """Mean over a window, the border repeated."""
-    half = WINDOW // 2
+    half = side // 2
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (half + 1, half)
         total = np.cumsum(np.pad(x, pad, mode="edge"), axis=axis, dtype=np.float32)
-        lead = total[WINDOW:] if axis == 0 else total[:, WINDOW:]
-        lag = total[:-WINDOW] if axis == 0 else total[:, :-WINDOW]
-        x = (lead - lag) * np.float32(1 / WINDOW)
+        lead = total[side:] if axis == 0 else total[:, side:]
+        lag = total[:-side] if axis == 0 else total[:, :-side]
+        x = (lead - lag) * np.float32(1 / side)
     return x
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -10,43 +10,40 @@ class Preset:
     """Training of one frame.
 
     Attributes:
-        candidates: starts from different random networks; the best goes on.
+        candidates: different starts of an I frame, of which the best goes on; inter frames
+            get one more.
         warmup: steps of each candidate.
-        motion: steps of the warm-up's that pull the flow towards estimated motion.
         main: steps with soft rounding and noise.
         final: steps with hard rounding, straight-through gradients.
     """
 
     candidates: int
     warmup: int
-    motion: int
     main: int
     final: int
 
     @property
     def steps(self) -> int:
-        """All steps, those of candidates that are given up included."""
-        return self.candidates * self.warmup + self.main + self.final
+        """All steps of an inter frame, those of candidates that are given up included."""
+        return (self.candidates + 1) * self.warmup + self.main + self.final
 
     def stretched(self, factor: float) -> Preset:
         """As many candidates, with `factor` times the main and final steps (at least 20)."""
-        return Preset(
-            self.candidates,
-            self.warmup,
-            self.motion,
-            max(20, round(self.main * factor)),
-            max(20, round(self.final * factor)),
+        return replace(
+            self,
+            main=max(20, round(self.main * factor)),
+            final=max(20, round(self.final * factor)),
         )
 
 
 PRESETS: dict[str, Preset] = {
-    "ultrafast": Preset(1, 40, 30, 100, 40),
-    "faster": Preset(1, 80, 50, 250, 80),
-    "fast": Preset(2, 80, 50, 600, 150),
-    "medium": Preset(3, 100, 60, 1500, 300),
-    "slow": Preset(4, 150, 80, 4000, 600),
-    "slower": Preset(5, 200, 100, 10000, 1000),
-    "placebo": Preset(5, 400, 150, 30000, 2000),
+    "ultrafast": Preset(1, 30, 90, 30),
+    "faster": Preset(1, 50, 250, 80),
+    "fast": Preset(2, 60, 600, 150),
+    "medium": Preset(2, 80, 1500, 300),
+    "slow": Preset(3, 120, 4000, 600),
+    "slower": Preset(4, 200, 10000, 1000),
+    "placebo": Preset(5, 400, 30000, 2000),
 }
 DEFAULT_PRESET = "medium"
 
@@ -69,12 +66,12 @@ class Recipe:
 
     temperature: tuple[float, float] = (0.3, 0.1)
     noise: tuple[float, float] = (2.0, 1.0)
-    latent_rate: float = 0.1
+    latent_rate: float = 0.07
     network_rate: float = 1e-2
-    final_latent_rate: float = 1e-2
+    final_latent_rate: float = 3e-3
     final_network_rate: float = 1e-3
-    gradient_clip: float = 0.1
-    flow_weight: float = 1e-3
+    gradient_clip: float = 0.01
+    flow_weight: float = 3e-5
 
 
 RECIPE = Recipe()

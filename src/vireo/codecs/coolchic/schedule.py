@@ -26,10 +26,10 @@ class Stage:
     hard: bool
 
 
-def warm_up(preset: Preset, recipe: Recipe, lambda_: float, inter: bool) -> Stage:
-    """A candidate's first steps; in inter frames those that fit motion come first."""
+def warm_up(preset: Preset, recipe: Recipe, lambda_: float, motion: bool) -> Stage:
+    """A candidate's first steps; with `motion`, half of them pull the flow to its target."""
     n = preset.warmup
-    motion = np.where(np.arange(n) < preset.motion * inter, recipe.flow_weight, 0.0)
+    flow_weight = np.where(np.arange(n) < n // 2 * motion, recipe.flow_weight, 0.0)
     return Stage(
         _columns(
             np.full(n, recipe.temperature[0]),
@@ -37,7 +37,7 @@ def warm_up(preset: Preset, recipe: Recipe, lambda_: float, inter: bool) -> Stag
             np.full(n, recipe.latent_rate),
             np.full(n, recipe.network_rate),
             lambda_,
-            motion,
+            flow_weight,
         ),
         hard=False,
     )
