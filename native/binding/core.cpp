@@ -243,6 +243,7 @@ NB_MODULE(_core, m) {
         return nb::make_tuple(parameters_of(n.kernel), n.kernel_bits);
       })
       .def("encode", [](const Networks& n) { return to_bytes(vireo::encode_networks(n)); })
+      .def_prop_ro("bits", &vireo::measure_networks)
       .def_static(
           "decode",
           [](const Architecture& a, int references, const Bytes& data) {

@@ -91,6 +91,8 @@ inline std::int32_t round_shift(std::int32_t a, int shift) {
 
 // Networks in a packet.
 std::vector<std::uint8_t> encode_networks(const Networks& networks);
+// Bits that encode_networks would spend.
+double measure_networks(const Networks& networks);
 // False if the bytes hold values that the format does not allow.
 bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& networks);
 

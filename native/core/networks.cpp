@@ -1,4 +1,5 @@
 // Shapes, and networks in a packet (docs/bitstream.md, "Networks").
+#include <algorithm>
 #include <cmath>
 
 #include "core/coolchic.hpp"
@@ -9,6 +10,7 @@ namespace {
 
 constexpr int kFormatBits = 4;      // of every count of fractional bits
 constexpr int kSpreadBits = 8;      // of a parameter group's scale
+constexpr int kMaxSpread = kScales - 1 + 15 * kScaleSteps;
 constexpr std::int32_t kMaxWeight = 32767;
 constexpr std::int32_t kMaxBias = 1 << 23;
 
@@ -27,23 +29,51 @@ struct Spread {
   std::int32_t mean() const { return low_bits > 0 ? -(1 << (kMeanBits - 1)) : 0; }
 };
 
+// The spread that codes a group in the fewest bits, and how many those are.
+int best_spread(const std::vector<std::int32_t>& values, double& best_bits) {
+  // The mean magnitude is nearly the best scale; only spreads around it are tried.
+  double sum = 0;
+  for (const std::int32_t v : values) sum += std::abs(static_cast<double>(v));
+  const double mean = sum / static_cast<double>(values.size());
+  const int guess = mean > 0 ? kScaleZero + static_cast<int>(std::lround(kScaleSteps * std::log2(mean))) : 0;
+  int best = 0;
+  best_bits = 1e300;
+  for (int spread = std::max(0, guess - 2 * kScaleSteps);
+       spread <= std::clamp(guess + kScaleSteps, 0, kMaxSpread); ++spread) {
+    const Spread s(spread);
+    double bits = 0;
+    for (const std::int32_t v : values)
+      bits += laplace_bits(v >> s.low_bits, s.mean(), s.scale) + s.low_bits;
+    if (bits < best_bits) {
+      best_bits = bits;
+      best = spread;
+    }
+  }
+  return best;
+}
+
+// A network's parameters in the order in which they are coded: all weights, all biases.
+struct Groups {
+  std::vector<std::int32_t> weights, biases;
+
+  explicit Groups(const QuantisedMlp& m) {
+    auto p = m.parameters.begin();
+    for (std::size_t l = 0; l < m.layers(); ++l) {
+      weights.insert(weights.end(), p, p + m.widths[l] * m.widths[l + 1]);
+      p += m.widths[l] * m.widths[l + 1];
+      biases.insert(biases.end(), p, p + m.widths[l + 1]);
+      p += m.widths[l + 1];
+    }
+  }
+};
+
 class Writer {
  public:
   void format(int value) { coder_.bits(static_cast<std::uint32_t>(value), kFormatBits); }
 
   void group(const std::vector<std::int32_t>& values) {
-    int best = 0;
-    double best_bits = 1e300;
-    for (int spread = 0; spread < kScales + 15 * kScaleSteps; ++spread) {
-      const Spread s(spread);
-      double bits = 0;
-      for (const std::int32_t v : values)
-        bits += laplace_bits(v >> s.low_bits, s.mean(), s.scale) + s.low_bits;
-      if (bits < best_bits) {
-        best_bits = bits;
-        best = spread;
-      }
-    }
+    double bits;
+    const int best = best_spread(values, bits);
     coder_.bits(static_cast<std::uint32_t>(best), kSpreadBits);
     const Spread s(best);
     for (const std::int32_t v : values) {
@@ -56,16 +86,9 @@ class Writer {
     format(m.weight_bits);
     format(m.bias_bits);
     for (const int bits : m.hidden_bits) format(bits);
-    std::vector<std::int32_t> weights, biases;
-    auto p = m.parameters.begin();
-    for (std::size_t l = 0; l < m.layers(); ++l) {
-      weights.insert(weights.end(), p, p + m.widths[l] * m.widths[l + 1]);
-      p += m.widths[l] * m.widths[l + 1];
-      biases.insert(biases.end(), p, p + m.widths[l + 1]);
-      p += m.widths[l + 1];
-    }
-    group(weights);
-    group(biases);
+    const Groups groups(m);
+    group(groups.weights);
+    group(groups.biases);
   }
 
   std::vector<std::uint8_t> finish() { return coder_.finish(); }
@@ -182,6 +205,19 @@ std::vector<std::uint8_t> encode_networks(const Networks& networks) {
   writer.group(networks.kernel);
   writer.mlp(networks.synthesis);
   return writer.finish();
+}
+
+double measure_networks(const Networks& networks) {
+  const Groups arm(networks.arm), synthesis(networks.synthesis);
+  double total = 0;
+  for (const auto* group : {&arm.weights, &arm.biases, &networks.kernel, &synthesis.weights,
+                            &synthesis.biases}) {
+    double bits;
+    best_spread(*group, bits);
+    total += bits + kSpreadBits;
+  }
+  const auto formats = 6 + networks.arm.hidden_bits.size() + networks.synthesis.hidden_bits.size();
+  return total + kFormatBits * static_cast<double>(formats);
 }
 
 bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& networks) {

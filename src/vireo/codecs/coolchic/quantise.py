@@ -165,11 +165,11 @@ def quantise_networks(
 
     def arm_cost(candidate: Formats) -> float:
         n = network(candidate)
-        return frame.latent_cost(n) + frame.rate_cost(8 * len(n.encode()))
+        return frame.latent_cost(n) + frame.rate_cost(n.bits)
 
     def picture_cost(candidate: Formats) -> float:
         n = network(candidate)
-        return frame.picture_cost(n) + frame.rate_cost(8 * len(n.encode()))
+        return frame.picture_cost(n) + frame.rate_cost(n.bits)
 
     def arm(change: Callable[[MlpFormat], MlpFormat]) -> Callable[[Formats], Formats]:
         return lambda f: replace(f, arm=change(f.arm))
