@@ -13,8 +13,8 @@
 namespace vireo::train {
 
 constexpr int LANES = 16;
-constexpr int ARM_TILE = 128;      // latents whose activations stay in the first-level cache
-constexpr int PICTURE_TILE = 32;   // chroma columns; four luma phases each
+constexpr int ARM_TILE = 256;      // latents whose activations stay in the first-level cache
+constexpr int PICTURE_TILE = 64;   // chroma columns; four luma phases each
 constexpr int MAX_DEPTH = 8;       // layers per network
 constexpr int MAX_WIDTH = 64;      // channels per layer, contexts, grids
 constexpr int NOISE_TABLE = 512;    // cells of the noise's inverse distribution
