@@ -192,6 +192,8 @@ NB_MODULE(_train, m) {
   m.doc() = "Native training of one Cool-chic frame.";
   m.def("available_kernels", &available_kernels,
         "Names of the kernels' builds that this machine runs, the fastest first.");
+  m.def("measure_peak", &measure_peak, "isa"_a = "",
+        "Multiply-adds per second of one thread.");
 
   nb::class_<FrameTrainer>(m, "FrameTrainer")
       .def(

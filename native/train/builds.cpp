@@ -1,4 +1,6 @@
 // Which of the kernels' builds runs here.
+#include <algorithm>
+#include <chrono>
 #include <stdexcept>
 
 #include "train/frame_trainer.hpp"
@@ -41,6 +43,23 @@ std::vector<std::string> available_kernels() {
     if (runs(build->name)) names.emplace_back(build->name);
   }
   return names;
+}
+
+double measure_peak(const std::string& isa) {
+  using Clock = std::chrono::steady_clock;
+  const Kernels& kernels = choose_kernels(isa);
+  constexpr std::int64_t ROUNDS = 1000000;
+  double best = 0;
+  volatile float factor = 0.5f;
+  for (int i = 0; i < 20; ++i) {
+    float result = factor;
+    const auto start = Clock::now();
+    kernels.multiply_adds(ROUNDS, &result);
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    factor = result > 0 ? 0.5f : 0.25f;  // the result is needed
+    best = std::max(best, static_cast<double>(ROUNDS) * kernels.round / seconds);
+  }
+  return best;
 }
 
 }  // namespace vireo::train

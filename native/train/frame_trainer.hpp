@@ -64,6 +64,8 @@ class Buffer {
 // The fastest build that this CPU runs, or the one named; throws std::invalid_argument.
 const Kernels& choose_kernels(const std::string& name);
 std::vector<std::string> available_kernels();
+// Multiply-adds per second of one thread, by a loop that does nothing else.
+double measure_peak(const std::string& isa);
 
 class FrameTrainer {
  public:

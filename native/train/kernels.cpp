@@ -12,8 +12,21 @@
 
 namespace vireo::train::VIREO_ISA {
 
+// Twelve chains of multiply-adds hide their latency and fit in registers of every build.
+static void multiply_adds(std::int64_t rounds, float* result) {
+  Vf chains[12];
+  for (int i = 0; i < 12; ++i) chains[i] = splat(static_cast<float>(i));
+  const Vf factor = splat(*result), term = splat(1.0f);
+  for (std::int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (Vf& chain : chains) chain = chain * factor + term;
+  }
+  for (const Vf& chain : chains) *result += sum(chain);
+}
+
 const Kernels kernels = {
-    VIREO_TEXT(VIREO_ISA), pack, quantise, arm, adam, chain_forward, chain_backward, picture,
+    VIREO_TEXT(VIREO_ISA), 12 * W, multiply_adds, pack, quantise, arm,
+    adam, chain_forward, chain_backward, picture,
 };
 
 }  // namespace vireo::train::VIREO_ISA

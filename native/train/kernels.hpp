@@ -13,145 +13,148 @@
 namespace vireo::train {
 
 constexpr int LANES = 16;
-constexpr int ARM_TILE = 128;      // latents whose activations stay in the first-level cache
-constexpr int PICTURE_TILE = 32;   // chroma columns; four luma phases each
+constexpr int ARM_TILE = 256;      // latents whose activations stay in the first-level cache
+constexpr int PICTURE_TILE = 64;   // chroma columns; four luma phases each
 constexpr int MAX_DEPTH = 8;       // layers per network
 constexpr int MAX_WIDTH = 64;      // channels per layer, contexts, grids
 constexpr int NOISE_TABLE = 512;    // cells of the noise's inverse distribution
 
 constexpr std::ptrdiff_t round_up(std::ptrdiff_t n, std::ptrdiff_t step) {
-    return (n + step - 1) / step * step;
+  return (n + step - 1) / step * step;
 }
 
 // A linear layer. The packed weights are laid out by `Kernels::pack` for the build.
 struct Layer {
-    int inputs, outputs;
-    int weight_at, bias_at;  // in the network's parameters: weight [out, in], bias [out]
-    float* forward;          // (inputs + 1) * outputs floats: biases and weights by output block
-    float* backward;         // (outputs + 1) * inputs floats: the transposed weights
+  int inputs, outputs;
+  int weight_at, bias_at;  // in the network's parameters: weight [out, in], bias [out]
+  float* forward;          // (inputs + 1) * outputs floats: biases and weights by output block
+  float* backward;         // (outputs + 1) * inputs floats: the transposed weights
 };
 
 struct Mlp {
-    int depth;
-    int parameters;
-    int activations;  // sum of the layers' widths
-    Layer layers[MAX_DEPTH];
+  int depth;
+  int parameters;
+  int activations;  // sum of the layers' widths
+  Layer layers[MAX_DEPTH];
 };
 
 // Part of one latent grid, in the linear order of the padded grids: position p is row
 // p / stride, column p % stride; columns from `width` on are padding.
 struct Segment {
-    std::ptrdiff_t origin;      // of the grid in the arrays of latents
-    std::ptrdiff_t begin, end;  // positions, multiples of 64
-    std::ptrdiff_t stride;
-    int height, width;
+  std::ptrdiff_t origin;      // of the grid in the arrays of latents
+  std::ptrdiff_t begin, end;  // positions, multiples of 64
+  std::ptrdiff_t stride;
+  int height, width;
 };
 
 struct Quantise {
-    Segment segment;
-    const float *latents, *noise;  // explicit noise, or null to draw it
-    float *quantised, *slope;      // slope null without gradients
-    bool hard;
-    float temperature;
-    const float* noise_table;  // null for uniform noise
-    std::uint32_t key[2];
+  Segment segment;
+  const float *latents, *noise;  // explicit noise, or null to draw it
+  float *quantised, *slope;      // slope null without gradients
+  bool hard;
+  float temperature;
+  const float* noise_table;  // null for uniform noise
+  std::uint32_t key[2];
 };
 
 struct Arm {
-    Segment segment;
-    const float* quantised;
-    const Mlp* mlp;
-    int contexts;
-    const std::ptrdiff_t* offsets;
-    std::ptrdiff_t halo;  // how far back contexts reach
-    float weight;         // lambda / pixels
-    bool latents, networks;
-    float *gradient, *halo_gradient;  // per latent; what falls before the segment's begin
-    float* parameter_gradient;        // this task's sums
-    double* bits;
+  Segment segment;
+  const float* quantised;
+  const Mlp* mlp;
+  int contexts;
+  const std::ptrdiff_t* offsets;
+  std::ptrdiff_t halo;  // how far back contexts reach
+  float weight;         // lambda / pixels
+  bool latents, networks;
+  float *gradient, *halo_gradient;  // per latent; what falls before the segment's begin
+  float* parameter_gradient;        // this task's sums
+  double* bits;
 };
 
 struct Adam {
-    Segment segment;
-    float* latents;
-    float* gradient;             // ARM's on entry, the whole gradient on return
-    const float* next_halo;      // of the task that follows in the grid, or null
-    const float* upsampled;      // what came through the upsampling, or null
-    const float* slope;
-    float *first, *second;       // moments
-    bool update;
-    float beta1, beta2, step, root_correction, epsilon;
-    std::ptrdiff_t halo;
+  Segment segment;
+  float* latents;
+  float* gradient;             // ARM's on entry, the whole gradient on return
+  const float* next_halo;      // of the task that follows in the grid, or null
+  const float* upsampled;      // what came through the upsampling, or null
+  const float* slope;
+  float *first, *second;       // moments
+  bool update;
+  float beta1, beta2, step, root_correction, epsilon;
+  std::ptrdiff_t halo;
 };
 
 // A channel at a coarse level, its border replicated `reach` samples wide on all sides.
 struct Plane {
-    float* origin;
-    std::ptrdiff_t stride;
-    int height, width;
+  float* origin;
+  std::ptrdiff_t stride;
+  int height, width;
 };
 
 struct Upsampling {
-    int side;           // of the kernel
-    int reach;          // samples that a tap reaches to either side: side / 4
-    const float* taps;  // [2 reach + 1][2 reach + 1][4 phases], zero where there is no tap
-    int size() const { return (2 * reach + 1) * (2 * reach + 1) * 4; }
+  int side;           // of the kernel
+  int reach;          // samples that a tap reaches to either side: side / 4
+  const float* taps;  // [2 reach + 1][2 reach + 1][4 phases], zero where there is no tap
+  int size() const { return (2 * reach + 1) * (2 * reach + 1) * 4; }
 };
 
 // One grid's way up to half resolution, and the gradient's way down.
 struct Chain {
-    const Upsampling* upsampling;
-    Segment grid;        // of the channel's latents, whole
-    const float* quantised;
-    int levels;          // planes[0] is half resolution, planes[levels - 1] the grid's own
-    const Plane* planes;
-    // Backward: slabs[t] holds rows first_row - reach ... of the gradient for task t.
-    int slabs, slab_rows, channel, channels;
-    const float* slab;
-    std::ptrdiff_t slab_size, slab_stride;
-    float* gradient;       // of the grid's latents, in the layout of the latents
-    float* tap_gradient;   // [size()]
+  const Upsampling* upsampling;
+  Segment grid;        // of the channel's latents, whole
+  const float* quantised;
+  int levels;          // planes[0] is half resolution, planes[levels - 1] the grid's own
+  const Plane* planes;
+  // Backward: slabs[t] holds rows first_row - reach ... of the gradient for task t.
+  int slabs, slab_rows, channel, channels;
+  const float* slab;
+  std::ptrdiff_t slab_size, slab_stride;
+  float* gradient;       // of the grid's latents, in the layout of the latents
+  float* tap_gradient;   // [size()]
 };
 
 // The packed bilinear neighbourhood of a reference: byte 0 is the sample at (y, x), byte 1
 // right of it, bytes 2 and 3 below; (height + 1) x (width + 1) words from (-1, -1).
 struct Reference {
-    const std::uint32_t* planes[3];
+  const std::uint32_t* planes[3];
 };
 
 struct Picture {
-    int height, width;  // luma
-    int first_row, rows;  // chroma rows of this task
-    int grids, references;
-    const Mlp* mlp;
-    const Upsampling* upsampling;
-    const float* finest;  // quantised, at the grid's origin
-    std::ptrdiff_t finest_stride;
-    const Plane* planes;  // half-resolution planes of grids 1 ...
-    const float* target;  // [H/2][Y00, Y01, Y10, Y11, U, V][lanes]
-    const Reference* reference;
-    const float* target_flows;  // [H/2][2 references][4 phases][lanes]
-    float flow_weight;
-    bool gradients;
-    float* decoded;  // like target, or null
-    float* signals;  // [H/2][outputs][4 phases][lanes], or null
-    float* finest_gradient;
-    float* slab;  // [rows + 2 reach][grids - 1][slab_stride], column 0 is -reach
-    std::ptrdiff_t slab_stride;
-    float* parameter_gradient;
-    float* tap_gradient;
-    double* errors;  // sums of squared errors: Y, U, V, flow
+  int height, width;  // luma
+  int first_row, rows;  // chroma rows of this task
+  int grids, references;
+  const Mlp* mlp;
+  const Upsampling* upsampling;
+  const float* finest;  // quantised, at the grid's origin
+  std::ptrdiff_t finest_stride;
+  const Plane* planes;  // half-resolution planes of grids 1 ...
+  const float* target;  // [H/2][Y00, Y01, Y10, Y11, U, V][lanes]
+  const Reference* reference;
+  const float* target_flows;  // [H/2][2 references][4 phases][lanes]
+  float flow_weight;
+  bool gradients;
+  float* decoded;  // like target, or null
+  float* signals;  // [H/2][outputs][4 phases][lanes], or null
+  float* finest_gradient;
+  float* slab;  // [rows + 2 reach][grids - 1][slab_stride], column 0 is -reach
+  std::ptrdiff_t slab_stride;
+  float* parameter_gradient;
+  float* tap_gradient;
+  double* errors;  // sums of squared errors: Y, U, V, flow
 };
 
 struct Kernels {
-    const char* name;
-    void (*pack)(const Mlp&, const float* parameters);
-    void (*quantise)(const Quantise&);
-    void (*arm)(const Arm&, float* scratch);
-    void (*adam)(const Adam&);
-    void (*chain_forward)(const Chain&, float* scratch);
-    void (*chain_backward)(const Chain&, float* scratch);
-    void (*picture)(const Picture&, float* scratch);
+  const char* name;
+  // For measurements: the arithmetic's peak, in rounds of this many multiply-adds.
+  int round;
+  void (*multiply_adds)(std::int64_t rounds, float* result);
+  void (*pack)(const Mlp&, const float* parameters);
+  void (*quantise)(const Quantise&);
+  void (*arm)(const Arm&, float* scratch);
+  void (*adam)(const Adam&);
+  void (*chain_forward)(const Chain&, float* scratch);
+  void (*chain_backward)(const Chain&, float* scratch);
+  void (*picture)(const Picture&, float* scratch);
 };
 
 namespace baseline { extern const Kernels kernels; }

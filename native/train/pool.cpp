@@ -59,7 +59,10 @@ bool Pool::take(int worker) {
     if (left == 0) return false;
   } while (!open_.compare_exchange_weak(left, left - 1, std::memory_order_acquire));
   (*work_)(tasks_ - left, worker);
-  pending_.fetch_sub(1, std::memory_order_release);
+  if (pending_.fetch_sub(1) == 1 && waiting_.load()) {
+    { const std::lock_guard lock(mutex_); }
+    done_.notify_one();
+  }
   return true;
 }
 
@@ -86,9 +89,13 @@ void Pool::run(int tasks, const Work& work) {
   }
   while (take(0)) {
   }
-  const auto done = [this] { return pending_.load(std::memory_order_acquire) == 0; };
-  // A worker that the system has put aside is not hurried by spinning.
-  while (!spin(done)) std::this_thread::yield();
+  const auto done = [this] { return pending_.load() == 0; };
+  if (spin(done)) return;
+  // The system has put a worker aside; it may need this thread's processor.
+  std::unique_lock lock(mutex_);
+  waiting_ = true;
+  done_.wait(lock, done);
+  waiting_ = false;
 }
 
 }  // namespace vireo::train

@@ -32,11 +32,11 @@ class Pool {
 
   std::vector<std::thread> threads_;
   std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable wake_, done_;
   std::atomic<int> sleepers_{0};
   std::atomic<int> open_{0};     // tasks that nobody has taken
   std::atomic<int> pending_{0};  // tasks that have not ended
-  std::atomic<bool> stop_{false};
+  std::atomic<bool> stop_{false}, waiting_{false};
   // Read only by who has taken a task, and unchanged until that task has ended.
   int tasks_ = 0;
   const Work* work_ = nullptr;

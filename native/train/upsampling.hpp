@@ -4,8 +4,6 @@
 // by it and then folded onto the edge.
 #pragma once
 
-#include <type_traits>
-
 #include "train/kernels.hpp"
 #include "train/vec.hpp"
 
@@ -18,13 +16,13 @@ constexpr int PLANE_MARGIN = LANES;  // floats left of a plane's column 0, >= re
 template <int REACH>
 struct Window {
   explicit Window(int) {}
-  static constexpr int reach = REACH, size = 2 * REACH + 1, rows = size;
+  static constexpr int reach = REACH, size = 2 * REACH + 1, at_once = size;
   static constexpr bool has(int r, int p) { return p ? r > 0 : r < size - 1; }
 };
 
 struct AnyWindow {
   const int reach, size;
-  static constexpr int rows = 1;  // at a time, in `halve_block`
+  static constexpr int at_once = 1;  // rows or columns
   explicit AnyWindow(int r) : reach(r), size(2 * r + 1) {}
   static constexpr bool has(int, int) { return true; }
 };
@@ -78,7 +76,7 @@ template <int N, class Win>
 VIREO_INLINE void halve_block(const Win& win, const float* taps, const float* const* phases,
                               int at, float* const* rows) {
   // A known window's rows are all held in registers, so that each load serves them all.
-  constexpr int R = Win::rows;
+  constexpr int R = Win::at_once;
   for (int first = 0; first < win.size; first += R) {
     Vf acc[R][N];
 #pragma GCC unroll 5
@@ -121,55 +119,55 @@ static inline void halve_row(const Win& win, const float* taps, const float* con
   for (; at < n; at += W) halve_block<1>(win, taps, phases, at, rows);
 }
 
+// The taps' gradients of window row r, columns first ... , phases FROM ... TO - 1.
+template <int FROM, int TO, class Win>
+static inline void tap_block(const Win& win, int r, int first, const float* const* rows,
+                             const float* const* phases, int channels, int n, float* acc) {
+  constexpr int C = Win::at_once, P = TO - FROM;
+  float* sums = acc + ((r * win.size + first) * 4 + FROM) * W;
+  Vf total[C][P];
+#pragma GCC unroll 5
+  for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) total[c][p] = load(sums + (4 * c + p) * W);
+  }
+  for (int k = 0; k < channels; ++k) {
+    const float* row = rows[k * win.size + r] + first - win.reach;
+    const float* const* gradient = phases + 4 * k + FROM;
+    for (int at = 0; at < n; at += W) {
+      Vf g[P];
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) g[p] = load(gradient[p] + at);
+#pragma GCC unroll 5
+      for (int c = 0; c < C; ++c) {
+        const Vf s = load(row + at + c);
+#pragma GCC unroll 4
+        for (int p = 0; p < P; ++p) {
+          if (win.has(c, p & 1)) total[c][p] += s * g[p];
+        }
+      }
+    }
+  }
+#pragma GCC unroll 5
+  for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) store(sums + (4 * c + p) * W, total[c][p]);
+  }
+}
+
 // Adds the taps' gradients of one row and `channels` channels; acc is [taps] vectors.
 template <class Win>
 static inline void tap_row(const Win& win, const float* const* rows, const float* const* phases,
                            int channels, int n, float* acc) {
-  const int size = win.size;
-  for (int r = 0; r < size; ++r) {
-    for (int py = 0; py < 2; ++py) {
-      if (!win.has(r, py)) continue;
-      float* sums = acc + r * size * 4 * W + py * 2 * W;
-      if constexpr (std::is_same_v<Win, AnyWindow>) {
-        for (int c = 0; c < size; ++c) {
-          Vf even = load(sums + c * 4 * W), odd = load(sums + c * 4 * W + W);
-          for (int k = 0; k < channels; ++k) {
-            const float* row = rows[k * size + r] + c - win.reach;
-            for (int at = 0; at < n; at += W) {
-              const Vf s = load(row + at);
-              even += s * load(phases[4 * k + 2 * py] + at);
-              odd += s * load(phases[4 * k + 2 * py + 1] + at);
-            }
-          }
-          store(sums + c * 4 * W, even);
-          store(sums + c * 4 * W + W, odd);
-        }
-      } else {
-        Vf total[Win::size][2];
-#pragma GCC unroll 5
-        for (int c = 0; c < Win::size; ++c) {
-          total[c][0] = load(sums + c * 4 * W);
-          total[c][1] = load(sums + c * 4 * W + W);
-        }
-        for (int k = 0; k < channels; ++k) {
-          const float* row = rows[k * size + r] - Win::reach;
-          const float *even = phases[4 * k + 2 * py], *odd = phases[4 * k + 2 * py + 1];
-          for (int at = 0; at < n; at += W) {
-            const Vf ge = load(even + at), go = load(odd + at);
-#pragma GCC unroll 5
-            for (int c = 0; c < Win::size; ++c) {
-              const Vf s = load(row + at + c);
-              if (Win::has(c, 0)) total[c][0] += s * ge;
-              if (Win::has(c, 1)) total[c][1] += s * go;
-            }
-          }
-        }
-#pragma GCC unroll 5
-        for (int c = 0; c < Win::size; ++c) {
-          store(sums + c * 4 * W, total[c][0]);
-          store(sums + c * 4 * W + W, total[c][1]);
-        }
+  for (int r = 0; r < win.size; ++r) {
+    for (int c = 0; c < win.size; c += Win::at_once) {
+      const bool even = win.has(r, 0), odd = win.has(r, 1);
+      if (W == 16 && even && odd) {  // with fewer registers the sums would not fit
+        tap_block<0, 4>(win, r, c, rows, phases, channels, n, acc);
+        continue;
       }
+      if (even) tap_block<0, 2>(win, r, c, rows, phases, channels, n, acc);
+      if (odd) tap_block<2, 4>(win, r, c, rows, phases, channels, n, acc);
     }
   }
 }

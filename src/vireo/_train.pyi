@@ -10,6 +10,7 @@ _Samples = NDArray[np.uint8]
 _Metrics = tuple[float, float, float, float, float, float]
 
 def available_kernels() -> list[str]: ...
+def measure_peak(isa: str = "") -> float: ...
 
 class FrameTrainer:
     def __init__(

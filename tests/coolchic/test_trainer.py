@@ -1,7 +1,7 @@
 """The native training step against its twin in PyTorch, in double precision."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,6 +39,15 @@ ODD = Architecture(
     upsampling_kernel=6,
     synthesis_hidden=(),
 )
+
+
+@pytest.fixture(autouse=True)
+def one_thread_for_the_twin() -> Iterator[None]:
+    """PyTorch's threads cost more than they give on pictures this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @dataclass

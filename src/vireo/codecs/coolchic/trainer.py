@@ -20,6 +20,7 @@ Floats = NDArray[np.float32]
 Samples = NDArray[np.uint8]
 
 available_kernels = _train.available_kernels
+measure_peak = _train.measure_peak
 
 METRICS = ("loss", "mse_y", "mse_u", "mse_v", "bits", "flow_error")
 
