@@ -11,8 +11,8 @@ namespace vireo::train::VIREO_ISA {
 // Registers: AVX-512 has 32, the others 16.
 constexpr int OUTPUTS = 6;                   // per block of a product
 constexpr int VECTORS = W == 16 ? 4 : 2;     // of lanes per block
-constexpr int OUTER_G = W == 16 ? 6 : 4;     // block of a weight gradient
-constexpr int OUTER_X = W == 16 ? 4 : 2;
+constexpr int OUTER_G = W == 16 ? 5 : 4;     // block of a weight gradient
+constexpr int OUTER_X = W == 16 ? 5 : 2;
 static_assert(64 % (VECTORS * W) == 0, "tiles are multiples of 64 lanes");
 
 enum class Tail { linear, relu, gate };

@@ -35,7 +35,9 @@ void FrameTrainer::get_state(float* out) const {
   for (const Buffer* b : {&latents_, &latent_first_, &latent_second_}) {
     out = std::copy_n(b->get(), b->size(), out);
   }
-  for (const auto* v : {&parameters_, &first_, &second_}) out = std::copy(v->begin(), v->end(), out);
+  for (const auto* v : {&parameters_, &first_, &second_}) {
+    out = std::copy(v->begin(), v->end(), out);
+  }
   *out++ = static_cast<float>(latent_steps_);
   *out++ = static_cast<float>(network_steps_);
 }

@@ -240,7 +240,8 @@ void FrameTrainer::update_networks(float rate, const Optimiser& optimiser) {
     const double v = beta2 * second_[i] + (1 - beta2) * g * g;
     first_[i] = static_cast<float>(m);
     second_[i] = static_cast<float>(v);
-    parameters_[i] -= static_cast<float>(step * m / (std::sqrt(v) * correction + optimiser.epsilon));
+    const double root = std::sqrt(v) * correction + optimiser.epsilon;
+    parameters_[i] -= static_cast<float>(step * m / root);
   }
 }
 

@@ -22,8 +22,10 @@ VIREO_INLINE Sample warp(const std::uint32_t* plane, int height, int width, Vf x
   const Vf whole_x = floor(flow_x), whole_y = floor(flow_y);
   const Vf fx = flow_x - whole_x, fy = flow_y - whole_y;
   // A NaN becomes -1 here: the index stays inside, the fraction carries the NaN on.
-  const Vf column = smallest(largest(x + whole_x, splat(-1.0f)), splat(static_cast<float>(width - 1)));
-  const Vf row = smallest(largest(y + whole_y, splat(-1.0f)), splat(static_cast<float>(height - 1)));
+  const Vf last_x = splat(static_cast<float>(width - 1));
+  const Vf last_y = splat(static_cast<float>(height - 1));
+  const Vf column = smallest(largest(x + whole_x, splat(-1.0f)), last_x);
+  const Vf row = smallest(largest(y + whole_y, splat(-1.0f)), last_y);
   const Vi index = (to_int(row) + 1) * (width + 1) + to_int(column) + 1;
   const Vu word = gather(plane, index);
   const Vf a = to_float((Vi)(word & 255u)), b = to_float((Vi)((word >> 8) & 255u));
@@ -81,12 +83,14 @@ struct Errors {
 // Inter coding and distortion of n chroma columns from column `left`, their four luma phases
 // in o[channel][phase * n + column]; leaves the outputs' gradients in o.
 template <int REFS>
-static inline void inter(const Picture& t, int row, int left, int n, float* const* o, Errors& errors) {
+static inline void inter(const Picture& t, int row, int left, int n, float* const* o,
+                         Errors& errors) {
   constexpr int X = 3 + 3 * REFS, F = 2 * REFS, ALPHA = F + 3, BETA = F + 4;
   const int half_height = t.height / 2, half_width = t.width / 2;
   const std::ptrdiff_t lanes = round_up(half_width, LANES);
   const float pixels = static_cast<float>(t.height) * static_cast<float>(t.width);
-  const float luma_weight = 2.0f * 4.0f / 6.0f / pixels, chroma_weight = 2.0f * 4.0f / 6.0f / pixels;
+  // The chroma planes weigh a quarter of luma's, with a quarter of the samples: the same each.
+  const float weight = 2.0f * 4.0f / 6.0f / pixels;
   const float flow_weight = 2.0f * t.flow_weight / pixels;
   for (int i = 0; i < n; i += W) {
     const Vi column = left + i + iota();
@@ -118,7 +122,7 @@ static inline void inter(const Picture& t, int row, int left, int n, float* cons
       if (t.decoded) store(t.decoded + (target - t.target) + (4 + c) * lanes, value);
       const Vf e = masked(valid, value - load(target + (4 + c) * lanes));
       (c ? errors.v : errors.u) += e * e;
-      const Vf g = e * chroma_weight;
+      const Vf g = e * weight;
       by_residual[c] = g * (SAMPLE_SCALE / 4.0f);
       if constexpr (REFS >= 1) {
         by_alpha += g * prediction.value * 0.25f;
@@ -168,7 +172,7 @@ static inline void inter(const Picture& t, int row, int left, int n, float* cons
         }
       }
       if (!t.gradients) continue;
-      const Vf g = e * luma_weight;
+      const Vf g = e * weight;
       store(o[F] + at, g * SAMPLE_SCALE);
       for (int c = 0; c < 2; ++c) store(o[F + 1 + c] + at, by_residual[c]);
       if constexpr (REFS >= 1) {
@@ -182,7 +186,7 @@ static inline void inter(const Picture& t, int row, int left, int n, float* cons
   }
 }
 
-// Scratch: see `picture_scratch` in frame_trainer.cpp.
+// One task, some rows of chroma samples. Scratch: as FrameTrainer::scratch_size counts it.
 static inline void picture(const Picture& t, float* scratch) {
   const Mlp& mlp = *t.mlp;
   const Upsampling& u = *t.upsampling;
@@ -275,7 +279,9 @@ static inline void picture(const Picture& t, float* scratch) {
       for (int r = 0; r <= 2 * reach; ++r) {
         targets[r] = t.slab + ((row - t.first_row + r) * coarse + c) * t.slab_stride;
       }
-      with_window(u, [&](const auto& win) { halve_row(win, u.taps, phases + 4 * c, wide, targets); });
+      with_window(u, [&](const auto& win) {
+        halve_row(win, u.taps, phases + 4 * c, wide, targets);
+      });
     }
     with_window(u, [&](const auto& win) { tap_row(win, rows, phases, coarse, lanes, tap_acc); });
   }

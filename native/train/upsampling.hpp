@@ -224,7 +224,9 @@ static inline void chain_forward(const Chain& t, float* scratch) {
     for (int i = 0; i < 4; ++i) out[i] = scratch + i * n;
     for (int y = 0; y < from.height; ++y) {
       const float* rows[MAX_WIDTH];
-      for (int r = 0; r <= 2 * u.reach; ++r) rows[r] = from.origin + (y + r - u.reach) * from.stride;
+      for (int r = 0; r <= 2 * u.reach; ++r) {
+        rows[r] = from.origin + (y + r - u.reach) * from.stride;
+      }
       with_window(u, [&](const auto& win) { double_row(win, u.taps, rows, n, out); });
       for (int py = 0; py < 2 && 2 * y + py < to.height; ++py) {
         float* row = to.origin + (2 * y + py) * to.stride;
@@ -262,7 +264,9 @@ static inline void chain_backward(const Chain& t, float* scratch) {
       if (y >= top.height + reach) break;
       const float* from = slab + r * t.channels * t.slab_stride;
       float* to = top.origin + y * top.stride - reach;
-      for (int x = 0; x < top.width + 2 * reach; x += W) store(to + x, load(to + x) + load(from + x));
+      for (int x = 0; x < top.width + 2 * reach; x += W) {
+        store(to + x, load(to + x) + load(from + x));
+      }
     }
   }
   fold(top, reach);
