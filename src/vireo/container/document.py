@@ -2,8 +2,9 @@
 
     python -m vireo.container.document [--check] [FILE]
 
-rewrites the regions between `<!-- table NAME -->` and `<!-- end -->`, each with the structure of
-that name; with `--check` it writes nothing and exits with 1 where a table is stale.
+rewrites the regions between `<!-- table NAME -->` and `<!-- end -->`, each with the structure or
+the codec's table of that name; with `--check` it writes nothing and exits with 1 where a table is
+stale.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from vireo.codecs.coolchic import document as coolchic
 from vireo.container.header import HEADER_BODY, HEADER_FRONT, HEADER_REST
 from vireo.container.packet import PACKET, SECTION_START
 from vireo.container.syntax import BitFields, Field, FixedBytes, PrefixedBytes, Structure
@@ -24,8 +26,9 @@ STRUCTURES: tuple[Structure, ...] = (
     HEADER_BODY,
     PACKET,
     SECTION_START,
+    *coolchic.STRUCTURES,
 )
-"""Every structure of the format; a codec adds its own."""
+"""Every structure of the format, the codecs' included."""
 
 _REGION = re.compile(r"<!-- table (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 _HEAD = "| field | type | values | present | meaning |\n|---|---|---|---|---|\n"
@@ -90,19 +93,21 @@ def _number(value: int) -> str:
     return str(value)
 
 
-def fill(text: str, structures: Iterable[Structure]) -> str:
+def tables() -> dict[str, str]:
+    """Every table of the specification by its name: the structures', and the codecs' others."""
+    return {structure.name: table(structure) for structure in STRUCTURES} | coolchic.tables()
+
+
+def fill(text: str, known: Mapping[str, str]) -> str:
     """`text` with its tables made anew.
 
-    Raises ValueError if it has a table of an unknown structure, or lacks one of a known one.
+    Raises ValueError if it has a table of an unknown name, or lacks a known one.
     """
-    known = {structure.name: structure for structure in structures}
     found = [match["name"] for match in _REGION.finditer(text)]
     if sorted(found) != sorted(known):
         raise ValueError(f"the text has tables {sorted(found)}, declared are {sorted(known)}")
     return _REGION.sub(
-        lambda match: (
-            f"<!-- table {match['name']} -->\n\n{table(known[match['name']])}\n<!-- end -->"
-        ),
+        lambda match: f"<!-- table {match['name']} -->\n\n{known[match['name']]}\n<!-- end -->",
         text,
     )
 
@@ -114,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("file", nargs="?", type=Path, default=Path("docs/bitstream.md"))
     options = parser.parse_args(arguments)
     old = options.file.read_text(encoding="utf-8")
-    new = fill(old, STRUCTURES)
+    new = fill(old, tables())
     if options.check:
         if new != old:
             print(f"{options.file}: tables are stale; run this without --check", file=sys.stderr)
