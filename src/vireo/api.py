@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +14,6 @@ from av.container import OutputContainer
 
 from vireo import __version__
 from vireo.codecs.base import Limits
-from vireo.codecs.coolchic.open import open_picture_encoder
 from vireo.codecs.decoding import GopDecoder
 from vireo.codecs.encoding import FrameReport, GopEncoder, Listener
 from vireo.container import Codec, MatroskaReader, MatroskaWriter, Packet, StreamHeader
@@ -22,7 +21,7 @@ from vireo.errors import InputError, StreamError
 from vireo.gop import GopStructure, gop_frames, held_pictures, plan_gop
 from vireo.journal import PacketJournal
 from vireo.metrics import PLANE_WEIGHTS, psnr, weighted_mse
-from vireo.options import EncodeOptions, available_threads, check_output
+from vireo.options import EncodeOptions, check_output, checked_threads
 from vireo.video import TrackCopier, VideoSource, open_sink, open_source
 from vireo.video.writer import SinkKind
 
@@ -64,7 +63,7 @@ class DecodeReport:
     """What came of a decode.
 
     Attributes:
-        frames: frames given out.
+        frames: frames given out; by `verify`, those that are as they were encoded.
         seconds: wall-clock time.
         damage: errors that were passed over, with `conceal`.
         concealed: frames that were replaced or left out.
@@ -118,6 +117,8 @@ def encode(
         UsageError: an option is wrong, or the target can't be made.
         InputError: the source can't be read.
     """
+    from vireo.codecs.coolchic.open import open_picture_encoder  # brings the training code
+
     asked = EncodeOptions(**options)
     source, target = Path(source), Path(target)
     say = notify or (lambda sentence: None)
@@ -185,7 +186,7 @@ def _header(video: VideoSource, asked: EncodeOptions, configuration: bytes) -> S
         video.format,
         codec=Codec.COOLCHIC,
         max_gop_frames=longest,
-        max_references=max(held_pictures(plan_gop(structure, n)) for n in range(1, longest + 1)),
+        max_references=held_pictures(plan_gop(structure, longest)),  # no shorter GOP holds more
         configuration=configuration,
     )
 
@@ -275,10 +276,12 @@ def decode(
     """
     source = Path(source)
     say = notify or (lambda sentence: None)
+    if not source.exists():
+        raise InputError(f"{source} does not exist")
     if os.fspath(target) != "-" and Path(target).exists() and Path(target).samefile(source):
         check_output(source, Path(target), overwrite=True)
     began = perf_counter()
-    decoder = GopDecoder(threads=threads or available_threads(), limits=limits, conceal=conceal)
+    decoder = GopDecoder(threads=checked_threads(threads), limits=limits, conceal=conceal)
     with MatroskaReader(source) as reader:
         decoder.limits.check(reader.header)
         with open_sink(
@@ -313,15 +316,17 @@ def verify(
     raises InputError or StreamError.
     """
     began = perf_counter()
-    decoder = GopDecoder(threads=threads or available_threads(), limits=limits, conceal=True)
-    count = 0
+    decoder = GopDecoder(threads=checked_threads(threads), limits=limits, conceal=True)
     with MatroskaReader(source) as reader:
         decoder.limits.check(reader.header)
-        for count, _ in enumerate(decoder.decode(reader), start=1):
-            if listener:
-                listener(count)
-    good = count - min(count, decoder.concealed)
-    return DecodeReport(good, perf_counter() - began, tuple(decoder.damage), decoder.concealed)
+        # The decoder keeps all damage; it raises where no frame is left.
+        with suppress(StreamError):
+            for count, _ in enumerate(decoder.decode(reader), start=1):
+                if listener:
+                    listener(count)
+    return DecodeReport(
+        decoder.verified, perf_counter() - began, tuple(decoder.damage), decoder.concealed
+    )
 
 
 __all__ = ["DecodeReport", "EncodeReport", "decode", "encode", "verify"]

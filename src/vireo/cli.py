@@ -6,10 +6,11 @@ Exit status: 0 done, 2 a wrong request or unreadable input, 3 a damaged stream, 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
@@ -83,14 +84,43 @@ def _errors() -> Iterator[None]:
         yield
     except VireoError as error:
         _fail(error)
-    except BrokenPipeError:
-        sys.exit(0)
     except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
         _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(USAGE)
+    except MemoryError:
+        _say("there is not enough memory for this")
         sys.exit(USAGE)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Says what is wrong with a request in one line, where Click takes four."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **{**extra, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(USAGE)
+        except click.ClickException as error:
+            _say(" ".join(error.format_message().split()))
+            sys.exit(USAGE)
+        except (click.Abort, KeyboardInterrupt):
+            _say("interrupted")
+            sys.exit(INTERRUPTED)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Who reads has seen enough. The interpreter must not meet the pipe again at exit.
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="vireo")
 def main() -> None:
     """Compress video with learned codecs, and decode it to the same pixels everywhere.
@@ -199,7 +229,9 @@ def encode(input: Path, output: Path, as_json: bool, overwrite: bool, **options:
 )
 @click.option("--conceal", is_flag=True, help="Go on after damage: repeat the frame before.")
 @click.option("--threads", type=int, help="Pictures decoded at a time. [default: all processors]")
-@click.option("--max-pixels", type=int, help="Decode pictures up to this many samples.")
+@click.option(
+    "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
+)
 @click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 def decode(
@@ -223,14 +255,14 @@ def decode(
     if as_json and output == "-":
         _say("--json and video can't both go to standard output")
         sys.exit(USAGE)
-    with _errors(), _interruptible(), counter("decoding") as count:
+    with _errors(), counter("decoding") as count:
         report = run(
             input,
             output,
             kind=kind,
             overwrite=overwrite,
             conceal=conceal,
-            threads=_checked(threads),
+            threads=threads,
             limits=_limits(max_pixels),
             listener=count,
             notify=_say,
@@ -256,7 +288,7 @@ def info(input: Path, as_json: bool, packets: bool) -> None:
     from vireo.progress import counter
     from vireo.report import probe
 
-    with _errors(), _interruptible(), counter("reading") as count:
+    with _errors(), counter("reading") as count:
         content = probe(input, listener=count)
     if as_json:
         _print_json(content.to_json(packets=packets))
@@ -284,15 +316,17 @@ def info(input: Path, as_json: bool, packets: bool) -> None:
 @main.command()
 @click.argument("input", type=click.Path(path_type=Path))
 @click.option("--threads", type=int, help="Pictures decoded at a time. [default: all processors]")
-@click.option("--max-pixels", type=int, help="Decode pictures up to this many samples.")
+@click.option(
+    "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def verify(input: Path, threads: int | None, max_pixels: int | None, as_json: bool) -> None:
     """Check every checksum of INPUT, and every decoded picture against its hash."""
     from vireo.api import verify as run
     from vireo.progress import counter
 
-    with _errors(), _interruptible(), counter("verifying") as count:
-        report = run(input, threads=_checked(threads), limits=_limits(max_pixels), listener=count)
+    with _errors(), counter("verifying") as count:
+        report = run(input, threads=threads, limits=_limits(max_pixels), listener=count)
     for error in report.damage:
         _say(str(error))
     if as_json:
@@ -313,23 +347,7 @@ def _damage(report: Any) -> dict[str, Any]:
     }
 
 
-def _checked(threads: int | None) -> int | None:
-    if threads is not None and threads < 1:
-        _say(f"{threads} threads can't work; at least 1 must")
-        sys.exit(USAGE)
-    return threads
-
-
 def _limits(max_pixels: int | None) -> Any:
     from vireo.codecs.base import Limits
 
     return Limits() if max_pixels is None else Limits(pixels=max_pixels)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        _say("interrupted")
-        sys.exit(INTERRUPTED)

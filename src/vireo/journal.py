@@ -14,6 +14,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from vireo import _core
+from vireo.errors import UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing stops two encodes of one output there
+    fcntl = None  # type: ignore[assignment]
 
 _RECORD = struct.Struct("<II")  # length, CRC-32C
 _VERSION = 1
@@ -23,7 +29,8 @@ class PacketJournal:
     """The journal of one encode.
 
     Args:
-        path: the journal's file; made if it isn't there.
+        path: the journal's file; made if it isn't there. No other process may have it open:
+            UsageError.
         identity: everything that determines the packets (source, settings, seed), as JSON
             values. A journal of something else is started afresh.
 
@@ -34,11 +41,17 @@ class PacketJournal:
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.path = path
         line = json.dumps({"vireo-journal": _VERSION, **identity}, sort_keys=True).encode() + b"\n"
-        self._packets, end = _read(path, line)
+        self._file: BinaryIO = open(path, "a+b")  # noqa: SIM115
+        try:
+            _lock(self._file)
+        except OSError as error:
+            self._file.close()
+            raise UsageError(f"{path.name}: another encode of the same output runs") from error
+        self._file.seek(0)
+        self._packets, end = _read(self._file.read(), line)
         self.resumed = len(self._packets)
-        self._file: BinaryIO = open(path, "r+b" if end else "w+b")  # noqa: SIM115
+        self._is_empty = not self._packets
         self._file.truncate(end)
-        self._file.seek(end)
         if not end:
             self._write(line)
 
@@ -46,6 +59,7 @@ class PacketJournal:
         return self._packets
 
     def append(self, packet: bytes) -> None:
+        self._is_empty = False
         self._write(_RECORD.pack(len(packet), _core.crc32c(packet)) + packet)
 
     def _write(self, data: bytes) -> None:
@@ -54,20 +68,25 @@ class PacketJournal:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
+        """Close the file; a journal without packets is removed."""
+        if self._is_empty:
+            self.path.unlink(missing_ok=True)
         self._file.close()
 
     def remove(self) -> None:
         """The output is whole: the journal has served."""
+        self._is_empty = True
         self.close()
-        self.path.unlink(missing_ok=True)
 
 
-def _read(path: Path, line: bytes) -> tuple[list[bytes], int]:
+def _lock(file: BinaryIO) -> None:
+    """Raises OSError where another process has the lock, which ends with the process."""
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _read(data: bytes, line: bytes) -> tuple[list[bytes], int]:
     """Packets of a journal that starts with `line`, and the offset behind the last one."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return [], 0
     if not data.startswith(line):
         return [], 0
     packets = []

@@ -16,6 +16,7 @@ CODECS = ("coolchic",)
 PROFILES = {"coolchic": ("paper",)}
 DEVICES = ("cpu", "cuda")
 MAX_GOP_SIZE = 1024
+MAX_THREADS = 1024
 
 # Quality 0 … 100 spaces lambda evenly in its logarithm, with a middle setting in the middle.
 _LAMBDA_AT_0 = 2e-2
@@ -71,8 +72,7 @@ class EncodeOptions:
             raise UsageError(f"lambda is {self.lambda_:g}; it must be above 0, and 1 at most")
         if self.time_budget is not None and not self.time_budget > 0:
             raise UsageError("the time budget must be above 0 seconds")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"{self.threads} threads can't work; at least 1 must")
+        checked_threads(self.threads)
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"the seed is {self.seed}; it must be 0 to {2**31 - 1}")
 
@@ -85,7 +85,16 @@ class EncodeOptions:
 
     @property
     def resolved_threads(self) -> int:
-        return self.threads or available_threads()
+        return checked_threads(self.threads)
+
+
+def checked_threads(threads: int | None) -> int:
+    """How many threads to use, by default one per processor; UsageError where out of range."""
+    if threads is None:
+        return available_threads()
+    if not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"{threads} threads can't work; it must be 1 to {MAX_THREADS}")
+    return threads
 
 
 def available_threads() -> int:

@@ -106,7 +106,8 @@ class EncodeProgress:
         self._console.print(f"vireo: {sentence}", highlight=False, markup=False, soft_wrap=True)
 
     def close(self) -> None:
-        self._progress.stop()
+        if self._console.is_terminal:  # else it would print an empty line
+            self._progress.stop()
 
     def __enter__(self) -> EncodeProgress:
         if self._console.is_terminal:

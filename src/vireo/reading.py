@@ -11,9 +11,9 @@ from typing import overload
 
 from vireo.codecs.base import Limits
 from vireo.codecs.decoding import GopDecoder
-from vireo.container import MatroskaReader
+from vireo.container import MatroskaReader, Timeline
 from vireo.errors import StreamError
-from vireo.options import available_threads
+from vireo.options import checked_threads
 from vireo.video.frame import Frame, VideoFormat
 
 
@@ -39,10 +39,14 @@ class Video(Sequence[Frame]):
         limits: Limits | None = None,
     ) -> None:
         """Raises InputError or StreamError if `path` can't be opened as a Vireo file."""
-        self._reader = MatroskaReader(path)
-        self._threads = threads or available_threads()
+        self._threads = checked_threads(threads)
         self._limits = limits or Limits()
-        self._limits.check(self._reader.header)
+        self._reader = MatroskaReader(path)
+        try:
+            self._limits.check(self._reader.header)
+        except StreamError:
+            self._reader.close()
+            raise
         self.format = self._reader.header.video_format
         self._points = self._reader.key_points()
         counts = [p.gop.gop_frames if p.gop else 0 for p in self._points]
@@ -67,10 +71,14 @@ class Video(Sequence[Frame]):
         gop = bisect_right(self._starts, index) - 1
         if not self._starts[gop] <= self._next <= index:
             self._seek(gop)
-        for frame in self._frames:
-            self._next += 1
-            if self._next > index:
-                return frame
+        try:
+            for frame in self._frames:
+                self._next += 1
+                if self._next > index:
+                    return frame
+        except StreamError:
+            self._next = -1  # what comes behind the damage is found by seeking
+            raise
         raise StreamError(f"the file ends before frame {index}")
 
     def __iter__(self) -> Iterator[Frame]:
@@ -80,8 +88,14 @@ class Video(Sequence[Frame]):
         return f"Video({self.format.width}x{self.format.height}, {len(self)} frames)"
 
     def _seek(self, gop: int) -> None:
+        self._frames = iter(())  # ends the decoder that reads the file now
         self._reader.seek(self._points[gop].time)
-        decoder = GopDecoder(threads=self._threads, limits=self._limits)
+        # The clock as it runs where the file is decoded from its start.
+        timeline = Timeline(self.format.time_base)
+        for point in self._points[:gop]:
+            if point.gop:
+                timeline.start_gop(point.gop.pts, point.time)
+        decoder = GopDecoder(threads=self._threads, limits=self._limits, timeline=timeline)
         self._frames = decoder.decode(self._reader)
         self._next = self._starts[gop]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from vireo.codecs.base import Limits, picture_decoder
 from vireo.container import GopStart, MatroskaReader, StreamHeader, read_packet
+from vireo.errors import StreamError
 
 CONTAINER = "container and other tracks"
 HEADERS = "headers"
@@ -101,13 +102,19 @@ def probe(
     parts: Counter[str] = Counter()
     packets = []
     gop: GopStart | None = None
+    limits = limits or Limits()
     with MatroskaReader(path) as reader:
-        decoder = picture_decoder(reader.header, limits or Limits())
+        decoder = picture_decoder(reader.header, limits)
         for stored in reader:
-            frame = read_packet(stored.data, gop)
-            if frame.is_key:
-                gop = frame.gop_start
-            own = dict(decoder.account(frame))
+            try:
+                frame = read_packet(stored.data, gop)
+                if frame.header is not None:
+                    if gop is not None and frame.header != gop.header:
+                        decoder = picture_decoder(frame.header, limits)
+                    gop = frame.gop_start
+                own = dict(decoder.account(frame))
+            except StreamError as error:
+                raise error.at(packet=stored.index) from error.__cause__
             own[HEADERS] = len(stored.data) - sum(own.values())
             parts.update(own)
             packets.append(

@@ -8,10 +8,12 @@ a circle.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from vireo.codecs.base import Limits, PictureDecoder, Planes, picture_decoder
 from vireo.container import (
@@ -23,6 +25,7 @@ from vireo.container import (
     picture_hash,
     read_packet,
 )
+from vireo.container.packet import MAX_PTS
 from vireo.errors import (
     HeaderError,
     LimitError,
@@ -46,6 +49,7 @@ class _Gop:
     start: GopStart
     decoder: PictureDecoder
     shift: int  # ticks from the stream's clock to the file's
+    next_packet: int  # behind its last packet so far
     references: dict[int, Future[Planes]] = field(default_factory=dict)
     waiting: dict[int, _Picture] = field(default_factory=dict)  # for their turn to be shown
     shown: int = 0  # display index of the next frame to give out
@@ -60,29 +64,38 @@ class GopDecoder:
         conceal: go on after damage. A frame that can't be decoded is replaced by the one
             shown before it, or left out if there is none. Otherwise the first damage
             raises, after all frames before it.
+        timeline: the file's clock, where decoding doesn't start at the file's first frame.
 
     Attributes:
-        damage: the errors met so far.
+        damage: the errors met so far, in the packets' order.
         concealed: frames that were replaced or left out.
+        verified: frames given out that are what the encoder made, by their hash.
     """
 
     def __init__(
-        self, *, threads: int = 1, limits: Limits | None = None, conceal: bool = False
+        self,
+        *,
+        threads: int = 1,
+        limits: Limits | None = None,
+        conceal: bool = False,
+        timeline: Timeline | None = None,
     ) -> None:
         self.threads = threads
         self.limits = limits or Limits()
         self.conceal = conceal
         self.damage: list[StreamError] = []
         self.concealed = 0
+        self.verified = 0
         self._opened: tuple[StreamHeader, PictureDecoder] | None = None
-        self._timeline: Timeline | None = None
+        self._timeline = timeline
         self._last: Frame | None = None
 
     def decode(self, packets: Iterable[StoredPacket]) -> Iterator[Frame]:
         """Frames in display order, each verified against its packet's hash.
 
-        Their times are on the file's clock, in ticks of the stream's time base. Raises a
-        StreamError that names the packet, after every frame before the damage.
+        Their times are on the file's clock, in ticks of the stream's time base, and rise.
+        Raises a StreamError that names the packet, after every frame before the damage; with
+        `conceal` only where damage leaves no frame at all.
         """
         gops: deque[_Gop] = deque()
         source = iter(packets)
@@ -92,22 +105,27 @@ class GopDecoder:
                 try:
                     self._submit(packet, gops, pool)
                 except StreamError as error:
-                    self.damage.append(error.at(packet=packet.index))
+                    self._note(error.at(packet=packet.index))
                     if not self.conceal:
                         break
                 yield from self._show(gops, ended=False)
             yield from self._show(gops, ended=True)
         finally:
             pool.shutdown(cancel_futures=True)
-        if self.damage and not self.conceal:
+        if self.damage and not (self.conceal and self._last):
             raise self.damage[0]
+
+    def _note(self, error: StreamError) -> None:
+        # A traceback would keep alive the pictures of the frames that it passed through.
+        error.__cause__ = error.__context__ = None
+        insort(self.damage, error.with_traceback(None), key=_packet_of)
 
     def _next(self, source: Iterator[StoredPacket]) -> StoredPacket | None:
         """The next packet; None at the end, or where the file is damaged beyond reading on."""
         try:
             return next(source, None)
         except StreamError as error:
-            self.damage.append(error)
+            self._note(error)
             return None
 
     def _submit(self, packet: StoredPacket, gops: deque[_Gop], pool: ThreadPoolExecutor) -> None:
@@ -119,14 +137,15 @@ class GopDecoder:
                 self._timeline = Timeline(time_base)
             self._timeline.start_gop(frame.pts, packet.time)
             shift = round(self._timeline.offset / time_base)
-            gops.append(_Gop(frame.gop_start, decoder, shift))
+            gops.append(_Gop(frame.gop_start, decoder, shift, packet.index))
         gop = gops[-1]
+        gop.next_packet = packet.index + 1
         if frame.display_index in gop.waiting or frame.display_index < gop.shown:
             raise SyntaxElementError(f"display index {frame.display_index} comes twice")
         missing = [r for r in frame.references if r not in gop.references]
         if missing:
             raise MissingReferenceError(f"reference {missing[0]} was not decoded")
-        if len(gop.waiting) >= self.limits.pictures:
+        if _waiting(gops) >= self.limits.pictures:
             raise LimitError(f"over {self.limits.pictures} pictures wait to be shown")
         references = [gop.references[r] for r in frame.references]
         planes = pool.submit(_decode_picture, gop.decoder, frame, references)
@@ -157,36 +176,67 @@ class GopDecoder:
             if picture is None:
                 if not ended and len(gops) == 1:
                     return
-                error: StreamError = MissingReferenceError(
-                    f"frame {gop.shown} of a GOP of {gop.start.gop_frames} is missing"
+                yield from self._missing(gop)
+                continue
+            if not (ended or picture.planes.done() or self._is_far_ahead(gops)):
+                return
+            try:
+                frame = Frame(
+                    *gop.decoder.crop(picture.planes.result()), pts=picture.frame.pts + gop.shift
                 )
-            else:
-                running = sum(not p.planes.done() for g in gops for p in g.waiting.values())
-                if not ended and not picture.planes.done() and running <= 2 * self.threads:
-                    return
-                try:
-                    planes = gop.decoder.crop(picture.planes.result())
-                except StreamError as failure:
-                    error = failure.at(packet=picture.packet)
-                else:
-                    del gop.waiting[gop.shown]
-                    gop.shown += 1
-                    self._last = Frame(*planes, pts=picture.frame.pts + gop.shift)
-                    yield self._last
-                    continue
-            yield from self._missing(gop, error)
+                self._check_time(frame.pts)
+            except StreamError as error:
+                yield from self._damaged(gop, error.at(packet=picture.packet), gop.shown + 1)
+                continue
+            del gop.waiting[gop.shown]
+            gop.shown += 1
+            self.verified += 1
+            self._last = frame
+            yield frame
 
-    def _missing(self, gop: _Gop, error: StreamError) -> Iterator[Frame]:
+    def _is_far_ahead(self, gops: deque[_Gop]) -> bool:
+        """Whether enough is under way, so that the next picture should be waited for."""
+        running = sum(not p.planes.done() for g in gops for p in g.waiting.values())
+        return running > 2 * self.threads or _waiting(gops) >= self.limits.pictures
+
+    def _check_time(self, pts: int) -> None:
+        if abs(pts) > MAX_PTS:
+            raise SyntaxElementError("the presentation time is out of range")
+        if self._last is not None and pts <= self._last.pts:
+            raise SyntaxElementError("the presentation time is not after that of the frame before")
+
+    def _missing(self, gop: _Gop) -> Iterator[Frame]:
+        """Passes over frames that have no packet, up to one that has."""
+        first, stop = gop.shown, min(gop.waiting, default=gop.start.gop_frames)
+        what = f"frame {first} of a GOP of {gop.start.gop_frames} is missing"
+        if stop - first > 1:
+            what = f"frames {first} to {stop - 1} of a GOP of {gop.start.gop_frames} are missing"
+        error = MissingReferenceError(what, packet=gop.next_packet)
+        yield from self._damaged(gop, error, stop)
+
+    def _damaged(self, gop: _Gop, error: StreamError, stop: int) -> Iterator[Frame]:
+        """Passes over frames up to `stop`, with the last one shown in their place."""
+        self._note(error)
         if not self.conceal:
-            raise self.damage[0] if self.damage else error
-        self.damage.append(error)
-        self.concealed += 1
-        gop.waiting.pop(gop.shown, None)
-        pts = gop.start.implied_pts(gop.shown) + gop.shift
-        gop.shown += 1
-        if self._last is not None and pts > self._last.pts:
-            self._last = replace(self._last, pts=pts)
-            yield self._last
+            raise self.damage[0]
+        while gop.shown < stop:
+            self.concealed += 1
+            picture = gop.waiting.pop(gop.shown, None)
+            pts = picture.frame.pts if picture else gop.start.implied_pts(gop.shown)
+            pts += gop.shift
+            gop.shown += 1
+            if self._last is not None and self._last.pts < pts <= MAX_PTS:
+                self._last = replace(self._last, pts=pts)
+                yield self._last
+
+
+def _waiting(gops: Iterable[_Gop]) -> int:
+    """Pictures decoded or under way that are not shown yet."""
+    return sum(len(g.waiting) for g in gops)
+
+
+def _packet_of(error: StreamError) -> float:
+    return inf if error.packet is None else error.packet
 
 
 def _decode_picture(

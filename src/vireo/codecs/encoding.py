@@ -144,8 +144,11 @@ class GopEncoder:
         self._decoder = picture_decoder(header, Limits(pixels=2**32))
 
     def encode(self, frames: Iterable[Frame]) -> Iterator[Packet]:
-        """Packets in coding order. Memory holds one GOP. Raises InputError for no frames."""
-        source = iter(frames)
+        """Packets in coding order. Memory holds one GOP.
+
+        Raises InputError for no frames, or for one that doesn't come after the one before.
+        """
+        source = _rising(frames)
         first = 0
         while gop := list(islice(source, self._gop_frames)):
             yield from self._encode_gop(gop, first)
@@ -228,6 +231,15 @@ class GopEncoder:
     def _decode(self, data: bytes, start: GopStart, references: Sequence[Planes]) -> Planes:
         parsed = self._decoder.parse(read_packet(data, start))
         return self._decoder.reconstruct(parsed, references)
+
+
+def _rising(frames: Iterable[Frame]) -> Iterator[Frame]:
+    before: int | None = None
+    for index, frame in enumerate(frames):
+        if before is not None and frame.pts <= before:
+            raise InputError(f"frame {index} is not shown after the one before, by its time stamp")
+        before = frame.pts
+        yield frame
 
 
 def _pad_to_even(frame: Frame) -> Planes:

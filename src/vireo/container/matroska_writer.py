@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -94,10 +95,15 @@ class MatroskaWriter:
         self._duration = _frame_duration(self._video)
 
     def write(self, packet: Packet) -> None:
-        """Append a packet. Raises ValueError if the times don't rise in display order."""
+        """Append a packet.
+
+        Raises ValueError if the times don't rise in display order, UsageError where Matroska
+        can't hold it or a packet copied beside it.
+        """
         dts = self._times.of(packet)
         if self._copier is not None:
-            self._copier.copy_until(float(dts * self._video.time_base))
+            with self._translated():
+                self._copier.copy_until(float(dts * self._video.time_base))
         block = av.Packet(packet.data)
         block.stream = self._stream
         block.time_base = self._video.time_base
@@ -105,20 +111,32 @@ class MatroskaWriter:
         block.dts = dts
         block.duration = self._duration
         block.is_keyframe = packet.is_key
-        self._output.mux(block)
+        with self._translated():
+            self._output.mux(block)
 
     def close(self) -> None:
         """Copy what is left of the other tracks, finish the file and give it its name."""
         try:
-            if self._copier is not None:
-                self._copier.finish()
-            self._output.close()
+            with self._translated():
+                if self._copier is not None:
+                    self._copier.finish()
+                self._output.close()
             self._file.close()
             self._file.check()
             os.replace(self._temporary, self._path)
         except BaseException:
             self.abort()
             raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            reason = error.strerror or error
+            raise UsageError(f"{self._path} can't be written: {reason}") from error
 
     def abort(self) -> None:
         """Drop the unfinished file."""

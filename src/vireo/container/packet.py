@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -145,11 +145,13 @@ class Section:
         kind: what it holds, 0…63; each codec numbers its own.
         data: its bytes.
         droppable: whether a progressive decoder may do without it.
+        offset: where `data` starts in the packet that it was read from.
     """
 
     kind: int
     data: bytes
     droppable: bool = False
+    offset: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -344,8 +346,9 @@ def _read_sections(reader: ByteReader) -> tuple[Section, ...]:
             raise SyntaxElementError(f"over {MAX_SECTIONS} sections", offset=reader.offset)
         start = SECTION_START.read(reader)
         last = bool(start["last"])
+        offset = reader.offset
         data = reader.take(reader.remaining if last else start["size"], "section")
-        sections.append(Section(start["kind"], data, bool(start["droppable"])))
+        sections.append(Section(start["kind"], data, bool(start["droppable"]), offset))
     return tuple(sections)
 
 

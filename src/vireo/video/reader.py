@@ -60,9 +60,9 @@ def open_source(
 class VideoSource:
     """A video that can be read from its first frame to its last, more than once.
 
-    Iterating gives `Frame`s in display order, with the source's own time stamps, in memory
-    that does not grow with the length of the video. Each `iter()` starts anew; an earlier
-    iterator ends. Use it as a context manager, or call `close`.
+    Iterating gives `Frame`s in display order, with the source's own time stamps (moved where
+    they don't rise), in memory that does not grow with the length of the video. Each `iter()`
+    starts anew; an earlier iterator ends. Use it as a context manager, or call `close`.
 
     Iterating raises `InputError` after the last good frame where the file is damaged or
     truncated, or where the picture's size or pixel format changes midway.
@@ -208,6 +208,8 @@ class VideoSource:
             yield "the video is interlaced: its fields stay woven together in each frame"
         if is_mirrored(first):
             yield "the video is mirrored for display: only its rotation is kept"
+        if self._times is not None and not np.diff(self._times).all():
+            yield "some frames have the time stamp of the one before: they come a tick later"
         others = len(video_streams(container)) - 1
         if others:
             yield f"only the first of {others + 1} video tracks is read"
@@ -246,6 +248,7 @@ class VideoSource:
     def _deliver(self, pictures: Iterator[av.VideoFrame]) -> Iterator[Frame]:
         index = self._start
         end = None if self._limit is None else self._start + self._limit
+        before: int | None = None
         for picture in pictures:
             found = (picture.width, picture.height, picture.format.name)
             if found != self._picture:
@@ -257,6 +260,9 @@ class VideoSource:
                 pts = self._expected_time(index)
             else:
                 pts = picture.pts
+            if before is not None:
+                pts = max(pts, before + 1)
+            before = pts
             try:
                 frame = self._converter(picture, pts)
             except av.FFmpegError as error:

@@ -70,10 +70,7 @@ class TrackCopier:
         self._start = Fraction(start_time)
         self._end = end_time
         notices: list[str] = []
-        try:
-            self._input: InputContainer = av.open(str(source), "r", metadata_errors="replace")
-        except av.FFmpegError as error:
-            raise InputError(f"{source} can't be read: {error.strerror or error}") from error
+        self._input = _open(source)
         try:
             self._targets = self._add_streams(notices)
         except BaseException:
@@ -219,6 +216,19 @@ class TrackCopier:
                 packet.pts = begin
         packet.stream = target
         return begin * base, packet
+
+
+def has_tracks_to_copy(source: str | os.PathLike[str]) -> bool:
+    """Whether a media file has sound or subtitles; InputError where it can't be read."""
+    with _open(source) as container:
+        return any(stream.type in ("audio", "subtitle") for stream in container.streams)
+
+
+def _open(source: str | os.PathLike[str]) -> InputContainer:
+    try:
+        return av.open(str(source), "r", metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise InputError(f"{source} can't be read: {error.strerror or error}") from error
 
 
 def _has_codec(stream: Stream) -> bool:

@@ -17,7 +17,7 @@ from vireo.errors import UsageError
 from vireo.video.convert import picture_of, rgb_picture
 from vireo.video.frame import DEFAULT_RATE, ColorRange, Frame, VideoFormat
 from vireo.video.matroska import reserve_display_size, set_display_size
-from vireo.video.remux import TrackCopier
+from vireo.video.remux import TrackCopier, has_tracks_to_copy
 from vireo.video.sink import StagedFile, VideoSink
 
 SinkKind = Literal["y4m", "yuv", "ffv1", "x264", "png"]
@@ -65,8 +65,8 @@ def open_sink(
         format: what holds for every frame.
         kind: what to write; by default the target's suffix tells, and `-` is y4m.
         sound_from: a media file whose sound, subtitles, attachments, chapters and metadata
-            are copied beside the video. The kinds that hold pictures only leave them out
-            with a notice.
+            are copied beside the video. The kinds that hold pictures only leave them out,
+            with a notice where there is sound or a subtitle.
         overwrite: whether a file of that name may be replaced.
         keep_partial: keep the frames written so far when a `VireoError` ends the writing.
 
@@ -89,7 +89,7 @@ def open_sink(
     else:
         return _CodedSink(path, format, chosen, sound_from, overwrite, keep_partial)
     sink.keep_partial = keep_partial
-    if sound_from is not None:
+    if sound_from is not None and has_tracks_to_copy(sound_from):
         sink.notices += (f"{chosen} holds pictures only: sound and subtitles are left out",)
     return sink
 
@@ -225,8 +225,10 @@ class _CodedSink(VideoSink):
 
     def _add_video(self, kind: SinkKind) -> VideoStream:
         format, color = self.format, self.format.color
+        # FFmpeg can't divide tiny pictures into slices, which version 3 asks for.
+        is_tiny = min(format.width, format.height) < 8
         codec, options = {
-            "ffv1": ("ffv1", {"level": "3", "slicecrc": "1"}),
+            "ffv1": ("ffv1", {"level": "1"} if is_tiny else {"level": "3", "slicecrc": "1"}),
             "x264": ("libx264", {"qp": "0", "preset": "fast"}),
         }[kind]
         options["chroma_sample_location"] = _CHROMA_LOCATIONS[color.chroma_location]

@@ -15,15 +15,17 @@ class TimeBudget:
     """Gives each frame an even share of the time that is left.
 
     Args:
-        seconds: wall-clock time for all frames, from now.
+        seconds: wall-clock time for all frames, from now. Where the first ones are there
+            already, the others get their share.
         frames: how many there are.
         samples: luma samples of a frame.
     """
 
     def __init__(self, seconds: float, frames: int, samples: int) -> None:
-        self._end = perf_counter() + seconds
+        self._began = perf_counter()
+        self._seconds = seconds
+        self._end: float | None = None
         self._frames = frames
-        self._begun = 0
         affordable = seconds / frames / (SECONDS_PER_SAMPLE_STEP * samples)
         fitting = [p for p in PRESETS.values() if p.steps <= affordable]
         self.base = fitting[-1] if fitting else next(iter(PRESETS.values()))
@@ -31,6 +33,8 @@ class TimeBudget:
     def preset(self, job: PictureJob, seconds_per_step: float, spent: float) -> Preset:
         """Main and final steps for a frame whose warm-up took `spent` seconds."""
         left = max(1, self._frames - job.coding_index)
+        if self._end is None:
+            self._end = self._began + self._seconds * left / self._frames
         share = RESERVE * (self._end - perf_counter() + spent) / left - spent
         steps = share / seconds_per_step
         return self.base.stretched(steps / (self.base.main + self.base.final))

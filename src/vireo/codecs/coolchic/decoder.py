@@ -48,7 +48,7 @@ class CoolchicDecoder:
         try:
             networks = _core.Networks.decode(self.core, int(frame.frame_type), sections[0].data)
         except ValueError as error:
-            raise SyntaxElementError(str(error)) from error
+            raise SyntaxElementError(str(error), offset=sections[0].offset) from error
         latents = _core.LatentReader(self.core, networks, self.height, self.width)
         done = 0
         for section in sections[1:]:
@@ -60,13 +60,15 @@ class CoolchicDecoder:
     @staticmethod
     def _read_tiles(section: Section, latents: _core.LatentReader, first: int) -> int:
         if section.kind != SectionKind.LATENTS:
-            raise SyntaxElementError(f"a section of kind {section.kind} among the latents")
-        reader = ByteReader(section.data)
+            raise SyntaxElementError(
+                f"a section of kind {section.kind} among the latents", offset=section.offset
+            )
+        reader = ByteReader(section.data, base=section.offset or 0)
         tiles: int = LATENT_SECTION.read(reader)["tiles"]
         try:
             latents.read(reader.take(reader.remaining, "latents"), first, tiles)
         except ValueError as error:
-            raise SyntaxElementError(str(error)) from error
+            raise SyntaxElementError(str(error), offset=section.offset) from error
         return tiles
 
     def reconstruct(self, parsed: ParsedPicture, references: Sequence[Planes]) -> Planes:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from vireo import _core
 from vireo.codecs.coolchic.config import NEAREST_12, Architecture
 from vireo.container.syntax import U8, ByteReader, Field, Rule, Structure, Varint
-from vireo.errors import HeaderError
+from vireo.errors import HeaderError, StreamError
 
 CONTEXTS = (NEAREST_12,)
 
@@ -90,7 +90,10 @@ class StreamShape:
     def read(data: bytes) -> StreamShape:
         """Raises a StreamError where the configuration is damaged or not known."""
         reader = ByteReader(data)
-        values = CONFIGURATION.read(reader)
+        try:
+            values = CONFIGURATION.read(reader)
+        except StreamError as error:  # Its offset is within the configuration.
+            raise HeaderError(f"the codec's configuration is damaged: {error.reason}") from error
         if values["kernel"] % 2:
             raise HeaderError("the upsampling kernel has an odd side")
         if reader.remaining:
