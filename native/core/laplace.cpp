@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 
 namespace vireo {
 namespace {
@@ -45,9 +46,11 @@ void encode_exp_golomb(RangeEncoder& coder, std::uint32_t value) {
   coder.bits((value + 1) & ((1u << count) - 1), count);
 }
 
-int exp_golomb_bits(std::uint32_t value) {
+// Infinite where the code has no room: whoever chooses by cost then chooses otherwise.
+double exp_golomb_bits(std::uint32_t value) {
   int count = 0;
   while ((value + 1) >> (count + 1)) ++count;
+  if (count > kMaxEscapeBits) return std::numeric_limits<double>::infinity();
   return 2 * count + (count < kMaxEscapeBits ? 1 : 0);
 }
 

@@ -1,6 +1,7 @@
 // Shapes, and networks in a packet (docs/bitstream.md, "Networks").
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/coolchic.hpp"
 #include "core/laplace.hpp"
@@ -37,7 +38,7 @@ int best_spread(const std::vector<std::int32_t>& values, double& best_bits) {
   const double mean = sum / static_cast<double>(values.size());
   const int guess = mean > 0 ? kScaleZero + static_cast<int>(std::lround(kScaleSteps * std::log2(mean))) : 0;
   int best = 0;
-  best_bits = 1e300;
+  best_bits = std::numeric_limits<double>::infinity();
   for (int spread = std::max(0, guess - 2 * kScaleSteps);
        spread <= std::clamp(guess + kScaleSteps, 0, kMaxSpread); ++spread) {
     const Spread s(spread);

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 from vireo import _core
 from vireo.codecs.base import Limits, Planes
-from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape, coded_size
-from vireo.container import CodedFrame, FrameType, Section, StreamHeader
+from vireo.codecs.coolchic.stream import (
+    LATENT_SECTION,
+    PROFILE_PAPER,
+    SectionKind,
+    StreamShape,
+    coded_size,
+)
+from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
 from vireo.container.syntax import ByteReader
-from vireo.errors import LimitError, SyntaxElementError
+from vireo.errors import HeaderError, LimitError, SyntaxElementError
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,11 @@ class CoolchicDecoder:
     """A stream's picture decoder (see `codecs.base.PictureDecoder`)."""
 
     def __init__(self, header: StreamHeader, limits: Limits) -> None:
+        if header.profile != PROFILE_PAPER or header.exactness is not Exactness.EXACT:
+            raise HeaderError(
+                f"Cool-chic has no profile {header.profile} that is "
+                f"{header.exactness.name.lower()}; a newer version of this program may know it"
+            )
         shape = StreamShape.read(header.configuration)
         video = header.video_format
         self.height, self.width = coded_size(video.height, video.width)
@@ -42,7 +53,10 @@ class CoolchicDecoder:
 
     def parse(self, frame: CodedFrame) -> ParsedPicture:
         """Entropy decoding; raises SyntaxElementError or TruncatedError."""
-        sections = list(frame.sections)
+        sections = frame.sections
+        for section in sections:
+            if section.droppable:
+                raise SyntaxElementError("no section is droppable", offset=section.offset)
         if not sections or sections[0].kind != SectionKind.NETWORKS:
             raise SyntaxElementError("the packet doesn't start with its networks")
         try:

@@ -28,11 +28,11 @@ Floats = NDArray[np.float32]
 CHUNK_SAMPLES = 1 << 20  # luma samples trained on between reports, and chances to interrupt
 MAX_LATENT = 4095
 LOSS, BITS = 0, 4  # columns of the trainer's metrics
-PARALLEL_TILE_BYTES = 4096  # latents beyond this get a section of their own
+SECTION_BYTES = 4096  # tiles share a section up to this size; larger ones decode in parallel
 
 
 class Trainer(Protocol):
-    """What trains a frame: `trainer.FrameTrainer` or `torch_trainer.TorchTrainer`."""
+    """What trains a frame: `trainer.Trainer` or `torch_trainer.TorchTrainer`."""
 
     latents: list[Floats]
     parameters: Floats
@@ -110,18 +110,18 @@ class CoolchicEncoder:
     ) -> list[Section]:
         """Tiles in coding order, small ones together: each section can decode by itself."""
         tiles = _core.tile_count(self._core, *grids[0].shape)
+        alone = [
+            len(_core.encode_latents(self._core, networks, grids, tile, 1)) for tile in range(tiles)
+        ]
         sections: list[Section] = []
         first = 0
         while first < tiles:
-            count = tiles - first
-            whole = _core.encode_latents(self._core, networks, grids, first, count)
-            if len(whole) > PARALLEL_TILE_BYTES and count > 1:
-                # Leave the large last tiles to sections of their own.
-                while count > 1 and len(whole) > PARALLEL_TILE_BYTES:
-                    count -= 1
-                    whole = _core.encode_latents(self._core, networks, grids, first, count)
+            count = 1
+            while first + count < tiles and sum(alone[first : first + count + 1]) <= SECTION_BYTES:
+                count += 1
+            data = _core.encode_latents(self._core, networks, grids, first, count)
             start = LATENT_SECTION.write({"tiles": count})
-            sections.append(Section(SectionKind.LATENTS, start + whole))
+            sections.append(Section(SectionKind.LATENTS, start + data))
             first += count
         return sections
 

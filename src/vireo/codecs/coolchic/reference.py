@@ -173,6 +173,8 @@ class Networks:
 
 def decode_group(coder: RangeDecoder, count: int) -> list[int]:
     spread = coder.bits(8)
+    if spread >= SCALES + 8 * 15:
+        raise ValueError(f"spread {spread}")
     low_bits = max(0, -(-(spread - (SCALES - 1)) // 8))
     scale = spread - 8 * low_bits
     values = []
@@ -204,6 +206,8 @@ def decode_mlp(coder: RangeDecoder, widths: Sequence[int]) -> Mlp:
 def decode_networks(data: bytes, shapes: Shapes, references: int) -> Networks:
     coder = RangeDecoder(data)
     magnitude_bits = coder.bits(4)
+    if magnitude_bits > 12:
+        raise ValueError(f"{magnitude_bits} magnitude bits")
     arm = decode_mlp(coder, shapes.arm)
     kernel_bits = coder.bits(4)
     kernel = np.array(decode_group(coder, shapes.kernel**2), np.int64)
@@ -235,6 +239,8 @@ def decode_tile(
     mode = coder.bits(2)
     if mode == 0:
         return values
+    if mode == 3:
+        raise ValueError("tile mode 3")
     side = 1 << shapes.block_log2
     live = np.ones((-(-rows // side), -(-width // side)), bool)
     if mode == 2:
@@ -327,7 +333,9 @@ def reconstruct(
         np.clip(round_shift(wrap(sum_2x2(out[2 * count + c])), bits + 2 - 14), -32767, 32767)
         for c in (1, 2)
     ]
-    blends = [np.clip(round_shift(x, bits - 12) + 2048, 0, 4096) for x in out[2 * count + 3 :]]
+    blends = [
+        np.clip(wrap(round_shift(x, bits - 12) + 2048), 0, 4096) for x in out[2 * count + 3 :]
+    ]
 
     planes = []
     for c in range(3):
