@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.clips import Sample, make_sample, moving
+
 
 @pytest.fixture(scope="session")
 def clips() -> Path:
@@ -16,3 +18,24 @@ def clips() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no evaluation clips at {folder}: set VIREO_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sample]:
+    """A tiny encode of each GOP structure; the last GOP is shorter than the others."""
+    folder = tmp_path_factory.mktemp("samples")
+    return {
+        "random-access": make_sample(
+            folder, "random-access", moving(48, 40, 8), gop="random-access", gop_size=4
+        ),
+        "low-delay": make_sample(
+            folder, "low-delay", moving(35, 27, 5), gop="low-delay", gop_size=2
+        ),
+        "intra": make_sample(folder, "intra", moving(35, 27, 2), gop="intra"),
+    }
+
+
+@pytest.fixture
+def sample(samples: dict[str, Sample]) -> Sample:
+    """The random access encode: I, P and B frames, two GOPs (5 and 3 frames)."""
+    return samples["random-access"]

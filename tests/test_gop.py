@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from vireo.gop import FrameType, GopStructure, gop_frames, held_pictures, plan_gop
+
+STRUCTURES = list(GopStructure)
+LENGTHS = [1, 2, 3, 4, 5, 9, 17, 20, 33]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("frames", LENGTHS)
+def test_references_are_there_when_they_are_needed(structure: GopStructure, frames: int) -> None:
+    kept: set[int] = set()
+    seen: list[int] = []
+    for frame in plan_gop(structure, frames):
+        assert set(frame.references) <= kept
+        assert len(frame.references) <= FrameType.B
+        seen.append(frame.display_index)
+        kept.add(frame.display_index)
+        assert set(frame.released) <= kept
+        kept -= set(frame.released)
+    assert sorted(seen) == list(range(frames))
+    assert seen[0] == 0
+    assert not kept, "the last frames in coding order release everything"
+
+
+@pytest.mark.parametrize("frames", LENGTHS[2:])
+def test_b_frames_lie_between_their_references(frames: int) -> None:
+    plan = plan_gop(GopStructure.RANDOM_ACCESS, frames)
+    assert [len(f.references) for f in plan] == [0, 1] + [2] * (frames - 2)
+    level = {0: 0, frames - 1: 1}
+    for frame in plan[2:]:
+        past, future = frame.references
+        assert past < frame.display_index < future
+        level[frame.display_index] = frame.level
+        assert frame.level > max(level[past], level[future])
+
+
+def test_the_paper_s_gop_has_33_frames_in_six_levels() -> None:
+    plan = plan_gop(GopStructure.RANDOM_ACCESS, gop_frames(GopStructure.RANDOM_ACCESS, 32))
+    assert len(plan) == 33
+    assert max(f.level for f in plan) == 6
+    assert plan[2].display_index == 16
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_a_longer_gop_holds_as_many_pictures_or_more(structure: GopStructure) -> None:
+    """So that the header's bound, that of the longest GOP, holds for all."""
+    held = [held_pictures(plan_gop(structure, n)) for n in range(1, 150)]
+    assert held == sorted(held)
+    assert held[0] == 0
