@@ -387,6 +387,23 @@ def test_any_cut_of_a_file(sample: Sample, whole, tmp_path: Path) -> None:
         assert all(same(a, b) for a, b in zip(frames, whole["random-access"], strict=False))
 
 
+def test_bytes_put_into_a_file(sample: Sample, whole, tmp_path: Path) -> None:
+    """FFmpeg passes over damage between packets without a word, and over a whole GOP."""
+    content = sample.path.read_bytes()
+    path = tmp_path / "damaged.mkv"
+    first = content.index(sample.packets[0].data)
+    last = content.index(sample.packets[-1].data)
+    lost = 0
+    for at in (*range(first, last, 41), *(content.index(p.data) - 4 for p in sample.packets)):
+        path.write_bytes(content[:at] + bytes(7) + content[at:])
+        frames: list[Frame] = []
+        with pytest.raises(StreamError):
+            decode_into(frames, path)
+        lost += len(frames) < 8
+        assert all(same(a, b) for a, b in zip(frames, whole["random-access"], strict=False))
+    assert lost > 8
+
+
 def test_memory_does_not_grow_with_length(sample: Sample, tmp_path: Path) -> None:
     peaks = []
     for times in (2, 40):
