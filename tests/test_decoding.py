@@ -330,6 +330,12 @@ def test_a_damaged_configuration(sample: Sample, configuration: bytes) -> None:
     assert error.packet == 0
 
 
+def test_an_unknown_profile_is_refused(sample: Sample) -> None:
+    _, error, _ = attempt(headed(sample, replace(sample.header, profile=200)))
+    assert isinstance(error, HeaderError)
+    assert "profile 200" in str(error)
+
+
 def test_more_references_than_announced(sample: Sample) -> None:
     _, error, _ = attempt(headed(sample, replace(sample.header, max_references=1)))
     assert isinstance(error, SyntaxElementError)

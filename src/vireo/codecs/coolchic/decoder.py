@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 from vireo import _core
 from vireo.codecs.base import Limits, Planes
-from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape, coded_size
+from vireo.codecs.coolchic.stream import (
+    LATENT_SECTION,
+    PROFILES,
+    SectionKind,
+    StreamShape,
+    coded_size,
+)
 from vireo.container import CodedFrame, FrameType, Section, StreamHeader
 from vireo.container.syntax import ByteReader
-from vireo.errors import LimitError, SyntaxElementError
+from vireo.errors import HeaderError, LimitError, SyntaxElementError
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class CoolchicDecoder:
     """A stream's picture decoder (see `codecs.base.PictureDecoder`)."""
 
     def __init__(self, header: StreamHeader, limits: Limits) -> None:
+        if header.profile >= len(PROFILES):
+            raise HeaderError(f"the stream's Cool-chic profile {header.profile} is unknown")
         shape = StreamShape.read(header.configuration)
         video = header.video_format
         self.height, self.width = coded_size(video.height, video.width)
