@@ -330,6 +330,12 @@ def test_a_damaged_configuration(sample: Sample, configuration: bytes) -> None:
     assert error.packet == 0
 
 
+def test_an_unknown_profile_is_refused(sample: Sample) -> None:
+    _, error, _ = attempt(headed(sample, replace(sample.header, profile=200)))
+    assert isinstance(error, HeaderError)
+    assert "profile 200" in str(error)
+
+
 def test_more_references_than_announced(sample: Sample) -> None:
     _, error, _ = attempt(headed(sample, replace(sample.header, max_references=1)))
     assert isinstance(error, SyntaxElementError)
@@ -385,6 +391,23 @@ def test_any_cut_of_a_file(sample: Sample, whole, tmp_path: Path) -> None:
         with pytest.raises(StreamError):
             decode_into(frames, cut)
         assert all(same(a, b) for a, b in zip(frames, whole["random-access"], strict=False))
+
+
+def test_bytes_put_into_a_file(sample: Sample, whole, tmp_path: Path) -> None:
+    """FFmpeg passes over damage between packets without a word, and over a whole GOP."""
+    content = sample.path.read_bytes()
+    path = tmp_path / "damaged.mkv"
+    first = content.index(sample.packets[0].data)
+    last = content.index(sample.packets[-1].data)
+    lost = 0
+    for at in (*range(first, last, 41), *(content.index(p.data) - 4 for p in sample.packets)):
+        path.write_bytes(content[:at] + bytes(7) + content[at:])
+        frames: list[Frame] = []
+        with pytest.raises(StreamError):
+            decode_into(frames, path)
+        lost += len(frames) < 8
+        assert all(same(a, b) for a, b in zip(frames, whole["random-access"], strict=False))
+    assert lost > 8
 
 
 def test_memory_does_not_grow_with_length(sample: Sample, tmp_path: Path) -> None:

@@ -117,3 +117,11 @@ def test_mkvmerge_appends(tmp_path, clip, packets):
     run(tool("mkvmerge"), "-q", "-o", both, clip, f"+{clip}")
     times = check_same(both, packets * 2)
     assert min(times[len(packets) :]) > max(times[: len(packets)])
+
+
+def test_a_file_written_to_a_pipe_is_whole(tmp_path, clip, packets):
+    """It knows neither its own size nor its clusters'."""
+    path = tmp_path / "piped.mkv"
+    command = [tool("ffmpeg"), "-v", "error", "-i", clip, "-c", "copy", "-f", "matroska", "-"]
+    path.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+    check_same(path, packets)

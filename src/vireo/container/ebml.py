@@ -6,6 +6,7 @@ doesn't say that a file ends early.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,19 @@ _DISPLAY_WIDTH_ID = 0x54B0
 _DISPLAY_HEIGHT_ID = 0x54BA
 _DISPLAY_UNIT_ID = 0x54B2
 _VOID_ID = 0xEC
+
+_CLUSTER_ID = 0x1F43B675
+# SeekHead, Info, Tracks, Chapters, Cluster, Cues, Attachments, Tags, Void, CRC-32
+_SEGMENT_CHILDREN = frozenset(
+    (
+        *(0x114D9B74, 0x1549A966, TRACKS_ID, 0x1043A770, _CLUSTER_ID, 0x1C53BB6B, 0x1941A469),
+        *(0x1254C367, _VOID_ID, 0xBF),
+    )
+)
+# Timestamp, SilentTracks, Position, PrevSize, SimpleBlock, BlockGroup, EncryptedBlock, …
+_CLUSTER_CHILDREN = frozenset((0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF, _VOID_ID, 0xBF))
+_LONGEST_HEAD = 12
+_UNKNOWN = 1 << 62  # end of an element that doesn't say its size
 
 TRACK_CODEC = b"V_MS/VFW/FOURCC"
 SPARE_BYTES = 16
@@ -41,19 +55,31 @@ class Element:
 def elements(data: bytes, start: int, end: int) -> Iterator[Element]:
     """The elements of `data[start:end]`, one level deep; ends early where a head is cut off."""
     while start < end:
-        id_size = 9 - data[start].bit_length()
-        size_at = start + id_size
-        if id_size > 4 or size_at >= len(data):
+        head = _head(data, start)
+        if head is None:
             return
-        size_size = 9 - data[size_at].bit_length()
-        payload = size_at + size_size
-        if size_size > 8 or payload > len(data):
-            return
-        unmarked = (1 << 7 * size_size) - 1
-        size = int.from_bytes(data[size_at:payload], "big") & unmarked
-        stop = len(data) + 1 if size == unmarked else payload + size
-        yield Element(int.from_bytes(data[start:size_at], "big"), payload, stop)
+        identifier, payload, size = head
+        stop = len(data) + 1 if size is None else payload + size
+        yield Element(identifier, payload, stop)
         start = stop
+
+
+def _head(data: bytes, start: int) -> tuple[int, int, int | None] | None:
+    """An element's id, where its payload starts, and the payload's size (None: unknown)."""
+    if start >= len(data):
+        return None
+    id_size = 9 - data[start].bit_length()
+    size_at = start + id_size
+    if id_size > 4 or size_at >= len(data):
+        return None
+    size_size = 9 - data[size_at].bit_length()
+    payload = size_at + size_size
+    if size_size > 8 or payload > len(data):
+        return None
+    unmarked = (1 << 7 * size_size) - 1
+    size = int.from_bytes(data[size_at:payload], "big") & unmarked
+    identifier = int.from_bytes(data[start:size_at], "big")
+    return identifier, payload, None if size == unmarked else size
 
 
 def write_element(identifier: int, payload: bytes) -> bytes:
@@ -131,3 +157,48 @@ def missing_bytes(path: Path) -> int:
         if element.id == SEGMENT_ID and element.end > len(front) + 1:
             return max(0, element.end - path.stat().st_size)
     return 0
+
+
+def broken_at(path: Path) -> int | None:
+    """Where a Matroska file's elements stop following each other; None if they don't.
+
+    Looks at the heads of clusters and blocks only. What follows the segment doesn't count, nor
+    does the end of a file that was never finished: its segment's size is unknown.
+    """
+    with path.open("rb", buffering=0) as file:
+        length = file.seek(0, io.SEEK_END)
+
+        def head_at(at: int) -> tuple[int, int, int] | None:
+            """Id, start and end of the payload at an offset."""
+            file.seek(at)
+            head = _head(file.read(_LONGEST_HEAD), 0)
+            if head is None:
+                return None
+            identifier, start, size = head
+            return identifier, at + start, _UNKNOWN if size is None else at + start + size
+
+        front = head_at(0)
+        segment = head_at(front[2]) if front else None
+        if front is None or segment is None or segment[0] != SEGMENT_ID:
+            return 0
+        _, at, end = segment
+        cluster_end = 0
+        while at < min(end, length):
+            found = head_at(at)
+            if found is None:
+                return None if end == _UNKNOWN and length - at < _LONGEST_HEAD else at
+            identifier, start, stop = found
+            in_cluster = at < cluster_end and identifier in _CLUSTER_CHILDREN
+            # A cluster of unknown size ends where the next child of the segment starts.
+            in_segment = identifier in _SEGMENT_CHILDREN and (
+                at >= cluster_end or cluster_end == _UNKNOWN
+            )
+            if not in_cluster and not in_segment:
+                return at
+            if identifier == _CLUSTER_ID:
+                cluster_end, at = stop, start
+            elif stop > min(length, cluster_end if in_cluster else end):
+                return None if end == _UNKNOWN and stop > length else at
+            else:
+                at = stop
+    return None

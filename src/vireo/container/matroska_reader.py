@@ -21,7 +21,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from vireo.container.ebml import missing_bytes
+from vireo.container.ebml import broken_at, missing_bytes
 from vireo.container.header import StreamHeader
 from vireo.container.packet import GopStart, is_packet, read_packet
 from vireo.errors import (
@@ -175,6 +175,7 @@ class MatroskaReader:
 
     def _rewind(self) -> None:
         self._container = _open(self._path)
+        self._is_quicktime = "mov" in self._container.format.name
         self._stream = _video(self._container, self._stream_index)
         self._packets: Iterator[Any] = self._container.demux(self._stream)
         self._index = 0
@@ -210,6 +211,12 @@ class MatroskaReader:
             if missing:
                 raise TruncatedError(
                     f"{self._path} lacks its last {missing} bytes", packet=self._index
+                )
+            # FFmpeg passes over damage between packets, and over whole GOPs, without a word.
+            broken = None if self._is_quicktime else broken_at(self._path)
+            if broken is not None:
+                raise StreamError(
+                    f"{self._path} is damaged at byte {broken}: packets may be missing there",
                 )
             return None
         if packet.size > self._max_packet_size:

@@ -9,7 +9,7 @@ from vireo import _core
 from vireo.codecs.base import Limits, Planes
 from vireo.codecs.coolchic.stream import (
     LATENT_SECTION,
-    PROFILE_PAPER,
+    PROFILES,
     SectionKind,
     StreamShape,
     coded_size,
@@ -31,10 +31,11 @@ class CoolchicDecoder:
     """A stream's picture decoder (see `codecs.base.PictureDecoder`)."""
 
     def __init__(self, header: StreamHeader, limits: Limits) -> None:
-        if header.profile != PROFILE_PAPER or header.exactness is not Exactness.EXACT:
+        exact = header.exactness is Exactness.EXACT
+        if header.profile >= len(PROFILES) or not exact:
             raise HeaderError(
-                f"Cool-chic has no profile {header.profile} that is "
-                f"{header.exactness.name.lower()}; a newer version of this program may know it"
+                f"the stream's Cool-chic profile {header.profile} "
+                f"({header.exactness.name.lower()}) is unknown"
             )
         shape = StreamShape.read(header.configuration)
         video = header.video_format

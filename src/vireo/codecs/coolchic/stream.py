@@ -11,7 +11,7 @@ from vireo.container.syntax import U8, ByteReader, Field, Rule, Structure, Varin
 from vireo.errors import HeaderError, StreamError
 
 CONTEXTS = (NEAREST_12,)
-PROFILE_PAPER = 0
+PROFILES = ("paper",)  # by their numbers in the stream header
 
 CONFIGURATION = Structure(
     "coolchic-configuration",
