@@ -169,7 +169,7 @@ def encode(
                 return tracks
 
             frames = (replace(f, pts=f.pts - shift) for f in video)
-            with MatroskaWriter(target, header, copier=copier) as writer:
+            with MatroskaWriter(target, header, copier=None if video.is_raw else copier) as writer:
                 for packet in encoder.encode(frames):
                     totals.add(packet)
                     writer.write(packet)

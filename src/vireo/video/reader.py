@@ -94,6 +94,11 @@ class VideoSource:
         with file.open() as container:
             self._probe(container)
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether the file holds samples and nothing else."""
+        return self._file.frame_total is not None
+
     def __enter__(self) -> VideoSource:
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from time import perf_counter
@@ -18,6 +18,7 @@ from vireo.codecs.coolchic.motion import estimate_flow
 from vireo.codecs.coolchic.presets import RECIPE, Preset, Recipe
 from vireo.codecs.coolchic.quantise import FrameCost, quantise_networks
 from vireo.codecs.coolchic.schedule import Stage, final_stage, main_stage, warm_up
+from vireo.codecs.coolchic.skip import best_skip
 from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape
 from vireo.codecs.coolchic.trainer import Adam
 from vireo.codecs.encoding import EncodedPicture, PictureJob
@@ -27,6 +28,7 @@ Floats = NDArray[np.float32]
 
 CHUNK_SAMPLES = 1 << 20  # luma samples trained on between reports, and chances to interrupt
 MAX_LATENT = 4095
+LEAST_BITS = 8 * 250  # no trained frame takes fewer: its networks alone take more
 LOSS, BITS = 0, 4  # columns of the trainer's metrics
 SECTION_BYTES = 4096  # tiles share a section up to this size; larger ones decode in parallel
 
@@ -73,6 +75,15 @@ class Settings:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class _Coded:
+    """A frame's quantised networks and latents, and their rate-distortion cost."""
+
+    networks: _core.Networks
+    grids: list[NDArray[np.int16]]
+    cost: float
+
+
 class CoolchicEncoder:
     """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
 
@@ -92,18 +103,37 @@ class CoolchicEncoder:
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """Train, quantise and code one picture; the same seed and job give the same result."""
         lambda_ = self.settings.lambda_ * self.settings.level_lambda**job.level
+        flows = [estimate_flow(job.target[0], r[0]) for r in job.references]
+        skip = self._skip(job, flows, lambda_) if flows else None
+        if skip and skip.cost < lambda_ * LEAST_BITS / job.target[0].size:
+            return self._finish(job, skip, iterations=0)
         trainer = self._make_trainer(self.shape.architecture, job)
-        training = _Training(self, trainer, job, lambda_, progress)
+        training = _Training(self, trainer, job, flows, lambda_, progress)
         training.run()
         grids = [np.rint(g).clip(-MAX_LATENT, MAX_LATENT).astype(np.int16) for g in trainer.latents]
         cost = FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
         networks = quantise_networks(trainer.parameters, self.shape.architecture, cost)
-        planes = _core.reconstruct(self._core, networks, grids, job.references)
-        sections = [
-            Section(SectionKind.NETWORKS, networks.encode()),
-            *self._latent_sections(networks, grids),
+        chosen = _Coded(networks, grids, cost.total(networks))
+        if skip and skip.cost < chosen.cost:
+            chosen = skip
+        return self._finish(job, chosen, training.done)
+
+    def _skip(self, job: PictureJob, flows: list[Floats], lambda_: float) -> _Coded:
+        grids = [
+            np.zeros(size, np.int16)
+            for size in self.shape.architecture.grid_sizes(*job.target[0].shape)
         ]
-        return EncodedPicture(tuple(sections), planes, training.done)
+        cost = FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
+        networks = best_skip(self.shape.architecture, cost, _translations(flows))
+        return _Coded(networks, grids, cost.total(networks))
+
+    def _finish(self, job: PictureJob, coded: _Coded, iterations: int) -> EncodedPicture:
+        planes = _core.reconstruct(self._core, coded.networks, coded.grids, job.references)
+        sections = [
+            Section(SectionKind.NETWORKS, coded.networks.encode()),
+            *self._latent_sections(coded.networks, coded.grids),
+        ]
+        return EncodedPicture(tuple(sections), planes, iterations)
 
     def _latent_sections(
         self, networks: _core.Networks, grids: list[NDArray[np.int16]]
@@ -134,6 +164,7 @@ class _Training:
         encoder: CoolchicEncoder,
         trainer: Trainer,
         job: PictureJob,
+        flows: list[Floats],
         lambda_: float,
         progress: Callable[[int, int], None],
     ) -> None:
@@ -142,6 +173,7 @@ class _Training:
         self._budget = encoder._budget
         self._trainer = trainer
         self._job = job
+        self._flows = flows
         self._lambda = lambda_
         self._progress = progress
         self._seed = encoder.settings.seed * 1_000_003 + job.coding_index
@@ -163,7 +195,9 @@ class _Training:
     def _warm_up(self) -> None:
         """Each candidate's first steps; the one of the lowest loss goes on."""
         preset, recipe = self._settings.preset, self._settings.recipe
-        translations = [np.median(f.reshape(2, -1), axis=1) for f in self._flows()]
+        translations = _translations(self._flows)
+        if self._flows:
+            self._trainer.set_flow_targets(np.concatenate(self._flows))
         zeros = [np.zeros_like(g) for g in self._trainer.latents]
         best_loss, best_state = np.inf, None
         for candidate, start in enumerate(self._starts()):
@@ -192,13 +226,6 @@ class _Training:
             return [Start.MEAN] * count
         return list(islice(cycle((Start.TRANSLATION, Start.MEAN, Start.MOTION)), count + 1))
 
-    def _flows(self) -> list[Floats]:
-        """Estimated motion to each reference, given to the trainer too."""
-        flows = [estimate_flow(self._job.target[0], r[0]) for r in self._job.references]
-        if flows:
-            self._trainer.set_flow_targets(np.concatenate(flows))
-        return flows
-
     def _run(self, stage: Stage) -> Floats:
         metrics = []
         chunk = max(1, min(10, CHUNK_SAMPLES // self._job.target[0].size))
@@ -216,3 +243,8 @@ class _Training:
             self.done += len(rows)
             self._progress(self.done, self._planned)
         return np.concatenate(metrics)
+
+
+def _translations(flows: Sequence[Floats]) -> list[Floats]:
+    """The median motion (x, y) to each reference."""
+    return [np.median(f.reshape(2, -1), axis=1).astype(np.float32) for f in flows]

@@ -135,6 +135,11 @@ class FrameCost:
     def rate_cost(self, bits: float) -> float:
         return self.lambda_ * bits / self.grids[0].size
 
+    def total(self, networks: _core.Networks) -> float:
+        """Distortion and rate of the frame."""
+        rate = self.rate_cost(networks.bits)
+        return self.picture_cost(networks) + self.latent_cost(networks) + rate
+
     def latent_cost(self, networks: _core.Networks) -> float:
         return self.rate_cost(sum(_core.measure_latents(self.core, networks, self.grids)))
 
