@@ -208,7 +208,7 @@ def test_a_time_budget_is_kept(tmp_path: Path) -> None:
         if isinstance(event, FrameReport):
             done.append(event)
 
-    vireo.encode(source, tmp_path / "out.mkv", time_budget=4.0, listener=listen, gop_size=2)
+    vireo.encode(source, tmp_path / "out.mkv", time_budget=4.0, listener=listen, gop="intra")
     assert 3.0 < perf_counter() - began < 10.0
     assert max(e.iterations for e in done) > 200
 
@@ -255,3 +255,50 @@ def test_overwriting_replaces_the_file_when_the_new_one_is_whole(
     assert set(seen) == {b"old"}
     assert len(packets_of(target)[1]) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["out.mkv"]
+
+
+def test_a_target_is_met_by_trials(tmp_path: Path) -> None:
+    source = write_y4m(tmp_path / "in.y4m", moving(64, 48, 2))
+    said: list[str] = []
+    wanted = {"gop": "intra", "preset": "ultrafast", "frames": 1}
+    plain = vireo.encode(source, tmp_path / "plain.mkv", quality=40, **wanted)
+    aimed = vireo.encode(
+        source,
+        tmp_path / "out.mkv",
+        target_psnr=plain.psnr + 0.8,
+        notify=said.append,
+        **wanted,
+    )
+    assert aimed.psnr == pytest.approx(plain.psnr + 0.8, abs=0.1)
+    assert aimed.trials == sum(s.startswith("trial") for s in said) > 1
+    assert vireo.verify(tmp_path / "out.mkv").frames == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.y4m", "out.mkv", "plain.mkv"]
+
+
+def test_finished_trials_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_y4m(tmp_path / "in.y4m", moving(64, 48, 1))
+    wanted = {"gop": "intra", "preset": "ultrafast", "target_bitrate": 120e3}
+    made: list[FrameReport] = []
+
+    def count(event: object) -> None:
+        if isinstance(event, FrameReport):
+            made.append(event)
+
+    def interrupted(event: object) -> None:
+        count(event)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        vireo.encode(source, tmp_path / "out.mkv", listener=interrupted, **wanted)
+    resumed: list[str] = []
+    report = vireo.encode(
+        source, tmp_path / "out.mkv", listener=count, notify=resumed.append, **wanted
+    )
+    whole = vireo.encode(source, tmp_path / "whole.mkv", **wanted)
+    assert (tmp_path / "out.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
+    assert report.trials == whole.trials
+    assert len(made) <= 2 + whole.trials
+    assert (tmp_path / "out.mkv.vireo-trials").exists() is False

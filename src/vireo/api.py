@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
 from time import perf_counter
 from typing import Any
 
@@ -17,11 +21,12 @@ from vireo.codecs.base import Limits
 from vireo.codecs.decoding import GopDecoder
 from vireo.codecs.encoding import FrameReport, GopEncoder, Listener
 from vireo.container import Codec, MatroskaReader, MatroskaWriter, Packet, StreamHeader
-from vireo.errors import InputError, StreamError
+from vireo.errors import InputError, StreamError, UsageError
 from vireo.gop import GopStructure, gop_frames, held_pictures, plan_gop
 from vireo.journal import PacketJournal
 from vireo.metrics import PLANE_WEIGHTS, psnr, weighted_mse
-from vireo.options import EncodeOptions, check_output, checked_threads
+from vireo.options import EncodeOptions, check_output, checked_threads, lambda_of_quality
+from vireo.targets import Goal, search
 from vireo.video import TrackCopier, VideoSource, open_sink, open_source
 from vireo.video.writer import SinkKind
 
@@ -40,9 +45,10 @@ class EncodeReport:
         psnr_y, psnr_u, psnr_v: of the mean squared error over all frames, in dB.
         psnr: of the mean squared errors of Y, U, V weighted 4:1:1, over all frames, in dB.
         bits_per_pixel: of the file, per luma sample.
-        bit_rate: of the file, in bits per second; None where the duration isn't known.
+        bit_rate: of the video's packets, in bits per second; None where the rate varies.
         seconds: wall-clock time of this run.
         resumed: frames that an interrupted run had left.
+        trials: encodes made to meet a target.
     """
 
     frames: int
@@ -56,6 +62,7 @@ class EncodeReport:
     bit_rate: float | None
     seconds: float
     resumed: int
+    trials: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,9 @@ def encode(
         quality: 0 … 100, higher is better and larger; 50 if nothing is asked for.
         lambda_: in place of a quality: cost of a bit per luma sample against mean squared
             error of samples in 0…1.
+        target_psnr: in place of a quality: dB that `EncodeReport.psnr` shall come to within
+            0.1, by whole encodes at different lambdas.
+        target_bitrate: the same for `EncodeReport.bit_rate`, bits per second, within 5 %.
         preset: how long to train, "ultrafast" … "placebo".
         time_budget: seconds to spend on the video, in place of the preset's training length.
         start, frames: frames to skip, and to encode at most.
@@ -117,64 +127,143 @@ def encode(
         UsageError: an option is wrong, or the target can't be made.
         InputError: the source can't be read.
     """
-    from vireo.codecs.coolchic.open import open_picture_encoder  # brings the training code
-
     asked = EncodeOptions(**options)
     source, target = Path(source), Path(target)
     say = notify or (lambda sentence: None)
     if not source.exists():
         raise InputError(f"{source} does not exist")
     check_output(source, target, overwrite=overwrite)
-    began = perf_counter()
-    with open_source(
-        source,
-        size=asked.size,
-        fps=asked.fps,
-        pix_fmt=asked.pix_fmt,
-        start=asked.start,
-        frames=asked.frames,
-    ) as video:
-        for sentence in video.notices:
-            say(sentence)
-        pictures, configuration = open_picture_encoder(asked, video.format, video.frame_count)
-        header = _header(video, asked, configuration)
-        journal = PacketJournal(
-            target.with_name(f"{target.name}.vireo-journal"), _identity(source, asked, header)
-        )
-        with closing(journal):
-            if on_open:
-                on_open(video, journal)
-            totals = _Totals(video, listener)
-            encoder = GopEncoder(
-                header,
-                pictures,
-                GopStructure(asked.gop),
-                asked.gop_size,
-                journal=journal,
-                listener=totals,
+    job = _Job(source, listener, say, on_open)
+    if asked.goal is None:
+        return job.run(target, asked)
+    return _encode_to_goal(job, target, asked, asked.goal)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Encodes one source, perhaps several times."""
+
+    source: Path
+    listener: Listener | None
+    say: Notify
+    on_open: Callable[[VideoSource, PacketJournal], None] | None
+
+    def run(self, target: Path, asked: EncodeOptions) -> EncodeReport:
+        from vireo.codecs.coolchic.open import open_picture_encoder  # brings the training code
+
+        began = perf_counter()
+        with open_source(
+            self.source,
+            size=asked.size,
+            fps=asked.fps,
+            pix_fmt=asked.pix_fmt,
+            start=asked.start,
+            frames=asked.frames,
+        ) as video:
+            for sentence in video.notices:
+                self.say(sentence)
+            pictures, configuration = open_picture_encoder(asked, video.format, video.frame_count)
+            header = _header(video, asked, configuration)
+            journal = PacketJournal(
+                target.with_name(f"{target.name}.vireo-journal"),
+                {**self.identity(asked), "header": header.write().hex()},
             )
-            # A part that doesn't start at the source's first frame starts at time 0.
-            trimmed = asked.start > 0
-            shift = round(video.start_time / header.video_format.time_base) if trimmed else 0
-
-            def copier(output: OutputContainer) -> TrackCopier:
-                tracks = TrackCopier(
-                    source,
-                    output,
-                    start_time=video.start_time if trimmed else 0,
-                    end_time=video.end_time,
+            with closing(journal):
+                if self.on_open:
+                    self.on_open(video, journal)
+                totals = _Totals(video, self.listener)
+                encoder = GopEncoder(
+                    header,
+                    pictures,
+                    GopStructure(asked.gop),
+                    asked.gop_size,
+                    journal=journal,
+                    listener=totals,
                 )
-                for sentence in tracks.notices:
-                    say(sentence)
-                return tracks
+                self._write(target, video, asked, encoder, totals)
+                journal.remove()
+        return totals.report(target.stat().st_size, perf_counter() - began, journal.resumed)
 
-            frames = (replace(f, pts=f.pts - shift) for f in video)
-            with MatroskaWriter(target, header, copier=None if video.is_raw else copier) as writer:
-                for packet in encoder.encode(frames):
-                    totals.add(packet)
-                    writer.write(packet)
-            journal.remove()
-    return totals.report(target.stat().st_size, perf_counter() - began, journal.resumed)
+    def _write(
+        self,
+        target: Path,
+        video: VideoSource,
+        asked: EncodeOptions,
+        encoder: GopEncoder,
+        totals: _Totals,
+    ) -> None:
+        # A part that doesn't start at the source's first frame starts at time 0.
+        trimmed = asked.start > 0
+        shift = round(video.start_time / video.format.time_base) if trimmed else 0
+
+        def copier(output: OutputContainer) -> TrackCopier:
+            tracks = TrackCopier(
+                self.source,
+                output,
+                start_time=video.start_time if trimmed else 0,
+                end_time=video.end_time,
+            )
+            for sentence in tracks.notices:
+                self.say(sentence)
+            return tracks
+
+        frames = (replace(f, pts=f.pts - shift) for f in video)
+        with MatroskaWriter(
+            target, encoder.header, copier=None if video.is_raw else copier
+        ) as writer:
+            for packet in encoder.encode(frames):
+                totals.add(packet)
+                writer.write(packet)
+
+    def identity(self, asked: EncodeOptions) -> dict[str, Any]:
+        """Everything that determines the packets, but the stream header; threads don't."""
+        status = self.source.stat()
+        options = {k: str(v) for k, v in asdict(replace(asked, threads=None)).items()}
+        return {
+            "source": str(self.source.resolve()),
+            "size": status.st_size,
+            "modified": status.st_mtime_ns,
+            "options": options,
+            "version": __version__,
+        }
+
+
+def _encode_to_goal(job: _Job, target: Path, asked: EncodeOptions, goal: Goal) -> EncodeReport:
+    """Trials at different lambdas, kept in a folder beside the target until one is chosen."""
+    folder = target.with_name(f"{target.name}.vireo-trials")
+    folder.mkdir(exist_ok=True)
+    trials: dict[float, tuple[Path, EncodeReport]] = {}
+
+    def trial(lambda_: float) -> float:
+        once = replace(
+            asked, lambda_=float(f"{lambda_:.4g}"), target_psnr=None, target_bitrate=None
+        )
+        identity = json.dumps(job.identity(once), sort_keys=True).encode()
+        path = folder / f"{sha256(identity).hexdigest()[:16]}.mkv"
+        record = path.with_suffix(".json")
+        if record.exists() and path.exists():
+            report = EncodeReport(**json.loads(record.read_text()))
+        else:
+            report = job.run(path, once)
+            record.write_text(json.dumps(asdict(report)))
+        trials[lambda_] = path, report
+        rate = "" if report.bit_rate is None else f", {report.bit_rate / 1000:.1f} kbit/s"
+        job.say(f"trial {len(trials)}: lambda {once.lambda_:g} gives {report.psnr:.2f} dB{rate}")
+        return report.psnr if asked.target_psnr is not None else _log_rate(report)
+
+    outcome = search(goal, lambda_of_quality(50), trial)
+    if not outcome.met:
+        job.say("no trial met the target; this is the nearest")
+    path, report = trials[outcome.lambda_]
+    path.replace(target)
+    rmtree(folder)
+    return replace(report, trials=outcome.trials)
+
+
+def _log_rate(report: EncodeReport) -> float:
+    if report.bit_rate is None:
+        raise UsageError("a bit rate can't be aimed at where the frame rate varies")
+    return math.log(report.bit_rate)
 
 
 def _header(video: VideoSource, asked: EncodeOptions, configuration: bytes) -> StreamHeader:
@@ -189,20 +278,6 @@ def _header(video: VideoSource, asked: EncodeOptions, configuration: bytes) -> S
         max_references=held_pictures(plan_gop(structure, longest)),  # no shorter GOP holds more
         configuration=configuration,
     )
-
-
-def _identity(source: Path, asked: EncodeOptions, header: StreamHeader) -> dict[str, Any]:
-    """Everything that determines the packets; threads don't."""
-    status = source.stat()
-    options = {k: str(v) for k, v in asdict(replace(asked, threads=None)).items()}
-    return {
-        "source": str(source.resolve()),
-        "size": status.st_size,
-        "modified": status.st_mtime_ns,
-        "options": options,
-        "header": header.write().hex(),
-        "version": __version__,
-    }
 
 
 class _Totals:
@@ -237,7 +312,7 @@ class _Totals:
             psnr_v=psnr(mse[2]),
             psnr=psnr(weighted_mse(mse)),
             bits_per_pixel=8 * size / samples,
-            bit_rate=float(8 * size * rate / count) if rate else None,
+            bit_rate=float(8 * self._size * rate / count) if rate else None,
             seconds=seconds,
             resumed=resumed,
         )

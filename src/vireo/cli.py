@@ -52,6 +52,18 @@ class Size(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2])
 
 
+class BitRate(click.ParamType[float]):
+    """Bits per second, or a number with k or M."""
+
+    name = "RATE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", value) if isinstance(value, str) else None
+        if not match:
+            self.fail(f"{value!r} is no bit rate; write 250k, 1.5M or bits per second", param, ctx)
+        return float(match[1]) * {"": 1.0, "k": 1e3, "M": 1e6}[match[2]]
+
+
 class Rate(click.ParamType[Fraction]):
     """Frames per second: 25, 29.97, 30000/1001."""
 
@@ -158,6 +170,18 @@ def main() -> None:
     type=float,
     help="In place of a quality: cost of a bit per sample against mean squared error "
     "(samples in 0…1); 0.02 is coarse, 0.0001 fine.",
+)
+@click.option(
+    "--target-psnr",
+    type=float,
+    metavar="DB",
+    help="In place of a quality: meet this PSNR within 0.1 dB, by several whole encodes.",
+)
+@click.option(
+    "--target-bitrate",
+    type=BitRate(),
+    help="In place of a quality: meet this rate of the video within 5 %, by several whole "
+    "encodes: 250k, 1.5M.",
 )
 @click.option(
     "--preset",

@@ -11,6 +11,7 @@ from pathlib import Path
 from vireo.codecs.coolchic.presets import DEFAULT_PRESET, PRESETS
 from vireo.errors import UsageError
 from vireo.gop import GopStructure
+from vireo.targets import Goal
 
 CODECS = ("coolchic",)
 PROFILES = {"coolchic": ("paper",)}
@@ -42,6 +43,8 @@ class EncodeOptions:
     gop_size: int = 32
     quality: float | None = None
     lambda_: float | None = None
+    target_psnr: float | None = None
+    target_bitrate: float | None = None
     preset: str = DEFAULT_PRESET
     time_budget: float | None = None
     start: int = 0
@@ -64,8 +67,15 @@ class EncodeOptions:
         power_of_two = self.gop_size & (self.gop_size - 1) == 0
         if self.gop == GopStructure.RANDOM_ACCESS and not power_of_two:
             raise UsageError(f"random access needs a power of two as GOP size, not {self.gop_size}")
-        if self.quality is not None and self.lambda_ is not None:
-            raise UsageError("give a quality or a lambda, not both")
+        asked = (self.quality, self.lambda_, self.target_psnr, self.target_bitrate)
+        if sum(value is not None for value in asked) > 1:
+            raise UsageError("give one of quality, lambda, target PSNR and target bit rate")
+        if self.target_psnr is not None and not 10 <= self.target_psnr <= 60:
+            raise UsageError(f"a PSNR of {self.target_psnr:g} dB can't be had; ask for 10 to 60")
+        if self.target_bitrate is not None and not self.target_bitrate > 0:
+            raise UsageError("the target bit rate must be above 0 bits per second")
+        if self.time_budget is not None and (self.target_psnr or self.target_bitrate):
+            raise UsageError("a time budget and a target can't be met together")
         if self.quality is not None and not 0 <= self.quality <= 100:
             raise UsageError(f"the quality is {self.quality:g}; it must be 0 to 100")
         if self.lambda_ is not None and not 0 < self.lambda_ <= 1:
@@ -82,6 +92,15 @@ class EncodeOptions:
         if self.lambda_ is not None:
             return self.lambda_
         return lambda_of_quality(50 if self.quality is None else self.quality)
+
+    @property
+    def goal(self) -> Goal | None:
+        """What to aim at by trials, if anything."""
+        if self.target_psnr is not None:
+            return Goal.psnr(self.target_psnr)
+        if self.target_bitrate is not None:
+            return Goal.bit_rate(self.target_bitrate)
+        return None
 
     @property
     def resolved_threads(self) -> int:

@@ -51,9 +51,10 @@ class EncodeProgress:
         self._total: int | None = None
 
     def start(self, video: VideoSource, journal: PacketJournal) -> None:
-        """The source is open."""
+        """The source is open, for the only encode or for one of several trials."""
+        self._reports.clear()
         self._total = video.frame_count
-        self._progress.update(self._task, total=self._total, status="")
+        self._progress.reset(self._task, total=self._total, status="")
         self._progress.start_task(self._task)
         if journal.resumed:
             self.say(f"going on after {journal.resumed} frames of an earlier run")
