@@ -65,7 +65,7 @@ def test_reported_sizes_are_those_of_the_file(samples: dict[str, Sample]) -> Non
         assert sample.report.bits_per_pixel == pytest.approx(
             8 * sample.report.size / (count * video.width * video.height)
         )
-        assert sample.report.bit_rate == pytest.approx(8 * sample.report.size / (count / 25))
+        assert sample.report.bit_rate == pytest.approx(8 * sample.report.video_size / (count / 25))
 
 
 def test_gops_and_frame_types(samples: dict[str, Sample]) -> None:
