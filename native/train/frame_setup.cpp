@@ -112,6 +112,7 @@ void FrameTrainer::place_networks() {
   kernel_at_ = arm_.parameters;
   synthesis_at_ = kernel_at_ + shape_.kernel * shape_.kernel;
   const std::size_t count = static_cast<std::size_t>(synthesis_at_ + synthesis_.parameters);
+  group_parameters();
   parameters_.resize(count);
   first_.resize(count);
   second_.resize(count);
@@ -137,6 +138,23 @@ void FrameTrainer::place_networks() {
       }
     }
   }
+}
+
+void FrameTrainer::group_parameters() {
+  groups_.assign(5, {});
+  int at = 0;
+  const auto add = [&](int count, std::size_t group) {
+    for (int i = 0; i < count; ++i) groups_[group].push_back(at++);
+  };
+  const auto network = [&](const Mlp& mlp, std::size_t weights, std::size_t biases) {
+    for (int l = 0; l < mlp.depth; ++l) {
+      add(mlp.layers[l].inputs * mlp.layers[l].outputs, weights);
+      add(mlp.layers[l].outputs, biases);
+    }
+  };
+  network(arm_, 0, 1);
+  add(shape_.kernel * shape_.kernel, 2);
+  network(synthesis_, 3, 4);
 }
 
 void FrameTrainer::place_grids() {

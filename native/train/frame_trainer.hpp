@@ -30,6 +30,9 @@ using Planes = std::array<const std::uint8_t*, 3>;  // Y, U, V, contiguous
 struct Optimiser {
   float clip = 0;  // global norm of the networks' gradients; 0 leaves them
   float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
+  // Times lambda: the weight of the parameters' own rate, as if they were coded under
+  // Laplace distributions, one per group (weights, biases) of each network.
+  float parameter_rate = 0;
 };
 
 struct Settings {
@@ -114,6 +117,7 @@ class FrameTrainer {
   };
 
   void place_networks();
+  void group_parameters();
   void place_grids();
   void place_planes();
   void load_target(const Planes& target);
@@ -130,6 +134,7 @@ class FrameTrainer {
   Picture picture_task(const Settings& settings, const Wanted& wanted, int task);
   void finish_latents(bool update, float rate, const Optimiser& optimiser);
   void update_networks(float rate, const Optimiser& optimiser);
+  void add_parameter_rate(float weight);
   template <class Work>
   void phase(int tasks, Work work);  // work(task, scratch) returns its Stage
 
@@ -144,6 +149,7 @@ class FrameTrainer {
   Buffer packed_, taps_;
   std::vector<float> parameters_, first_, second_;
   std::vector<double> parameter_gradient_;
+  std::vector<std::vector<int>> groups_;  // parameters that share a distribution
   int kernel_at_ = 0, synthesis_at_ = 0;
 
   // Latents: all grids in one linear array, rows separated and preceded by zeros.

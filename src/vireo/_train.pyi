@@ -44,6 +44,7 @@ class FrameTrainer:
         beta1: float,
         beta2: float,
         epsilon: float,
+        parameter_rate: float,
     ) -> _Floats: ...
     def gradients(
         self,

@@ -296,6 +296,25 @@ def test_steps_are_adams(clip: float) -> None:
         current = trainer.gradients(lambda_=LAMBDA, hard=True)
 
 
+@pytest.mark.parametrize("architecture", [PAPER, ODD])
+def test_parameters_pay_for_their_rate(architecture: Architecture) -> None:
+    case = make_case(architecture, FrameType.P, 18, 26)
+    steps = []
+    for weight in (0.0, 3.0):
+        trainer = case.trainer()
+        before = trainer.parameters
+        # With an epsilon far above all gradients Adam's step is proportional to them.
+        adam = Adam(beta1=0.0, beta2=0.0, epsilon=1e6, parameter_rate=weight)
+        trainer.run(schedule(1, lambda_=LAMBDA, networks_rate=1e8), adam=adam)
+        steps.append((before - trainer.parameters) / 1e2)
+    tensors = [t.clone().requires_grad_() for t in case.tensors]
+    model.parameter_rate(networks(case, tensors)).backward()
+    gradients = [torch.zeros_like(t) if t.grad is None else t.grad for t in tensors]
+    expected = flat(gradients) * 3.0 * LAMBDA / case.target[0].size
+    assert np.abs(expected).min() > 1e-5
+    np.testing.assert_allclose(steps[1] - steps[0], expected, rtol=0.01)
+
+
 def test_a_learning_rate_of_zero_leaves_things_alone() -> None:
     case = make_case(PAPER, FrameType.I, 34, 50)
     trainer = case.trainer()

@@ -177,6 +177,8 @@ class _Training:
         self._lambda = lambda_
         self._progress = progress
         self._seed = encoder.settings.seed * 1_000_003 + job.coding_index
+        recipe = encoder.settings.recipe
+        self._adam = Adam(clip=recipe.gradient_clip, parameter_rate=recipe.parameter_rate)
         self.done = 0
         self._planned = encoder.settings.preset.steps
 
@@ -237,7 +239,7 @@ class _Training:
                     hard=stage.hard,
                     seed=self._seed,
                     first_iteration=self.done,
-                    adam=Adam(clip=self._settings.recipe.gradient_clip),
+                    adam=self._adam,
                 )
             )
             self.done += len(rows)

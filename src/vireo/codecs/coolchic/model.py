@@ -22,6 +22,7 @@ SAMPLE_SCALE = 256.0 / 255.0  # network unit -> sample in 0…1
 FLOW_SCALE = 16.0  # network unit -> luma samples of motion
 LOG2_SCALE_RANGE = (-5.0, 4.875)  # base-two logarithm of the Laplace scale
 PLANE_WEIGHTS = (4.0 / 6.0, 1.0 / 6.0, 1.0 / 6.0)  # paper, section 3.1
+FINEST_STEP = 1.0 / 64  # of a parameter
 MAX_BITS = 24.0  # what a latent far outside the distribution costs: an escape code
 
 Layer = tuple[Tensor, Tensor]  # weight [out, in], bias [out]
@@ -95,6 +96,24 @@ def rate(latents: Sequence[Tensor], networks: Networks, architecture: Architectu
     mean, log2_scale = mlp(networks.arm, context)
     value = torch.cat([g.reshape(-1) for g in latents])
     return laplace_bits(value, mean, log2_scale).sum()
+
+
+def parameter_rate(networks: Networks) -> Tensor:
+    """Bits of the parameters but for a constant, as training counts them (a scalar).
+
+    Each network's weights, and its biases, are as if coded under a Laplace distribution:
+    n of mean magnitude m take n log2(m) bits more than at m = 1. Magnitudes below the
+    finest step worth using count no less than that.
+    """
+    groups = [
+        [w for w, _ in networks.arm],
+        [b for _, b in networks.arm],
+        [networks.kernel],
+        [w for w, _ in networks.synthesis],
+        [b for _, b in networks.synthesis],
+    ]
+    flat = [torch.cat([t.reshape(-1) for t in group]) for group in groups]
+    return torch.stack([x.numel() * torch.log2(x.abs().mean() + FINEST_STEP) for x in flat]).sum()
 
 
 def upsample(latents: Sequence[Tensor], kernel: Tensor) -> Tensor:

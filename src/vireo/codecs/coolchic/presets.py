@@ -65,6 +65,10 @@ class Recipe:
         final_latent_rate, final_network_rate: those at the start of the final stage.
         gradient_clip: largest norm of the networks' gradient.
         flow_weight: of the squared flow error (luma samples) in the motion warm-up.
+        parameter_rate: weight of the networks' own rate while they are trained; 1 counts it
+            like the latents' rate. More than that makes up for the little that gradient
+            descent moves a parameter that hardly matters (1 to 6 lowered the final cost by
+            2 to 10 % on small pictures, 30 raised it).
     """
 
     temperature: tuple[float, float] = (0.3, 0.1)
@@ -75,6 +79,7 @@ class Recipe:
     final_network_rate: float = 1e-3
     gradient_clip: float = 0.01
     flow_weight: float = 3e-5
+    parameter_rate: float = 4.0
 
 
 RECIPE = Recipe()

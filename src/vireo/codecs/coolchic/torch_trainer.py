@@ -134,7 +134,11 @@ class TorchTrainer:
         loss, metrics = self._loss(quantised, lambda_, flow_weight)
         self._latent_optimiser.zero_grad()
         self._network_optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        objective = loss
+        if adam.parameter_rate:
+            weight = adam.parameter_rate * lambda_ / self._target[0].numel()
+            objective = loss + weight * model.parameter_rate(self._networks())
+        objective.backward()  # type: ignore[no-untyped-call]
         if not bool(torch.isfinite(loss)):
             return metrics
         if adam.clip:

@@ -57,13 +57,21 @@ class Signals:
 
 @dataclass(frozen=True)
 class Adam:
-    """The optimiser's constants; `clip` bounds the global norm of the networks' gradient
-    (0: no bound)."""
+    """The optimiser's constants.
+
+    Attributes:
+        clip: bound of the global norm of the networks' gradient; 0 for none.
+        beta1, beta2, epsilon: Adam's.
+        parameter_rate: times lambda, the weight of the parameters' own rate in the networks'
+            gradient: bits as if coded under a Laplace distribution per network, for weights
+            and for biases. The loss that is reported leaves it out.
+    """
 
     clip: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    parameter_rate: float = 0.0
 
 
 def schedule(
@@ -169,7 +177,15 @@ class Trainer:
         An iteration whose loss is not finite updates nothing.
         """
         return self._native.run(
-            steps, hard, seed, first_iteration, adam.clip, adam.beta1, adam.beta2, adam.epsilon
+            steps,
+            hard,
+            seed,
+            first_iteration,
+            adam.clip,
+            adam.beta1,
+            adam.beta2,
+            adam.epsilon,
+            adam.parameter_rate,
         )
 
     def gradients(
