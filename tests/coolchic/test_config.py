@@ -1,0 +1,69 @@
+"""The paper's table 1, counted from the shapes and from the models themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vireo import _core
+from vireo.codecs.coolchic.config import NEAREST_12, PAPER
+from vireo.codecs.coolchic.stream import StreamShape
+from vireo.codecs.coolchic.torch_trainer import TorchTrainer
+from vireo.codecs.coolchic.trainer import Trainer
+from vireo.gop import FrameType
+
+TABLE_1 = {"arm": 338, "upsampling": 64, "synthesis": 405}
+
+
+def pictures(count: int) -> list[list[np.ndarray]]:
+    return [[np.zeros(s, np.uint8) for s in ((16, 16), (8, 8), (8, 8))] for _ in range(count)]
+
+
+def test_parameters_are_the_papers() -> None:
+    assert PAPER.parameters(FrameType.B) == TABLE_1
+    assert sum(TABLE_1.values()) == 807
+
+
+@pytest.mark.parametrize(("frame_type", "outputs"), list(zip(FrameType, (3, 6, 9), strict=True)))
+def test_every_model_has_as_many(frame_type: FrameType, outputs: int) -> None:
+    """The integer decoder, the native trainer and the PyTorch twin hold what is counted."""
+    assert PAPER.outputs(frame_type) == outputs
+    counts = PAPER.parameters(frame_type)
+    networks = _core.Networks(StreamShape(PAPER).core(), int(frame_type), 3)
+    assert networks.arm[0].size == counts["arm"]
+    assert networks.kernel[0].size == counts["upsampling"]
+    assert networks.synthesis[0].size == counts["synthesis"]
+    target, *references = pictures(1 + frame_type)
+    native = Trainer(PAPER, frame_type, target, references)
+    twin = TorchTrainer(PAPER, frame_type, target, references, device="cpu")
+    assert native.parameters.size == twin.parameters.size == sum(counts.values())
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 832), (512, 768)])
+def test_multiplications_are_the_papers(height: int, width: int) -> None:
+    """The paper rounds each module down but for the upsampling, whose count includes the
+    four samples of border replication on each side; these two sizes give its total."""
+    counted = PAPER.multiplications(FrameType.B, height, width, padding=4)
+    assert int(counted["arm"]) == 415
+    assert round(counted["upsampling"]) in (129, 130)
+    assert counted["synthesis"] == 369
+    assert counted["inter"] == 10
+    assert int(sum(counted.values())) == 924
+
+
+def test_multiplications_without_borders() -> None:
+    """What the arithmetic needs at 1080p, wherever the border is."""
+    counted = PAPER.multiplications(FrameType.B, 1080, 1920)
+    assert counted["upsampling"] == pytest.approx(120.9, abs=0.1)
+
+
+def test_seven_grids_from_full_size_to_a_64th() -> None:
+    sizes = list(PAPER.grid_sizes(1080, 1920))
+    assert len(sizes) == 7
+    assert sizes[0] == (1080, 1920)
+    assert sizes[6] == (17, 30)
+
+
+def test_the_context_is_causal() -> None:
+    assert len(set(NEAREST_12)) == 12
+    assert all(dy < 0 or (dy == 0 and dx < 0) for dy, dx in NEAREST_12)
