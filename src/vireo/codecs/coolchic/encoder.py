@@ -63,14 +63,12 @@ class Settings:
 
     Attributes:
         lambda_: cost of a bit per luma sample against mean squared error (samples in 0…1).
-        level_lambda: factor of lambda per level of the hierarchy of references.
         preset, recipe: the training's length and schedule.
         seed: of everything random; the same seed gives the same stream.
     """
 
     lambda_: float
     preset: Preset
-    level_lambda: float = 1.0
     recipe: Recipe = RECIPE
     seed: int = 0
 
@@ -102,7 +100,7 @@ class CoolchicEncoder:
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """Train, quantise and code one picture; the same seed and job give the same result."""
-        lambda_ = self.settings.lambda_ * self.settings.level_lambda**job.level
+        lambda_ = self.settings.lambda_
         flows = [estimate_flow(job.target[0], r[0]) for r in job.references]
         skip = self._skip(job, flows, lambda_) if flows else None
         if skip and skip.cost < lambda_ * LEAST_BITS / job.target[0].size:

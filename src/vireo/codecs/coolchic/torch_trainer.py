@@ -134,15 +134,14 @@ class TorchTrainer:
         loss, metrics = self._loss(quantised, lambda_, flow_weight)
         self._latent_optimiser.zero_grad()
         self._network_optimiser.zero_grad()
-        objective = loss
-        if adam.parameter_rate:
-            weight = adam.parameter_rate * lambda_ / self._target[0].numel()
-            objective = loss + weight * model.parameter_rate(self._networks())
-        objective.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         if not bool(torch.isfinite(loss)):
             return metrics
         if adam.clip:
             torch.nn.utils.clip_grad_norm_([self._parameters], adam.clip)
+        if adam.parameter_rate:
+            weight = adam.parameter_rate * lambda_ / self._target[0].numel()
+            (weight * model.parameter_rate(self._networks())).backward()  # type: ignore[no-untyped-call]
         for optimiser, rate in (
             (self._latent_optimiser, latent_rate),
             (self._network_optimiser, network_rate),
@@ -168,7 +167,7 @@ class TorchTrainer:
         errors = [
             torch.nn.functional.mse_loss(p, t) for p, t in zip(planes, self._target, strict=True)
         ]
-        return loss, [float(x) for x in (loss, *errors, bits, flow_error)]
+        return loss, [float(x) for x in (loss.detach(), *errors, bits, flow_error)]
 
     @staticmethod
     def _noise(like: Tensor, shape: float, generator: torch.Generator) -> Tensor:

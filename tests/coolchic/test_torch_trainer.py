@@ -1,0 +1,74 @@
+"""The PyTorch trainer, which runs on CUDA, against the native one, on the CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vireo.codecs.coolchic.config import PAPER
+from vireo.codecs.coolchic.initialise import Start, initial_parameters
+from vireo.codecs.coolchic.torch_trainer import TorchTrainer
+from vireo.codecs.coolchic.trainer import Adam, Trainer, schedule
+from vireo.gop import FrameType
+
+SIZES = ((32, 48), (16, 24), (16, 24))
+
+
+def pictures(count: int) -> list[list[np.ndarray]]:
+    """Smooth pictures that differ by a small motion."""
+    result = []
+    for t in range(count):
+        planes = []
+        for h, w in SIZES:
+            y, x = np.mgrid[0:h, 0:w] * (SIZES[0][0] / h)
+            planes.append((128 + 60 * np.sin((x + t) / 6) * np.cos(y / 5)).astype(np.uint8))
+        result.append(planes)
+    return result
+
+
+def pair(frame_type: FrameType) -> tuple[Trainer, TorchTrainer]:
+    target, *references = pictures(1 + frame_type)
+    native = Trainer(PAPER, frame_type, target, references)
+    twin = TorchTrainer(PAPER, frame_type, target, references, device="cpu")
+    rng = np.random.default_rng(2)
+    start = Start.TRANSLATION if references else Start.MEAN
+    parameters = initial_parameters(
+        PAPER, frame_type, target, start, [np.zeros(2)] * len(references), rng
+    )
+    latents = [rng.normal(0, 1.5, g.shape).astype(np.float32) for g in native.latents]
+    for trainer in (native, twin):
+        trainer.parameters = parameters
+        trainer.latents = latents
+        if references:
+            trainer.set_flow_targets(np.ones((2 * frame_type, *SIZES[0]), np.float32))
+    return native, twin
+
+
+@pytest.mark.parametrize("frame_type", list(FrameType))
+def test_hard_steps_are_the_native_trainers(frame_type: FrameType) -> None:
+    """Without noise both do the same, the clip and the parameters' rate included."""
+    native, twin = pair(frame_type)
+    steps = schedule(
+        8,
+        lambda_=1e-3,
+        latents_rate=0.01,
+        networks_rate=1e-3,
+        flow_weight=1e-4 if frame_type else 0.0,
+    )
+    adam = Adam(clip=0.01, parameter_rate=4.0)
+    ours = twin.run(steps, hard=True, adam=adam)
+    theirs = native.run(steps, hard=True, adam=adam)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(twin.parameters, native.parameters, atol=2e-4)
+    assert ours[-1, 0] < ours[0, 0]
+
+
+def test_noisy_steps_lower_the_loss_and_states_come_back() -> None:
+    _, twin = pair(FrameType.B)
+    steps = schedule(30, lambda_=1e-3, latents_rate=0.05, networks_rate=1e-2, noise_shape=2.0)
+    first = twin.run(steps[:5], seed=1)
+    state = twin.state()
+    later = twin.run(steps, seed=2)
+    assert later[-5:, 0].mean() < first[:, 0].mean()
+    twin.restore(state)
+    np.testing.assert_array_equal(twin.run(steps, seed=2), later)
