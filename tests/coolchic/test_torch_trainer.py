@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import torch
 
 from vireo.codecs.coolchic.config import PAPER
 from vireo.codecs.coolchic.initialise import Start, initial_parameters
@@ -12,6 +15,15 @@ from vireo.codecs.coolchic.trainer import Adam, Trainer, schedule
 from vireo.gop import FrameType
 
 SIZES = ((32, 48), (16, 24), (16, 24))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """PyTorch's threads cost more than they give on pictures this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def pictures(count: int) -> list[list[np.ndarray]]:

@@ -167,7 +167,7 @@ class TorchTrainer:
         errors = [
             torch.nn.functional.mse_loss(p, t) for p, t in zip(planes, self._target, strict=True)
         ]
-        return loss, [float(x) for x in (loss.detach(), *errors, bits, flow_error)]
+        return loss, [float(x.detach()) for x in (loss, *errors, bits, flow_error)]
 
     @staticmethod
     def _noise(like: Tensor, shape: float, generator: torch.Generator) -> Tensor:
