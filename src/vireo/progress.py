@@ -96,7 +96,7 @@ class EncodeProgress:
             return frames
         mse = sum(weighted_mse(r.mse) for r in self._reports) / done
         size = sum(r.size for r in self._reports)
-        estimate = f" of ~{size * self._total / done / 1000:.0f}" if self._total else ""
+        estimate = f" of ~{size * self._total / done / 1000:.1f}" if self._total else ""
         return f"{frames} {psnr(mse):.2f} dB {size / 1000:.1f}{estimate} kB"
 
     @property
