@@ -24,7 +24,10 @@ from vireo.video.frame import Frame
 
 
 def moving(width: int, height: int, frames: int) -> list[Frame]:
-    """A pattern that drifts; `pts` counts frames."""
+    """Two patterns that drift apart while one of them changes; `pts` counts frames.
+
+    No shift of one frame predicts another, so that inter frames have something to code.
+    """
     y, x = np.mgrid[0:height, 0:width].astype(float)
     u, v = np.mgrid[0 : (height + 1) // 2, 0 : (width + 1) // 2].astype(float)
 
@@ -33,7 +36,11 @@ def moving(width: int, height: int, frames: int) -> list[Frame]:
 
     return [
         Frame(
-            plane(128 + 60 * np.sin((x + 2 * t) / 7) * np.cos((y + t) / 9)),
+            plane(
+                128
+                + 60 * np.sin((x + 2 * t) / 7) * np.cos((y + t) / 9)
+                + 50 * np.sin(1.7 * t) * np.sin((x - 3 * t) / 5 + y / 4)
+            ),
             plane(128 + 40 * np.sin((v + t) / 6)),
             plane(128 + 40 * np.cos((u + t) / 7)),
             t,
