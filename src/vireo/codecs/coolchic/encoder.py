@@ -175,8 +175,10 @@ class _Training:
         self._lambda = lambda_
         self._progress = progress
         self._seed = encoder.settings.seed * 1_000_003 + job.coding_index
-        recipe = encoder.settings.recipe
-        self._adam = Adam(clip=recipe.gradient_clip, parameter_rate=recipe.parameter_rate)
+        self._adam = Adam(
+            clip=encoder.settings.recipe.gradient_clip,
+            parameter_rate=encoder.settings.preset.parameter_rate,
+        )
         self.done = 0
         self._planned = encoder.settings.preset.steps
 
