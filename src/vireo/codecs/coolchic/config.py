@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from vireo.gop import FrameType
 
+FLOW_UNIT = 16.0  # luma samples of motion per unit of the synthesis' output
+
 # The nearest twelve causal neighbours, (dy, dx), in reading order. The paper gives
 # their number only. The furthest reach to the right is two samples in the row
 # above, so a wavefront advances three columns per row.

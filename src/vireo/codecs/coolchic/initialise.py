@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vireo.codecs.coolchic.config import Architecture
+from vireo.codecs.coolchic.config import FLOW_UNIT, Architecture
 from vireo.gop import FrameType
 
 
@@ -27,7 +27,6 @@ class Start(Enum):
 
 INITIAL_LOG2_SCALE = -1.0  # of the latents' Laplace distribution: mostly zeros, not quite sure
 UNIT = 256.0  # sample values per unit of the synthesis
-FLOW_UNIT = 16.0  # luma samples of motion per unit of the synthesis
 PREDICT = 0.45  # above its middle, output that makes alpha nearly 1
 
 

@@ -15,13 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vireo.codecs.coolchic.config import Architecture
+from vireo.codecs.coolchic.config import FLOW_UNIT, Architecture
 from vireo.gop import FrameType
+from vireo.metrics import PLANE_WEIGHTS
 
 SAMPLE_SCALE = 256.0 / 255.0  # network unit -> sample in 0…1
-FLOW_SCALE = 16.0  # network unit -> luma samples of motion
 LOG2_SCALE_RANGE = (-5.0, 4.875)  # base-two logarithm of the Laplace scale
-PLANE_WEIGHTS = (4.0 / 6.0, 1.0 / 6.0, 1.0 / 6.0)  # paper, section 3.1
 FINEST_STEP = 1.0 / 64  # of a parameter
 MAX_BITS = 24.0  # what a latent far outside the distribution costs: an escape code
 
@@ -191,7 +190,7 @@ class Signals:
 
 def signals(output: Tensor, frame_type: FrameType) -> Signals:
     """Split the synthesis' output `[X, H, W]`."""
-    flows = [output[2 * i : 2 * i + 2] * FLOW_SCALE for i in range(frame_type)]
+    flows = [output[2 * i : 2 * i + 2] * FLOW_UNIT for i in range(frame_type)]
     at = 2 * frame_type
     residual = output[at : at + 3] * SAMPLE_SCALE
     alpha = leaky_clamp(output[at + 3] + 0.5, 0.0, 1.0) if frame_type >= FrameType.P else None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo.codecs.coolchic.presets import Preset, Recipe
+from vireo.codecs.coolchic.trainer import schedule
 
 Floats = NDArray[np.float32]
 
@@ -29,66 +30,51 @@ class Stage:
 def warm_up(preset: Preset, recipe: Recipe, lambda_: float, motion: bool) -> Stage:
     """A candidate's first steps; with `motion`, half of them pull the flow to its target."""
     n = preset.warmup
-    flow_weight = np.where(np.arange(n) < n // 2 * motion, recipe.flow_weight, 0.0)
-    return Stage(
-        _columns(
-            np.full(n, recipe.temperature[0]),
-            np.full(n, recipe.noise[0]),
-            np.full(n, recipe.latent_rate),
-            np.full(n, recipe.network_rate),
-            lambda_,
-            flow_weight,
-        ),
-        hard=False,
+    steps = schedule(
+        n,
+        lambda_=lambda_,
+        latents_rate=recipe.latent_rate,
+        networks_rate=recipe.network_rate,
+        temperature=recipe.temperature[0],
+        noise_shape=recipe.noise[0],
+        flow_weight=np.where(np.arange(n) < n // 2 * motion, recipe.flow_weight, 0.0),
     )
+    return Stage(steps, hard=False)
 
 
 def main_stage(preset: Preset, recipe: Recipe, lambda_: float) -> Stage:
     """Annealed soft rounding with noise; learning rates fall along a cosine."""
-    progress = np.arange(preset.main) / max(1, preset.main)
-    cosine = 0.5 * (1 + np.cos(np.pi * progress))
+    progress, cosine = _progress(preset.main)
 
     def between(ends: tuple[float, float]) -> NDArray[np.float64]:
         return ends[0] + (ends[1] - ends[0]) * progress
 
-    return Stage(
-        _columns(
-            between(recipe.temperature),
-            between(recipe.noise),
-            recipe.final_latent_rate + (recipe.latent_rate - recipe.final_latent_rate) * cosine,
-            recipe.final_network_rate + (recipe.network_rate - recipe.final_network_rate) * cosine,
-            lambda_,
-            np.zeros(preset.main),
-        ),
-        hard=False,
+    steps = schedule(
+        preset.main,
+        lambda_=lambda_,
+        latents_rate=recipe.final_latent_rate
+        + (recipe.latent_rate - recipe.final_latent_rate) * cosine,
+        networks_rate=recipe.final_network_rate
+        + (recipe.network_rate - recipe.final_network_rate) * cosine,
+        temperature=between(recipe.temperature),
+        noise_shape=between(recipe.noise),
     )
+    return Stage(steps, hard=False)
 
 
 def final_stage(preset: Preset, recipe: Recipe, lambda_: float) -> Stage:
     """Hard rounding: networks and latents settle on what will be decoded."""
-    progress = np.arange(preset.final) / max(1, preset.final)
-    cosine = 0.5 * (1 + np.cos(np.pi * progress))
-    return Stage(
-        _columns(
-            np.full(preset.final, recipe.temperature[1]),
-            np.ones(preset.final),
-            recipe.final_latent_rate * cosine,
-            recipe.final_network_rate * cosine,
-            lambda_,
-            np.zeros(preset.final),
-        ),
-        hard=True,
+    _, cosine = _progress(preset.final)
+    steps = schedule(
+        preset.final,
+        lambda_=lambda_,
+        latents_rate=recipe.final_latent_rate * cosine,
+        networks_rate=recipe.final_network_rate * cosine,
     )
+    return Stage(steps, hard=True)
 
 
-def _columns(
-    temperature: NDArray[np.float64],
-    noise: NDArray[np.float64],
-    latent_rate: NDArray[np.float64],
-    network_rate: NDArray[np.float64],
-    lambda_: float,
-    flow_weight: NDArray[np.float64],
-) -> Floats:
-    lambdas = np.full(len(temperature), lambda_)
-    columns = (temperature, noise, latent_rate, network_rate, lambdas, flow_weight)
-    return np.stack(columns, axis=1).astype(np.float32)
+def _progress(steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far each of a stage's steps is, from 0, and a cosine that falls from 1 to 0 with it."""
+    progress = np.arange(steps) / max(1, steps)
+    return progress, 0.5 * (1 + np.cos(np.pi * progress))

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.codecs.coolchic.config import Architecture
-from vireo.codecs.coolchic.initialise import FLOW_UNIT
+from vireo.codecs.coolchic.config import FLOW_UNIT, Architecture
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.gop import FrameType
 
