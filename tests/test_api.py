@@ -302,3 +302,15 @@ def test_finished_trials_are_not_made_again(
     assert report.trials == whole.trials
     assert len(made) <= 2 + whole.trials
     assert (tmp_path / "out.mkv.vireo-trials").exists() is False
+
+
+def test_a_bit_rate_of_a_varying_frame_rate_is_refused_at_once(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    times = (0, 40, 250, 270)
+    pictures = [picture(replace(f, pts=t)) for f, t in zip(moving(32, 32, 4), times, strict=True)]
+    write_pictures(source, pictures, "ffv1", time_base=Fraction(1, 1000))
+    made: list[object] = []
+    with pytest.raises(UsageError, match="frame rate varies"):
+        vireo.encode(source, tmp_path / "out.mkv", target_bitrate=1e5, listener=made.append)
+    assert made == []
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mkv"]

@@ -148,18 +148,21 @@ class _Job:
     say: Notify
     on_open: Callable[[VideoSource, PacketJournal], None] | None
 
-    def run(self, target: Path, asked: EncodeOptions) -> EncodeReport:
-        from vireo.codecs.coolchic.open import open_picture_encoder  # brings the training code
-
-        began = perf_counter()
-        with open_source(
+    def open(self, asked: EncodeOptions) -> VideoSource:
+        return open_source(
             self.source,
             size=asked.size,
             fps=asked.fps,
             pix_fmt=asked.pix_fmt,
             start=asked.start,
             frames=asked.frames,
-        ) as video:
+        )
+
+    def run(self, target: Path, asked: EncodeOptions) -> EncodeReport:
+        from vireo.codecs.coolchic.open import open_picture_encoder  # brings the training code
+
+        began = perf_counter()
+        with self.open(asked) as video:
             for sentence in video.notices:
                 self.say(sentence)
             pictures, configuration = open_picture_encoder(asked, video.format, video.frame_count)
@@ -230,6 +233,9 @@ class _Job:
 
 def _encode_to_goal(job: _Job, target: Path, asked: EncodeOptions, goal: Goal) -> EncodeReport:
     """Trials at different lambdas, kept in a folder beside the target until one is chosen."""
+    with job.open(asked) as video:
+        if asked.target_bitrate is not None and video.format.frame_rate is None:
+            raise UsageError("a bit rate can't be aimed at where the frame rate varies")
     folder = target.with_name(f"{target.name}.vireo-trials")
     folder.mkdir(exist_ok=True)
     trials: dict[float, tuple[Path, EncodeReport]] = {}
@@ -249,7 +255,10 @@ def _encode_to_goal(job: _Job, target: Path, asked: EncodeOptions, goal: Goal) -
         trials[lambda_] = path, report
         rate = "" if report.bit_rate is None else f", {report.bit_rate / 1000:.1f} kbit/s"
         job.say(f"trial {len(trials)}: lambda {once.lambda_:g} gives {report.psnr:.2f} dB{rate}")
-        return report.psnr if asked.target_psnr is not None else _log_rate(report)
+        if asked.target_psnr is not None:
+            return report.psnr
+        assert report.bit_rate is not None  # the frame rate is constant
+        return math.log(report.bit_rate)
 
     outcome = search(goal, lambda_of_quality(50), trial)
     if not outcome.met:
@@ -258,12 +267,6 @@ def _encode_to_goal(job: _Job, target: Path, asked: EncodeOptions, goal: Goal) -
     path.replace(target)
     rmtree(folder)
     return replace(report, trials=outcome.trials)
-
-
-def _log_rate(report: EncodeReport) -> float:
-    if report.bit_rate is None:
-        raise UsageError("a bit rate can't be aimed at where the frame rate varies")
-    return math.log(report.bit_rate)
 
 
 def _header(video: VideoSource, asked: EncodeOptions, configuration: bytes) -> StreamHeader:
