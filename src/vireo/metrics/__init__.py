@@ -1,5 +1,24 @@
-"""Measures of pictures, each defined in one place."""
+"""Measures of pictures and of codecs, each defined in one place.
 
-from vireo.metrics.psnr import PLANE_WEIGHTS, plane_mse, psnr, weighted_mse
+Libraries that only a measure needs (torch, SciPy, an ffmpeg) are imported when it is used.
+"""
 
-__all__ = ["PLANE_WEIGHTS", "plane_mse", "psnr", "weighted_mse"]
+from vireo.metrics.psnr import (
+    PLANE_WEIGHTS,
+    mean_psnr,
+    plane_mse,
+    psnr,
+    psnr_of_mean,
+    weighted_mse,
+    weighted_psnr,
+)
+
+__all__ = [
+    "PLANE_WEIGHTS",
+    "mean_psnr",
+    "plane_mse",
+    "psnr",
+    "psnr_of_mean",
+    "weighted_mse",
+    "weighted_psnr",
+]
