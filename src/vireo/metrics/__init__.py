@@ -12,6 +12,7 @@ from vireo.metrics.psnr import (
     weighted_mse,
     weighted_psnr,
 )
+from vireo.metrics.rgb import rgb_mse, to_rgb
 
 __all__ = [
     "PLANE_WEIGHTS",
@@ -19,6 +20,8 @@ __all__ = [
     "plane_mse",
     "psnr",
     "psnr_of_mean",
+    "rgb_mse",
+    "to_rgb",
     "weighted_mse",
     "weighted_psnr",
 ]
