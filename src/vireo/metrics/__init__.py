@@ -3,6 +3,7 @@
 Libraries that only a measure needs (torch, SciPy, an ffmpeg) are imported when it is used.
 """
 
+from vireo.metrics.ms_ssim import ms_ssim_fits, ms_ssim_rgb, ms_ssim_y
 from vireo.metrics.psnr import (
     PLANE_WEIGHTS,
     mean_psnr,
@@ -17,6 +18,9 @@ from vireo.metrics.rgb import rgb_mse, to_rgb
 __all__ = [
     "PLANE_WEIGHTS",
     "mean_psnr",
+    "ms_ssim_fits",
+    "ms_ssim_rgb",
+    "ms_ssim_y",
     "plane_mse",
     "psnr",
     "psnr_of_mean",
