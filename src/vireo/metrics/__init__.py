@@ -14,6 +14,7 @@ from vireo.metrics.psnr import (
     weighted_psnr,
 )
 from vireo.metrics.rgb import rgb_mse, to_rgb
+from vireo.metrics.vmaf import vmaf_available, vmaf_neg
 
 __all__ = [
     "PLANE_WEIGHTS",
@@ -26,6 +27,8 @@ __all__ = [
     "psnr_of_mean",
     "rgb_mse",
     "to_rgb",
+    "vmaf_available",
+    "vmaf_neg",
     "weighted_mse",
     "weighted_psnr",
 ]
