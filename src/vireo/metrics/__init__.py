@@ -3,6 +3,7 @@
 Libraries that only a measure needs (torch, SciPy, an ffmpeg) are imported when it is used.
 """
 
+from vireo.metrics.bd_rate import BdQuality, BdRate, Curve, bd_quality, bd_rate
 from vireo.metrics.ms_ssim import ms_ssim_fits, ms_ssim_rgb, ms_ssim_y
 from vireo.metrics.psnr import (
     PLANE_WEIGHTS,
@@ -18,6 +19,11 @@ from vireo.metrics.vmaf import vmaf_available, vmaf_neg
 
 __all__ = [
     "PLANE_WEIGHTS",
+    "BdQuality",
+    "BdRate",
+    "Curve",
+    "bd_quality",
+    "bd_rate",
     "mean_psnr",
     "ms_ssim_fits",
     "ms_ssim_rgb",
