@@ -14,17 +14,23 @@ from vireo.metrics.psnr import (
     weighted_mse,
     weighted_psnr,
 )
+from vireo.metrics.quality import GROUPS, MEASURES, SERIES, Measure, measure_frame
 from vireo.metrics.rgb import rgb_mse, to_rgb
 from vireo.metrics.vmaf import vmaf_available, vmaf_neg
 
 __all__ = [
+    "GROUPS",
+    "MEASURES",
     "PLANE_WEIGHTS",
+    "SERIES",
     "BdQuality",
     "BdRate",
     "Curve",
+    "Measure",
     "bd_quality",
     "bd_rate",
     "mean_psnr",
+    "measure_frame",
     "ms_ssim_fits",
     "ms_ssim_rgb",
     "ms_ssim_y",
