@@ -12,15 +12,15 @@ explicitly, because the streams of x264 and x265 depend on their number.
 from __future__ import annotations
 
 import math
-import re
 import shlex
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from vireo.errors import UsageError, VireoError
 from vireo.video import Frame, VideoFormat
@@ -261,15 +261,8 @@ def run_anchor(
             stream = container.add_stream(
                 anchor.encoder.name, rate=video.frame_rate, options=options
             )
-            stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
-            context = stream.codec_context
-            context.time_base = 1 / video.frame_rate
-            context.color_range = int(video.color.range)
-            context.color_primaries = video.color.primaries
-            context.color_trc = video.color.transfer
-            context.colorspace = video.color.matrix
-            if video.sample_aspect_ratio != 1:  # ffmpeg leaves 1 unsaid where the file does
-                context.sample_aspect_ratio = video.sample_aspect_ratio
+            assert isinstance(stream, VideoStream)
+            _describe(stream.codec_context, video)
             for index, frame in enumerate(frames):
                 picture = picture_of(frame, video.color, 1 / video.frame_rate)
                 picture.pts = index
@@ -277,6 +270,19 @@ def run_anchor(
             container.mux(stream.encode(None))
     except av.FFmpegError as error:
         raise AnchorError(f"{anchor.name}: {error.strerror or error}") from error
+
+
+def _describe(context: VideoCodecContext, video: VideoFormat) -> None:
+    """Tell the encoder of the video what ffmpeg would tell it."""
+    assert video.frame_rate is not None
+    context.width, context.height, context.pix_fmt = video.width, video.height, "yuv420p"
+    context.time_base = 1 / video.frame_rate
+    context.color_range = int(video.color.range)
+    context.color_primaries = video.color.primaries
+    context.color_trc = video.color.transfer
+    context.colorspace = video.color.matrix
+    if video.sample_aspect_ratio != 1:  # ffmpeg leaves 1 unsaid where the file does
+        context.sample_aspect_ratio = video.sample_aspect_ratio
 
 
 def run_binary(

@@ -65,12 +65,12 @@ def run(file: Path, out: Path | None, jobs: int | None, as_json: bool) -> None:
 
     with errors():
         plan = read_plan(file)
-        with Results(out or file.with_suffix(".jsonl")) as results:
-            with LiveTable(as_json=as_json) as table:
-                outcome = runner.run(plan, results, table, jobs=jobs)
+        path = out or file.with_suffix(".jsonl")
+        with Results(path) as results, LiveTable(as_json=as_json) as table:
+            outcome = runner.run(plan, results, table, jobs=jobs)
     say(
         f"{outcome.computed} points computed, {outcome.known} known before, "
-        f"{outcome.failed} failed; results in {results.path}"
+        f"{outcome.failed} failed; results in {path}"
     )
     if outcome.failed:
         sys.exit(USAGE)

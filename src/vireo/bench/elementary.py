@@ -43,7 +43,7 @@ def decode(path: Path, *, threads: int | None = None) -> Iterator[tuple[CodedPic
     A packet carries its number through the decoder as its time stamp, so that the decoder
     tells which picture came from which packet, where the stream itself has no times.
     """
-    sizes = []
+    sizes: list[int] = []
     count = 0
     try:
         with av.open(str(path)) as container:

@@ -79,7 +79,8 @@ class Entry:
     def options_at(self, value: float) -> EncodeOptions:
         """A Vireo codec's options at a rate point."""
         name = self.control.replace("-", "_") + ("_" if self.control == "lambda" else "")
-        return replace(self.options, **{name: value})
+        asked: dict[str, Any] = {name: value}
+        return replace(self.options, **asked)
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,8 @@ def _plan(content: dict[str, Any], folder: Path) -> Plan:
     return Plan(
         _clips(_strings(content, "clips"), folder),
         tuple(_entry(label, table) for label, table in codecs.items()),
-        _count(content, "frames", None),
-        _count(content, "threads", 1) or 1,
+        _count(content, "frames"),
+        _count(content, "threads") or 1,
         measures,
     )
 
@@ -230,10 +231,10 @@ def _strings(content: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _count(content: Mapping[str, Any], key: str, default: int | None) -> int | None:
-    value = content.get(key, default)
-    if value is default:
-        return default
+def _count(content: Mapping[str, Any], key: str) -> int | None:
+    value = content.get(key)
+    if value is None:
+        return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UsageError(f"`{key}` must be a whole number from 1 on")
     return value
