@@ -85,7 +85,7 @@ def remarks(data: bytes, muxer: str) -> int:
     """
     if muxer not in ("h264", "hevc"):
         return 0
-    return sum(len(unit) for unit in _units(data) if _is_remark(unit, muxer))
+    return sum(len(unit) for unit in units(data) if _is_remark(unit, muxer))
 
 
 def encoder_version(data: bytes) -> str | None:
@@ -94,7 +94,7 @@ def encoder_version(data: bytes) -> str | None:
     return match[0].decode().strip() if match else None
 
 
-def _units(data: bytes) -> Iterator[bytes]:
+def units(data: bytes) -> Iterator[bytes]:
     """The units of a byte stream (H.264 and H.265, annex B), each with its start code."""
     starts = [m.start() for m in _START_CODE.finditer(data)]
     for begin, end in zip(starts, [*starts[1:], len(data)], strict=True):

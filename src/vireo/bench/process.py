@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Collection
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -98,10 +99,19 @@ def _work(
 
 
 def settle() -> None:
-    """Make this process a quiet one that ends when it is told to, not at Ctrl-C."""
+    """Make this process a quiet one that ends with its parent, and not at Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # x265 and SVT-AV1 print to standard error whatever they are told.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed can't tell."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
