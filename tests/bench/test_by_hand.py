@@ -17,7 +17,7 @@ from vireo.metrics.quality import MEASURES
 from vireo.metrics.vmaf import vmaf_available
 
 FRAMES = 9
-PAIRED = "[0:v]setpts=N/TB[a];[1:v]setpts=N/TB[b];[a][b]"
+PAIRED = f"[0:v]setpts=N/TB[a];[1:v]trim=end_frame={FRAMES},setpts=N/TB[b];[a][b]"
 
 
 def ffmpeg(stream: Path, clip: Path, comparison: str) -> str:
@@ -25,7 +25,7 @@ def ffmpeg(stream: Path, clip: Path, comparison: str) -> str:
     binary = ffmpeg_binary()
     assert binary
     command = [binary, "-nostdin", "-i", str(stream), "-i", str(clip)]
-    command += ["-lavfi", PAIRED + comparison, "-frames:v", str(FRAMES), "-f", "null", "-"]
+    command += ["-lavfi", PAIRED + comparison, "-f", "null", "-"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stderr
 
 
