@@ -299,3 +299,16 @@ def test_module_and_version() -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("vireo")
     assert spawn().returncode == 2
+
+
+def test_profile_tells_where_the_time_went(sample: Sample, tmp_path: Path) -> None:
+    target = tmp_path / "out.mkv"
+    options = ["--preset", "ultrafast", "--gop-size", "4", "--profile-time", "--threads", "1"]
+    done = run("encode", sample.source, target, *options, "--json")
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout.splitlines()[-1])
+    stages = summary["stages"]
+    assert {"motion search", "training: arm", "training: picture", "number formats"} <= set(stages)
+    # What is busy in one thread is no more than the clock's time, and most of it.
+    assert 0.5 * summary["seconds"] < sum(stages.values()) < 1.05 * summary["seconds"]
+    assert "training: arm" in done.stderr

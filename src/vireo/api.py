@@ -26,6 +26,7 @@ from vireo.gop import GopStructure, gop_frames, held_pictures, plan_gop
 from vireo.journal import PacketJournal
 from vireo.metrics import PLANE_WEIGHTS, psnr, weighted_mse
 from vireo.options import EncodeOptions, check_output, checked_threads, lambda_of_quality
+from vireo.profiling import StageTimes
 from vireo.targets import Goal, search
 from vireo.video import TrackCopier, VideoSource, open_sink, open_source
 from vireo.video.writer import SinkKind
@@ -90,6 +91,7 @@ def encode(
     listener: Listener | None = None,
     notify: Notify | None = None,
     on_open: Callable[[VideoSource, PacketJournal], None] | None = None,
+    times: StageTimes | None = None,
     **options: Any,
 ) -> EncodeReport:
     """Encode a video file to a Vireo file.
@@ -105,6 +107,7 @@ def encode(
         listener: told of progress and of each finished frame.
         notify: told, in sentences, what is converted or left out.
         on_open: called before the first frame with the source and the journal.
+        times: told where the time goes.
         codec: "coolchic".
         profile: "paper".
         gop: "random-access", "low-delay" or "intra".
@@ -133,7 +136,7 @@ def encode(
     if not source.exists():
         raise InputError(f"{source} does not exist")
     check_output(source, target, overwrite=overwrite)
-    job = _Job(source, listener, say, on_open)
+    job = _Job(source, listener, say, on_open, times)
     if asked.goal is None:
         return job.run(target, asked)
     return _encode_to_goal(job, target, asked, asked.goal)
@@ -147,6 +150,7 @@ class _Job:
     listener: Listener | None
     say: Notify
     on_open: Callable[[VideoSource, PacketJournal], None] | None
+    times: StageTimes | None
 
     def open(self, asked: EncodeOptions) -> VideoSource:
         return open_source(
@@ -165,7 +169,9 @@ class _Job:
         with self.open(asked) as video:
             for sentence in video.notices:
                 self.say(sentence)
-            pictures, configuration = open_picture_encoder(asked, video.format, video.frame_count)
+            pictures, configuration = open_picture_encoder(
+                asked, video.format, video.frame_count, self.times
+            )
             header = _header(video, asked, configuration)
             journal = PacketJournal(
                 target.with_name(f"{target.name}.vireo-journal"),

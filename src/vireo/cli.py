@@ -169,9 +169,17 @@ def main() -> None:
 @click.option("--threads", type=int, help="Threads to use. [default: all processors]")
 @click.option("--device", default="cpu", show_default=True, help="Where to train: cpu or cuda.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--profile-time", is_flag=True, help="Say where the time went, by stage.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on standard output.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
-def encode(input: Path, output: Path, as_json: bool, overwrite: bool, **options: Any) -> None:
+def encode(
+    input: Path,
+    output: Path,
+    as_json: bool,
+    overwrite: bool,
+    profile_time: bool,
+    **options: Any,
+) -> None:
     """Encode INPUT, any video file, to OUTPUT, a Matroska file (.mkv).
 
     Sound, subtitles and chapters are copied. An interrupted encode goes on where it was when
@@ -180,8 +188,10 @@ def encode(input: Path, output: Path, as_json: bool, overwrite: bool, **options:
     from dataclasses import asdict
 
     from vireo.api import encode as run
+    from vireo.profiling import StageTimes
     from vireo.progress import EncodeProgress
 
+    times = StageTimes() if profile_time else None
     with errors(), EncodeProgress(output, print_json if as_json else None) as progress:
         try:
             report = run(
@@ -191,6 +201,7 @@ def encode(input: Path, output: Path, as_json: bool, overwrite: bool, **options:
                 listener=progress,
                 notify=progress.say,
                 on_open=progress.start,
+                times=times,
                 **options,
             )
         except KeyboardInterrupt:
@@ -199,7 +210,10 @@ def encode(input: Path, output: Path, as_json: bool, overwrite: bool, **options:
             say(f"interrupted; {kept} frames are kept: run the same command again to go on")
             sys.exit(INTERRUPTED)
     if as_json:
-        print_json({"event": "summary", **asdict(report)})
+        stages = {"stages": dict(times.seconds)} if times else {}
+        print_json({"event": "summary", **asdict(report), **stages})
+    for line in times.lines(report.seconds) if times else ():
+        click.echo(line, err=True)
     rate = f", {report.bit_rate / 1000:.1f} kbit/s" if report.bit_rate else ""
     say(
         f"{output}: {report.frames} frames, {report.size} bytes "

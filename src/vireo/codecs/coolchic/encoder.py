@@ -23,6 +23,7 @@ from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShap
 from vireo.codecs.coolchic.trainer import Adam
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.container import Section
+from vireo.profiling import StageTimes
 
 Floats = NDArray[np.float32]
 
@@ -43,6 +44,7 @@ class Trainer(Protocol):
     def restore(self, state: Any) -> None: ...
     def set_flow_targets(self, flows: Floats) -> None: ...
     def reset_optimiser(self) -> None: ...
+    def stage_seconds(self) -> dict[str, float]: ...
     def run(
         self, steps: Floats, *, hard: bool, seed: int, first_iteration: int, adam: Adam
     ) -> Floats: ...
@@ -91,30 +93,46 @@ class CoolchicEncoder:
         settings: Settings,
         make_trainer: TrainerFactory,
         budget: Budget | None = None,
+        times: StageTimes | None = None,
     ) -> None:
         self.shape = shape
         self.settings = settings
         self._make_trainer = make_trainer
         self._budget = budget
+        self._times = times or StageTimes()
         self._core = shape.core()
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """Train, quantise and code one picture; the same seed and job give the same result."""
         lambda_ = self.settings.lambda_
-        flows = [estimate_flow(job.target[0], r[0]) for r in job.references]
-        skip = self._skip(job, flows, lambda_) if flows else None
+        with self._times.stage("motion search"):
+            flows = [estimate_flow(job.target[0], r[0]) for r in job.references]
+        with self._times.stage("moved references"):
+            skip = self._skip(job, flows, lambda_) if flows else None
         if skip and skip.cost < lambda_ * LEAST_BITS / job.target[0].size:
             return self._finish(job, skip, iterations=0)
+        began = perf_counter()
         trainer = self._make_trainer(self.shape.architecture, job)
         training = _Training(self, trainer, job, flows, lambda_, progress)
         training.run()
-        grids = [np.rint(g).clip(-MAX_LATENT, MAX_LATENT).astype(np.int16) for g in trainer.latents]
-        cost = FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
-        networks = quantise_networks(trainer.parameters, self.shape.architecture, cost)
-        chosen = _Coded(networks, grids, cost.total(networks))
+        self._account(trainer, job.threads * (perf_counter() - began))
+        with self._times.stage("number formats"):
+            grids = [
+                np.rint(g).clip(-MAX_LATENT, MAX_LATENT).astype(np.int16) for g in trainer.latents
+            ]
+            cost = FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
+            networks = quantise_networks(trainer.parameters, self.shape.architecture, cost)
+            chosen = _Coded(networks, grids, cost.total(networks))
         if skip and skip.cost < chosen.cost:
             chosen = skip
         return self._finish(job, chosen, training.done)
+
+    def _account(self, trainer: Trainer, seconds: float) -> None:
+        """Divide what the training's threads had among its stages."""
+        stages = trainer.stage_seconds()
+        for name, busy in stages.items():
+            self._times.add(f"training: {name}", busy)
+        self._times.add("training: the rest", max(0.0, seconds - sum(stages.values())))
 
     def _skip(self, job: PictureJob, flows: list[Floats], lambda_: float) -> _Coded:
         grids = [
@@ -126,6 +144,10 @@ class CoolchicEncoder:
         return _Coded(networks, grids, cost.total(networks))
 
     def _finish(self, job: PictureJob, coded: _Coded, iterations: int) -> EncodedPicture:
+        with self._times.stage("coding"):
+            return self._code(job, coded, iterations)
+
+    def _code(self, job: PictureJob, coded: _Coded, iterations: int) -> EncodedPicture:
         planes = _core.reconstruct(self._core, coded.networks, coded.grids, job.references)
         sections = [
             Section(SectionKind.NETWORKS, coded.networks.encode()),

@@ -10,15 +10,20 @@ from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.encoding import PictureJob
 from vireo.errors import UsageError
 from vireo.options import EncodeOptions
+from vireo.profiling import StageTimes
 from vireo.video.frame import VideoFormat
 
 
 def open_picture_encoder(
-    options: EncodeOptions, video: VideoFormat, frames: int | None
+    options: EncodeOptions,
+    video: VideoFormat,
+    frames: int | None,
+    times: StageTimes | None = None,
 ) -> tuple[CoolchicEncoder, bytes]:
     """The picture encoder, and the codec's configuration for the stream header.
 
-    `frames` is how many there are, or None. Raises UsageError for what can't be had here.
+    `frames` is how many there are, or None; `times` is told where the time goes. Raises
+    UsageError for what can't be had here.
     """
     shape = StreamShape(PAPER)
     preset = PRESETS[options.preset]
@@ -29,7 +34,8 @@ def open_picture_encoder(
         budget = TimeBudget(options.time_budget, frames, video.width * video.height)
         preset = budget.base
     settings = Settings(options.resolved_lambda, preset, seed=options.seed)
-    return CoolchicEncoder(shape, settings, _trainers(options), budget), shape.write()
+    encoder = CoolchicEncoder(shape, settings, _trainers(options), budget, times)
+    return encoder, shape.write()
 
 
 def _trainers(options: EncodeOptions) -> TrainerFactory:

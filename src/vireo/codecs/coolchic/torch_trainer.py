@@ -79,6 +79,10 @@ class TorchTrainer:
             list(zip(synthesis[0::2], synthesis[1::2], strict=True)),
         )
 
+    def stage_seconds(self) -> dict[str, float]:
+        """Empty: PyTorch's operations run on their own time."""
+        return {}
+
     def reset_optimiser(self) -> None:
         """Forget Adam's moments."""
         self._latent_optimiser = torch.optim.Adam(self._latents)
