@@ -1,0 +1,1 @@
+"""Markdown tables and an interactive page of a benchmark's results."""
