@@ -1,0 +1,61 @@
+"""What both forms of the report say about the runs, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from vireo.bench.record import Record
+from vireo.bench.report.summary import Results
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How the results came about.
+
+    Attributes:
+        when: the day, or the first and last.
+        machines, threads, versions: each different one, in order of appearance.
+        examples: one record of each codec.
+    """
+
+    when: str
+    machines: list[str]
+    threads: list[str]
+    versions: list[str]
+    examples: list[Record]
+
+
+def facts(results: Results) -> Facts:
+    """Of all records together."""
+    records = results.records
+    days = sorted({record.finished[:10] for record in records})
+    first = {record.label: record for record in reversed(records)}
+    return Facts(
+        days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
+        _unique(", ".join(_stated(*item) for item in r.machine.items()) for r in records),
+        _unique(f"{count(r.threads, 'thread')} per process, {r.jobs} at a time" for r in records),
+        _unique(f"{name} {v}" for r in records for name, v in sorted(r.versions.items())),
+        [first[label] for label in results.labels],
+    )
+
+
+def count(things: Collection[Any] | int, noun: str) -> str:
+    """ "1 clip", "2 clips"."""
+    number = things if isinstance(things, int) else len(things)
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def setting(record: Record) -> str:
+    """How the point's rate was chosen: "crf 27"."""
+    return f"{record.control} {record.value:g}"
+
+
+def _stated(name: str, value: Any) -> str:
+    """A number needs its name; words speak for themselves."""
+    return str(value) if isinstance(value, str) else f"{name} {value}"
+
+
+def _unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(value for value in values if value))
