@@ -1,0 +1,107 @@
+"""From results files to the report's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vireo.bench.record import latest, read_records
+from vireo.bench.report.markdown import markdown
+from vireo.bench.report.page import levels_of, page
+from vireo.bench.report.pictures import ClipPictures, Point, Wanted, collect, stream_path
+from vireo.bench.report.summary import Results
+from vireo.errors import InputError, UsageError
+from vireo.metrics.quality import MEASURES
+
+DEFAULT_MEASURE = "psnr"
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written.
+
+    Attributes:
+        page: the HTML file.
+        tables: the Markdown file.
+        page_size: bytes of the HTML file.
+        pictures: how many pictures are in it.
+        notes: a sentence on each thing that was left out.
+    """
+
+    page: Path
+    tables: Path
+    page_size: int
+    pictures: int
+    notes: tuple[str, ...]
+
+
+def write_report(
+    results: Sequence[Path],
+    out: Path,
+    *,
+    measure: str = DEFAULT_MEASURE,
+    anchor: str | None = None,
+    frame: int | None = None,
+    pictures: bool = True,
+    overwrite: bool = False,
+    notify: Callable[[str], None] | None = None,
+) -> ReportFiles:
+    """Write `OUT.html` and `OUT.md`.
+
+    Args:
+        results: JSON-lines files of records, each with its streams in the folder `.streams`
+            beside it. A point that is in several files counts as the last one has it.
+        out: path of the report without a suffix.
+        measure: name of the measure of quality to begin with.
+        anchor: label of the codec to compare with; the first codec where None.
+        frame: which frame of each clip the page shows, from 0; the middle where None.
+        pictures: whether the page has pictures at all.
+        overwrite: whether files that are there are replaced.
+        notify: told what is being done, a sentence at a time.
+
+    Raises:
+        UsageError: an unknown measure or label, a negative frame, or a file that is there.
+        InputError: a file holds no results, or they can't be compared.
+    """
+    files = [out.with_name(out.name + suffix) for suffix in (".html", ".md")]
+    for path in files:
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path} is there already: choose another name, or overwrite it")
+    if frame is not None and frame < 0:
+        raise UsageError(f"frame is {frame}: frames count from 0")
+    if measure not in MEASURES:
+        raise UsageError(f"no measure is called {measure}: there are {', '.join(MEASURES)}")
+
+    streams: dict[Point, Path] = {}
+    records = []
+    for path in results:
+        for record in read_records(path):
+            records.append(record)
+            streams[record.point] = stream_path(record, path)
+    if not records:
+        raise InputError(f"{', '.join(str(p) for p in results)}: no results are in there")
+    content = Results(tuple(latest(records)))
+    if measure not in content.measures():
+        raise UsageError(
+            f"no result has {measure}: they have {', '.join(content.measures()) or 'none'}"
+        )
+    if anchor is None:
+        anchor = content.labels[0]
+    elif anchor not in content.labels:
+        raise UsageError(f"no codec is called {anchor}: there are {', '.join(content.labels)}")
+
+    levels = levels_of(content, MEASURES[measure])
+    shown: dict[str, ClipPictures] = {}
+    notes = ["the pictures, as was asked"]
+    if pictures:
+        wanted = [
+            Wanted(clip, {r.point: streams[r.point] for _, chosen in levels[name] for r in chosen})
+            for name, clip in content.clips.items()
+        ]
+        shown, notes = collect(wanted, frame=frame, notify=notify)
+    html = page(content, MEASURES[measure], anchor, levels, shown, notes).encode()
+    files[0].write_bytes(html)
+    files[1].write_text(markdown(content, MEASURES[measure], anchor), "utf-8")
+    count = sum(1 + len(clip.decoded) for clip in shown.values())
+    return ReportFiles(files[0], files[1], len(html), count, tuple(notes))
