@@ -101,16 +101,16 @@ function fill(select, options, value) {
   select.value = value;
 }
 
-/** A row of buttons of which one is pressed. */
+/** A row of buttons of which one is pressed; those that are there stay, and keep the focus. */
 function choice(root, options, value, choose) {
-  root.replaceChildren(
-    ...options.map(([key, text]) => {
-      const button = element("button", text, { type: "button", "aria-pressed": String(key === value) });
-      button.dataset.value = key;
-      button.addEventListener("click", () => choose(key));
-      return button;
-    }),
-  );
+  while (root.children.length > options.length) root.lastChild.remove();
+  options.forEach(([key, text], i) => {
+    const button = root.children[i] ?? root.appendChild(element("button", "", { type: "button" }));
+    button.textContent = text;
+    button.dataset.value = key;
+    button.setAttribute("aria-pressed", String(key === value));
+    button.onclick = () => choose(key);
+  });
 }
 
 /** Text beside the pointer, or the focused element, for what has `data-tip`. */

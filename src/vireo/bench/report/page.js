@@ -1,6 +1,6 @@
 function drawControls() {
   const clips = data.clips.map((clip, i) => [i, clip.name]);
-  fill(byId("clip"), clips.length > 1 ? [[AVERAGE, `average over clips`], ...clips] : clips, state.clip);
+  fill(byId("clip"), clips.length > 1 ? [[AVERAGE, "average over clips"], ...clips] : clips, state.clip);
   fill(byId("detail-clip"), clips, state.detail);
   fill(byId("measure"), data.measures.map((m) => [m.name, m.title]), state.measure);
   fill(byId("anchor"), data.codecs.map((codec, i) => [i, codec.label]), state.anchor);
@@ -8,8 +8,7 @@ function drawControls() {
   choice(byId("rate"), Object.entries(RATES).map(([key, { title }]) => [key, title]), state.rate, (v) => set({ rate: v }));
   choice(byId("clock"), CLOCKS, state.clock, (v) => set({ clock: v }));
   choice(byId("split"), [["parts", "By part"], ["types", "By frame type"]], state.split, (v) => set({ split: v }));
-  const pixels = data.levels[state.detail].map((level) => level);
-  choice(byId("level"), pixels.map((level, i) => [i, `near ${rateText(level)}`]), state.level, (v) => set({ level: v }));
+  choice(byId("level"), data.levels[state.detail].map((level, i) => [i, `near ${rateText(level)}`]), state.level, (v) => set({ level: v }));
   drawChips();
 }
 
@@ -19,35 +18,35 @@ function rateText(level) {
   return RATES[state.rate].text({ bpp: level.bpp, kbps: (level.bpp * example.kbps) / example.bpp });
 }
 
-function drawChips() {
-  const all = element("button", state.off.size ? "all" : "none", { type: "button", class: "plain" });
+function makeChips() {
+  const chips = data.codecs.map((codec, i) => {
+    const chip = element("button", "", { type: "button" });
+    chip.innerHTML = mark(i);
+    chip.append(element("span", codec.label));
+    chip.addEventListener("click", () => {
+      const off = new Set(state.off);
+      if (!off.delete(i)) off.add(i);
+      set({ off });
+    });
+    return chip;
+  });
+  const all = element("button", "", { type: "button", class: "plain" });
   all.addEventListener("click", () => {
     set({ off: state.off.size ? new Set() : new Set(data.codecs.keys()) });
   });
-  byId("chips").replaceChildren(
-    ...data.codecs.map((codec, i) => {
-      const chip = element("button", "", { type: "button", "aria-pressed": String(!state.off.has(i)) });
-      chip.innerHTML = mark(i);
-      chip.append(element("span", codec.label));
-      chip.addEventListener("click", () => {
-        const off = new Set(state.off);
-        if (!off.delete(i)) off.add(i);
-        set({ off });
-      });
-      return chip;
-    }),
-    all,
-  );
+  byId("chips").replaceChildren(...chips, all);
+}
+
+function drawChips() {
+  const chips = [...byId("chips").children];
+  chips.pop().textContent = state.off.size ? "all" : "none";
+  chips.forEach((chip, i) => chip.setAttribute("aria-pressed", String(!state.off.has(i))));
 }
 
 function set(changes) {
-  const focused = document.activeElement;
-  const group = focused?.closest(".choice, .chips");
-  const index = group ? [...group.children].indexOf(focused) : -1;
   Object.assign(state, changes);
   if (!data.levels[state.detail][state.level]) state.level = 0;
   drawAll();
-  if (group) group.children[index]?.focus(); // its buttons were made anew
 }
 
 function drawAll() {
@@ -71,7 +70,9 @@ byId("detail-clip").addEventListener("change", (event) => {
 byId("measure").addEventListener("change", (event) => set({ measure: event.target.value }));
 byId("anchor").addEventListener("change", (event) => set({ anchor: Number(event.target.value) }));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+addEventListener("resize", drawTimes); // its names are placed by pixels
 followTips(byId("matrix"));
 state.level = Math.floor(data.levels[state.detail].length / 2);
 viewer.start();
+makeChips();
 drawAll();

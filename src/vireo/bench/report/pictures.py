@@ -94,14 +94,18 @@ def collect(
             with open_source(clip.path, frames=index + 1) as source:
                 original = _data_uri(_frame(source, index), clip, window)
         except (VireoError, OSError) as error:
-            missing.append(f"no pictures of {clip.name}: {error}")
+            missing.append(f"no pictures of {clip.name}: {_reason(error, Path(clip.path))}")
             continue
         decoded: dict[Point, str] = {}
+        failures: list[str] = []
         for point, path in want.streams.items():
             try:
                 decoded[point] = _data_uri(_frame(pictures(path), index), clip, window)
             except (VireoError, OSError) as error:
-                missing.append(f"no picture of {path.name}: {error}")
+                failures.append(f"{path.name}: {_reason(error, path)}")
+        if failures:
+            some = f"{len(failures)} of {len(want.streams)} streams of {clip.name}"
+            missing.append(f"no pictures of {some}; the first is {failures[0]}")
         found[clip.name] = ClipPictures(index, window, original, decoded)
     return found, missing
 
@@ -116,6 +120,11 @@ def _frame(frames: Iterable[Frame], index: int) -> Frame:
     if frame is None:
         raise VireoError(f"it ends before frame {index}")
     return frame
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """What the error says, without where the file was on the machine of the run."""
+    return str(error).removeprefix(f"{path}: ").replace(str(path), path.name)
 
 
 def _data_uri(frame: Frame, clip: ClipRecord, window: Window) -> str:

@@ -31,8 +31,10 @@ function axis(title, extra) {
 }
 function logAxis(title, values, extra) {
   const decades = Math.log10(Math.max(...values) / Math.min(...values));
-  return axis(title, { type: "log", dtick: decades > 2.5 ? 1 : "D2", tickformat: "~g", ...extra });
+  return axis(title, { type: "log", dtick: decades > 2.5 ? 1 : "D2", tickformat: "~g",
+    minor: { dtick: "D1", ticks: "outside", ticklen: 3, tickcolor: css("--line") }, ...extra });
 }
+const titled = ({ unit }, title) => title + (unit ? `, ${unit}` : "");
 const allOf = (traces, name) => traces.flatMap((trace) => trace[name]);
 
 function draw(id, traces, made, empty) {
@@ -109,7 +111,7 @@ function drawCurves() {
   draw("rd", traces, layout({
     hovermode: "closest",
     xaxis: logAxis(`Rate, ${RATES[state.rate].title}`, allOf(traces, "x")),
-    yaxis: axis(measure.title + (measure.unit ? `, ${measure.unit}` : "")),
+    yaxis: axis(titled(measure, measure.title)),
   }), "No clip has points of every codec shown: switch codecs off, or choose a clip.");
 }
 
@@ -222,12 +224,13 @@ function drawFrames() {
       { ...common, y: details.bytes.map((b) => 8 * b), hovertemplate: "%{y:,.0f} bits (%{text})" },
     ];
   });
+  byId("frames").style.height = `${Math.max(440, bytesHeight(points) + 60)}px`;
   byId("frames-about").textContent = "Quality of each frame by itself, and the bits of its coded frame, in display order.";
   draw("frames", traces, layout({
     hovermode: "closest",
     xaxis: axis("Frame", { anchor: "y", tickformat: "d" }),
     yaxis: logAxis("Bits", allOf(traces.filter((t) => !t.yaxis), "y"), { domain: [0, 0.47], tickformat: "~s" }),
-    yaxis2: axis(measure.title + (measure.unit ? `, ${measure.unit}` : ""), { domain: [0.53, 1] }),
+    yaxis2: axis(titled(measure, measure.title.replace(/ \(.*\)$/, "")), { domain: [0.53, 1] }),
   }), "No codec shown has points on this clip.");
 }
 
@@ -235,6 +238,8 @@ const CONTAINER = "container", REMARKS = "encoder's remarks";
 const NEUTRAL = {
   "coded video": "--whole", "outside frames": "--outside", [CONTAINER]: "--rest", [REMARKS]: "--rest2",
 };
+
+const bytesHeight = (points) => 70 + Math.max(3, points.length) * 36;
 
 function drawBytes() {
   const points = levelPoints().slice().reverse();
@@ -266,7 +271,7 @@ function drawBytes() {
       return item;
     }),
   );
-  byId("bytes").style.height = `${70 + Math.max(3, points.length) * 36}px`;
+  byId("bytes").style.height = `${bytesHeight(points)}px`;
   draw("bytes", points.length ? traces : [], layout({
     barmode: "stack",
     bargap: 0.35,

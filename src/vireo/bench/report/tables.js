@@ -38,7 +38,7 @@ function matrixCell(cells, test, anchor, averaged) {
   const detail = averaged
     ? `mean over ${plural(cell.clips, "clip")}` + (refused ? `\nleft out: ${counted(cell.refusals)}` : "")
     : `over ${number(100 * cell.overlap, 0)} % of the curves' range of quality`;
-  const td = element("td", signed(cell.value, 1), {
+  const td = element("td", signed(cell.value, Math.abs(cell.value) < 99.95 ? 1 : 0), {
     tabindex: "0", "data-tip": `${pair}: ${signed(cell.value, 2)} %\n${detail}`,
   });
   if (refused) td.append(element("small", `${cell.clips}/${cell.clips + refused}`));

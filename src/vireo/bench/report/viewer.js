@@ -164,13 +164,14 @@ const viewer = {
     // From three device pixels per sample on, samples are shown as they are.
     context.imageSmoothingEnabled = this.scale * ratio < 3;
     context.imageSmoothingQuality = "high";
+    const [left, top] = [this.x, this.y].map((v) => Math.round(v * ratio) / ratio);
     const paint = (picture, from, to) => {
       context.save();
       context.beginPath();
       context.rect(from, 0, to - from, this.canvas.height);
       context.clip();
       context.setTransform(ratio, 0, 0, ratio, 0, 0);
-      context.drawImage(picture, this.x, this.y, picture.width * this.scale, picture.height * this.scale);
+      context.drawImage(picture, left, top, picture.width * this.scale, picture.height * this.scale);
       context.restore();
     };
     paint(this.held ? this.shown.original : this.shown.left, 0, edge);
