@@ -351,7 +351,7 @@ def test_clip_changes_everywhere(page: Any):
     page.select_option("#clip", label="large")
     page.wait_for_selector(f"#viewer[data-ready]:not([data-ready='{before}'])")
     assert page.inner_text("#viewer-about").startswith("large, frame 1")
-    assert page.inner_text("#rd-about") == "large"
+    assert page.inner_text("#rd-about") == "large: 80×64, 3 frames."
     assert "large" in page.inner_text("#matrix-about")
     assert page.input_value("#detail-clip") == "1"
 

@@ -28,6 +28,11 @@ function makeChips() {
       if (!off.delete(i)) off.add(i);
       set({ off });
     });
+    chip.addEventListener("dblclick", () => {
+      const others = [...data.codecs.keys()].filter((j) => j !== i);
+      set({ off: new Set(others.every((j) => state.off.has(j)) ? [] : others) });
+    });
+    chip.title = "Click to switch, double-click for this codec alone";
     return chip;
   });
   const all = element("button", "", { type: "button", class: "plain" });

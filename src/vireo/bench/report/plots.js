@@ -1,7 +1,7 @@
 const CONFIG = {
   displaylogo: false,
   responsive: true,
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+  modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
   toImageButtonOptions: { format: "svg" },
 };
 
@@ -47,6 +47,11 @@ function draw(id, traces, made, empty) {
   }
   if (message) message.remove();
   Plotly.react(root, traces, made, CONFIG);
+}
+
+function described(clip) {
+  const { name, width, height, frames } = data.clips[clip];
+  return `${name}: ${width}×${height}, ${plural(frames, "frame")}.`;
 }
 
 /** Clips on which every codec shown has points. */
@@ -107,7 +112,7 @@ function drawCurves() {
   byId("rd-about").textContent = averaged
     ? `Mean over the ${plural(clips.length, "clip")} that every codec shown was run on` +
       (clips.length < data.clips.length ? ` (of ${data.clips.length}).` : ".")
-    : data.clips[state.clip].name;
+    : described(state.clip);
   draw("rd", traces, layout({
     hovermode: "closest",
     xaxis: logAxis(`Rate, ${RATES[state.rate].title}`, allOf(traces, "x")),

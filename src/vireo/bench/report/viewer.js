@@ -9,7 +9,7 @@ const viewer = {
   handle: byId("divider"),
   divider: 0.5,
   gain: 0,
-  sides: { left: ORIGINAL, right: ORIGINAL },
+  wished: { left: ORIGINAL, right: ORIGINAL },
   scale: 1,
   x: 0,
   y: 0,
@@ -28,18 +28,24 @@ const viewer = {
     return index !== undefined && this.clip?.decoded[index] ? index : undefined;
   },
 
+  /** What is shown on a side: what was wished for, where this clip has it. */
+  side(name) {
+    const wished = this.wished[name];
+    return wished === ORIGINAL || this.pointOf(wished) === undefined ? ORIGINAL : wished;
+  },
+
   uri(side) {
     return side === ORIGINAL ? this.clip.original : this.clip.decoded[this.pointOf(side)];
   },
 
   start() {
     const codecs = data.codecs.map((_, i) => i);
-    this.sides.left = data.anchor;
+    this.wished.left = data.anchor;
     const others = codecs.filter((c) => c !== data.anchor && this.pointOf(c) !== undefined);
-    this.sides.right = others.find((c) => data.codecs[c].learned) ?? others[0] ?? ORIGINAL;
+    this.wished.right = others.find((c) => data.codecs[c].learned) ?? others[0] ?? ORIGINAL;
     for (const side of ["left", "right"]) {
       byId(side).addEventListener("change", (event) => {
-        this.sides[side] = event.target.value === ORIGINAL ? ORIGINAL : Number(event.target.value);
+        this.wished[side] = event.target.value === ORIGINAL ? ORIGINAL : Number(event.target.value);
         this.update();
       });
     }
@@ -62,9 +68,8 @@ const viewer = {
       (cropped ? `; the middle ${clip.window.width}×${clip.window.height} of ${width}×${height} samples.` : ".");
     const options = data.codecs.map((c, i) => [i, c.label, this.pointOf(i) === undefined]);
     for (const side of ["left", "right"]) {
-      if (this.sides[side] !== ORIGINAL && this.pointOf(this.sides[side]) === undefined) this.sides[side] = ORIGINAL;
-      fill(byId(side), [[ORIGINAL, "original"], ...options], this.sides[side]);
-      byId(`${side}-caption`).textContent = this.caption(this.sides[side]);
+      fill(byId(side), [[ORIGINAL, "original"], ...options], this.side(side));
+      byId(`${side}-caption`).textContent = this.caption(this.side(side));
     }
     choice(byId("error"), [[0, "Picture"], ...GAINS.map((g) => [g, `Error ×${g}`])], this.gain, (gain) => {
       this.gain = gain;
@@ -72,7 +77,7 @@ const viewer = {
     });
     const ticket = ++this.ticket;
     const [original, left, right] = await Promise.all(
-      [ORIGINAL, this.sides.left, this.sides.right].map((side) => this.picture(this.uri(side))),
+      [ORIGINAL, this.side("left"), this.side("right")].map((side) => this.picture(this.uri(side))),
     );
     if (ticket !== this.ticket) return; // something else was chosen meanwhile
     this.shown = { original: original.canvas, left: this.view(left, original), right: this.view(right, original) };
