@@ -5,22 +5,19 @@ Exit status: 0 done, 2 a wrong request or unreadable input, 3 a damaged stream, 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from vireo import __version__
-from vireo.errors import StreamError, VireoError
-
-USAGE, DAMAGED, INTERRUPTED = 2, 3, 130
+from vireo.bench.cli import bench
+from vireo.terminal import DAMAGED, INTERRUPTED, USAGE, errors, print_json, say
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -76,36 +73,6 @@ class Rate(click.ParamType[Fraction]):
             self.fail(f"{value!r} is no frame rate; write 25 or 30000/1001", param, ctx)
 
 
-def _say(sentence: str) -> None:
-    click.echo(f"vireo: {sentence}", err=True)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(value))
-
-
-def _fail(error: VireoError) -> NoReturn:
-    _say(str(error))
-    sys.exit(DAMAGED if isinstance(error, StreamError) else USAGE)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Vireo's errors become one line and an exit status."""
-    try:
-        yield
-    except VireoError as error:
-        _fail(error)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        _say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-        sys.exit(USAGE)
-    except MemoryError:
-        _say("there is not enough memory for this")
-        sys.exit(USAGE)
-
-
 class _Commands(click.Group):
     """Says what is wrong with a request in one line, where Click takes four."""
 
@@ -116,10 +83,10 @@ class _Commands(click.Group):
             click.echo(error.format_message(), err=True)
             sys.exit(USAGE)
         except click.ClickException as error:
-            _say(" ".join(error.format_message().split()))
+            say(" ".join(error.format_message().split()))
             sys.exit(USAGE)
         except (click.Abort, KeyboardInterrupt):
-            _say("interrupted")
+            say("interrupted")
             sys.exit(INTERRUPTED)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -215,7 +182,7 @@ def encode(input: Path, output: Path, as_json: bool, overwrite: bool, **options:
     from vireo.api import encode as run
     from vireo.progress import EncodeProgress
 
-    with _errors(), EncodeProgress(output, _print_json if as_json else None) as progress:
+    with errors(), EncodeProgress(output, print_json if as_json else None) as progress:
         try:
             report = run(
                 input,
@@ -229,12 +196,12 @@ def encode(input: Path, output: Path, as_json: bool, overwrite: bool, **options:
         except KeyboardInterrupt:
             progress.close()
             kept = progress.frames_done
-            _say(f"interrupted; {kept} frames are kept: run the same command again to go on")
+            say(f"interrupted; {kept} frames are kept: run the same command again to go on")
             sys.exit(INTERRUPTED)
     if as_json:
-        _print_json({"event": "summary", **asdict(report)})
+        print_json({"event": "summary", **asdict(report)})
     rate = f", {report.bit_rate / 1000:.1f} kbit/s" if report.bit_rate else ""
-    _say(
+    say(
         f"{output}: {report.frames} frames, {report.size} bytes "
         f"({report.bits_per_pixel:.4f} bits per pixel{rate}), PSNR {report.psnr:.2f} dB "
         f"(Y {report.psnr_y:.2f}, U {report.psnr_u:.2f}, V {report.psnr_v:.2f}), "
@@ -277,9 +244,9 @@ def decode(
     from vireo.progress import counter
 
     if as_json and output == "-":
-        _say("--json and video can't both go to standard output")
+        say("--json and video can't both go to standard output")
         sys.exit(USAGE)
-    with _errors(), counter("decoding") as count:
+    with errors(), counter("decoding") as count:
         report = run(
             input,
             output,
@@ -289,16 +256,16 @@ def decode(
             threads=threads,
             limits=_limits(max_pixels),
             listener=count,
-            notify=_say,
+            notify=say,
         )
     for error in report.damage:
-        _say(str(error))
+        say(str(error))
     if report.concealed:
-        _say(f"{report.concealed} damaged frames were replaced or left out")
+        say(f"{report.concealed} damaged frames were replaced or left out")
     if as_json:
-        _print_json({"frames": report.frames, "seconds": report.seconds, **_damage(report)})
+        print_json({"frames": report.frames, "seconds": report.seconds, **_damage(report)})
     speed = report.frames / max(report.seconds, 1e-9)
-    _say(f"{report.frames} frames in {report.seconds:.1f} s ({speed:.1f} per second)")
+    say(f"{report.frames} frames in {report.seconds:.1f} s ({speed:.1f} per second)")
     if report.damage:
         sys.exit(DAMAGED)
 
@@ -312,10 +279,10 @@ def info(input: Path, as_json: bool, packets: bool) -> None:
     from vireo.progress import counter
     from vireo.report import probe
 
-    with _errors(), counter("reading") as count:
+    with errors(), counter("reading") as count:
         content = probe(input, listener=count)
     if as_json:
-        _print_json(content.to_json(packets=packets))
+        print_json(content.to_json(packets=packets))
         return
     header, video = content.header, content.header.video_format
     rate = f"{float(video.frame_rate):.6g} frames per second" if video.frame_rate else "rate varies"
@@ -326,6 +293,10 @@ def info(input: Path, as_json: bool, packets: bool) -> None:
     for name, size in content.parts.items():
         click.echo(f"{name:>26}  {size:>12.0f} bytes  {100 * size / content.size:5.1f} %")
     click.echo(f"{'total':>26}  {content.size:>12} bytes")
+    click.echo(
+        f"{'decoder':>26}  {content.complexity.parameters:>12.0f} parameters and "
+        f"{content.complexity.multiplications:.0f} multiplications per sample, on average"
+    )
     if packets:
         click.echo("packet  type  display  key  references       bytes")
         for p in content.packets:
@@ -349,12 +320,12 @@ def verify(input: Path, threads: int | None, max_pixels: int | None, as_json: bo
     from vireo.api import verify as run
     from vireo.progress import counter
 
-    with _errors(), counter("verifying") as count:
+    with errors(), counter("verifying") as count:
         report = run(input, threads=threads, limits=_limits(max_pixels), listener=count)
     for error in report.damage:
-        _say(str(error))
+        say(str(error))
     if as_json:
-        _print_json({"frames": report.frames, "seconds": report.seconds, **_damage(report)})
+        print_json({"frames": report.frames, "seconds": report.seconds, **_damage(report)})
     else:
         verdict = "damaged" if report.damage else "every picture is as it was encoded"
         click.echo(f"{input}: {report.frames} frames, {verdict}")
@@ -375,3 +346,6 @@ def _limits(max_pixels: int | None) -> Any:
     from vireo.codecs.base import Limits
 
     return Limits() if max_pixels is None else Limits(pixels=max_pixels)
+
+
+main.add_command(bench)

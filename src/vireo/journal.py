@@ -43,7 +43,7 @@ class PacketJournal:
         line = json.dumps({"vireo-journal": _VERSION, **identity}, sort_keys=True).encode() + b"\n"
         self._file: BinaryIO = open(path, "a+b")  # noqa: SIM115
         try:
-            _lock(self._file)
+            lock_file(self._file)
         except OSError as error:
             self._file.close()
             raise UsageError(f"{path.name}: another encode of the same output runs") from error
@@ -79,7 +79,7 @@ class PacketJournal:
         self.close()
 
 
-def _lock(file: BinaryIO) -> None:
+def lock_file(file: BinaryIO) -> None:
     """Raises OSError where another process has the lock, which ends with the process."""
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

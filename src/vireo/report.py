@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from vireo.codecs.base import Limits, picture_decoder
+from vireo.codecs.base import Complexity, Limits, picture_decoder
 from vireo.container import GopStart, MatroskaReader, StreamHeader, read_packet
 from vireo.errors import StreamError
 
@@ -42,6 +43,7 @@ class StreamInfo:
         frames, gops: how many there are.
         parts: bytes by part; they add up to `size`. What stands in no packet of the Vireo
             track counts as container; packets' own fields count as headers.
+        complexity: of the networks, averaged over the frames.
         packets: each packet.
     """
 
@@ -50,6 +52,7 @@ class StreamInfo:
     frames: int
     gops: int
     parts: dict[str, float]
+    complexity: Complexity
     packets: tuple[PacketInfo, ...] = field(repr=False)
 
     @property
@@ -83,6 +86,8 @@ class StreamInfo:
             "duration": float(self.duration) if self.duration is not None else None,
             "size": self.size,
             "bytes": {name: round(size) for name, size in self.parts.items()},
+            "parameters": round(self.complexity.parameters, 1),
+            "multiplications": round(self.complexity.multiplications, 1),
         }
         if packets:
             content["packets"] = [vars(p) for p in self.packets]
@@ -101,6 +106,7 @@ def probe(
     """
     parts: Counter[str] = Counter()
     packets = []
+    complexities = []
     gop: GopStart | None = None
     limits = limits or Limits()
     with MatroskaReader(path) as reader:
@@ -113,6 +119,7 @@ def probe(
                         decoder = picture_decoder(frame.header, limits)
                     gop = frame.gop_start
                 own = dict(decoder.account(frame))
+                complexities.append(decoder.complexity(frame))
             except StreamError as error:
                 raise error.at(packet=stored.index) from error.__cause__
             own[HEADERS] = len(stored.data) - sum(own.values())
@@ -139,5 +146,9 @@ def probe(
         len(packets),
         sum(p.key for p in packets),
         dict(parts),
+        Complexity(
+            fmean(c.parameters for c in complexities) if complexities else 0.0,
+            fmean(c.multiplications for c in complexities) if complexities else 0.0,
+        ),
         tuple(packets),
     )

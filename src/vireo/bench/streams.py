@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import vireo
-from vireo.video import Frame, open_source
+from vireo.bench.elementary import decode
+from vireo.video import Frame
 
 VIREO_SUFFIX = ".mkv"
 """Vireo's files are Matroska; anchors' are elementary streams."""
@@ -15,12 +16,12 @@ VIREO_SUFFIX = ".mkv"
 def pictures(path: Path, *, threads: int | None = None) -> Iterator[Frame]:
     """The decoded frames of a stream, in display order.
 
-    `threads` holds for Vireo's decoder; FFmpeg's take as many as there are processors.
-    Raises InputError or StreamError where the file is missing or damaged.
+    `threads` are as many as there are processors by default. Raises InputError or
+    StreamError where the file is missing or damaged.
     """
     if path.suffix == VIREO_SUFFIX:
         with vireo.open(path, threads=threads) as video:
             yield from video
     else:
-        with open_source(path) as source:
-            yield from source
+        for _, frame in decode(path, threads=threads):
+            yield frame

@@ -30,6 +30,19 @@ class Decoder(Protocol):
     def decode(self, packets: Iterable[StoredPacket]) -> Iterator[Frame]: ...
 
 
+@dataclass(frozen=True)
+class Complexity:
+    """What it takes to decode a frame, counted from the networks' shapes.
+
+    Attributes:
+        parameters: numbers that the networks hold.
+        multiplications: per luma sample, everything from latents to picture.
+    """
+
+    parameters: float
+    multiplications: float
+
+
 class PictureDecoder(Protocol):
     """How a codec with one picture per packet decodes; `decoding.GopDecoder` does the rest.
 
@@ -48,6 +61,9 @@ class PictureDecoder(Protocol):
 
     def account(self, frame: CodedFrame) -> dict[str, float]:
         """Where the bytes of a packet's sections went: bytes by part."""
+
+    def complexity(self, frame: CodedFrame) -> Complexity:
+        """What decoding the packet takes, by the shape of its networks."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ by 0.003 at 0.97 and by 0.02 at 0.83 on clips coded with x264.
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +73,10 @@ def _ms_ssim(reference: NDArray[np.uint8], decoded: NDArray[np.uint8]) -> float:
         raise UsageError(
             "MS-SSIM needs pytorch-msssim and torch: pip install 'vireo[bench]'"
         ) from error
-    # In float64: float32 is no faster here, and 1.5e-6 off (variances are small differences).
-    pair = [torch.from_numpy(planes.astype(np.float64))[None] for planes in (reference, decoded)]
-    return float(ms_ssim(*pair, data_range=PEAK))
+    # In float64: float32 is 1.5e-6 off (variances are small differences of large numbers) for a
+    # fifth less time. Plane by plane: three channels at once take three times as long.
+    values = []
+    for planes in zip(reference, decoded, strict=True):
+        pair = [torch.from_numpy(plane.astype(np.float64))[None, None] for plane in planes]
+        values.append(float(ms_ssim(*pair, data_range=PEAK)))
+    return fmean(values)

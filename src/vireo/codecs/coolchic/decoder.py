@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vireo import _core
-from vireo.codecs.base import Limits, Planes
+from vireo.codecs.base import Complexity, Limits, Planes
 from vireo.codecs.coolchic.stream import (
     LATENT_SECTION,
     PROFILES,
@@ -49,6 +49,7 @@ class CoolchicDecoder:
                 f"{work:.0f} multiplications per sample exceed the limit of "
                 f"{limits.multiplications}; raise it to decode this stream"
             )
+        self.architecture = shape.architecture
         self.core = shape.core()
         self._shown = video.height, video.width
 
@@ -108,6 +109,14 @@ class CoolchicDecoder:
         parts = {"networks": float(len(frame.sections[0].data))}
         parts.update({f"latents 1/{1 << k}": b * scale for k, b in enumerate(bits)})
         return parts
+
+    def complexity(self, frame: CodedFrame) -> Complexity:
+        """Of networks without zeros, whatever the packet's values are."""
+        size = frame.frame_type, self.height, self.width
+        return Complexity(
+            sum(self.architecture.parameters(frame.frame_type).values()),
+            sum(self.architecture.multiplications(*size).values()),
+        )
 
 
 def open_decoder(header: StreamHeader, limits: Limits) -> CoolchicDecoder:

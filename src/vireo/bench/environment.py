@@ -1,0 +1,79 @@
+"""What a point ran with and on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import av
+
+import vireo
+
+_CODEC_SOURCES = ("codecs", "container", "api.py", "gop.py", "options.py", "targets.py")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of everything that a result may depend on."""
+    found = {
+        "vireo": vireo.__version__,
+        "python": platform.python_version(),
+        "ffmpeg": av.ffmpeg_version_info,
+    }
+    for package in ("av", "numpy", "imageio-ffmpeg", "pytorch-msssim", "torch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """The processor, how many of them, memory in bytes, and the operating system."""
+    return {
+        "processor": _processor(),
+        "cores": len(processors()),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": platform.platform(),
+    }
+
+
+def processors() -> tuple[int, ...]:
+    """Numbers of the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+@cache
+def codec_fingerprint() -> str:
+    """Changes with the code that decides what Vireo's streams hold, compiled parts included."""
+    package = Path(vireo.__file__).parent
+    digest = sha256()
+    for path in sorted(_codec_files(package)):
+        digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _codec_files(package: Path) -> Iterable[Path]:
+    for name in _CODEC_SOURCES:
+        path = package / name
+        yield from path.rglob("*.py") if path.is_dir() else (path,)
+    for suffix in ("so", "pyd", "dylib"):
+        yield from package.glob(f"_*.{suffix}")
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,201 @@
+"""A point's three stages: encode, decode, measure. Each runs in a process of its own.
+
+So each has its own peak memory, and no encoder meets what another has left in its process.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+from vireo.bench.anchors import Anchor, run_anchor, run_binary
+from vireo.bench.clips import Clip, raw_frames
+from vireo.bench.elementary import decode as decode_elementary
+from vireo.bench.elementary import encoder_version, remarks
+from vireo.bench.record import CostRecord, SizeRecord
+from vireo.bench.streams import VIREO_SUFFIX, pictures
+from vireo.options import EncodeOptions
+from vireo.video import Frame, VideoFormat
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """What a stage needs to know of a clip; can be sent to a process."""
+
+    path: Path
+    raw: Path
+    format: VideoFormat
+    frames: int
+    full_range: bool
+
+    @staticmethod
+    def of(clip: Clip) -> ClipFiles:
+        return ClipFiles(clip.path, clip.raw, clip.format, clip.frames, clip.is_full_range)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a stream turned out to be.
+
+    Attributes:
+        size, parts, frames, decoder: as in `Record`.
+        encoder: how the encoder names itself in the stream; None where it doesn't.
+    """
+
+    size: SizeRecord
+    parts: dict[str, float]
+    frames: dict[str, list[Any]]
+    decoder: dict[str, float]
+    encoder: str | None
+
+
+def encode_anchor(
+    anchor: Anchor, value: float, clip: ClipFiles, target: Path, threads: int
+) -> CostRecord:
+    """Encode to an elementary stream; the cost of the encoder alone."""
+    meter = _Meter()
+    if anchor.encoder.in_pyav:
+        run_anchor(anchor, value, raw_frames(clip.raw, clip.format), clip.format, target, threads)
+    else:
+        run_binary(anchor, value, clip.path, target, clip.frames, threads)
+    return meter.cost()
+
+
+def encode_vireo(
+    options: EncodeOptions, clip: ClipFiles, target: Path, say: Callable[[str], None]
+) -> tuple[CostRecord, int]:
+    """Encode to a Vireo file; its cost, and the trials made to meet a target.
+
+    An interrupted encode of the same target goes on where it was.
+    """
+    import vireo
+    from vireo.codecs.encoding import FrameReport
+
+    done = 0
+
+    def listen(event: Any) -> None:
+        nonlocal done
+        if isinstance(event, FrameReport):
+            done += 1
+            say(f"encodes {done}/{clip.frames}")
+
+    asked = {f.name: getattr(options, f.name) for f in fields(options)}
+    trials_before = target.with_name(f"{target.name}.vireo-trials").exists()
+    meter = _Meter()
+    report = vireo.encode(clip.path, target, overwrite=True, listener=listen, **asked)
+    complete = not report.resumed and not trials_before
+    return meter.cost(complete=complete), report.trials
+
+
+def decode(stream: Path, threads: int) -> CostRecord:
+    """Decode every frame, and drop it."""
+    meter = _Meter()
+    for _ in pictures(stream, threads=threads):
+        pass
+    return meter.cost()
+
+
+def measure(stream: Path, clip: ClipFiles, wanted: tuple[str, ...], threads: int) -> Measured:
+    """Sizes, and quality frame by frame against the clip; `wanted` as in `Plan.measures`."""
+    from vireo.metrics.quality import GROUPS, measure_frame
+
+    groups = set(wanted) & set(GROUPS)
+    size, parts, decoder, encoder = (
+        _account_vireo(stream) if stream.suffix == VIREO_SUFFIX else _account_elementary(stream)
+    )
+    if "ms-ssim" in wanted:
+        import torch
+
+        torch.set_num_threads(threads)
+    series: dict[str, list[Any]] = {"type": [], "bytes": []}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "decoded.yuv"
+        with copy.open("wb") as file:
+            decoded = _described(stream, threads)
+            for (kind, bytes_, frame), source in zip(
+                decoded, raw_frames(clip.raw, clip.format), strict=True
+            ):
+                series["type"].append(kind)
+                series["bytes"].append(bytes_)
+                values = measure_frame(source, frame, groups, clip.full_range)
+                for name, value in values.items():
+                    series.setdefault(name, []).append(value)
+                if "vmaf" in wanted:
+                    for plane in frame.planes:
+                        file.write(plane.tobytes())
+        if "vmaf" in wanted:
+            series["vmaf_neg"] = _vmaf(clip, copy, threads)
+    return Measured(size, parts, series, decoder, encoder)
+
+
+def _vmaf(clip: ClipFiles, decoded: Path, threads: int) -> list[Any]:
+    from vireo.metrics.vmaf import vmaf_neg
+
+    assert clip.format.frame_rate is not None
+    shape = clip.format.width, clip.format.height
+    rate = clip.format.frame_rate
+    return list(vmaf_neg(clip.raw, decoded, shape, clip.frames, rate, threads=threads))
+
+
+def _described(stream: Path, threads: int) -> Iterable[tuple[str, int, Frame]]:
+    """Type, bytes and picture of each frame, in display order."""
+    if stream.suffix != VIREO_SUFFIX:
+        for coded, frame in decode_elementary(stream, threads=threads):
+            yield coded.type, coded.size, frame
+        return
+    import vireo
+
+    packets = sorted(vireo.probe(stream).packets, key=lambda p: p.pts)
+    for packet, frame in zip(packets, pictures(stream, threads=threads), strict=True):
+        yield packet.frame_type, packet.size, frame
+
+
+def _account_vireo(stream: Path) -> tuple[SizeRecord, dict[str, float], dict[str, float], None]:
+    import vireo
+    from vireo.report import CONTAINER
+
+    info = vireo.probe(stream)
+    container = round(info.parts[CONTAINER])
+    parts = {name: round(size, 1) for name, size in info.parts.items() if name != CONTAINER}
+    decoder = {
+        "parameters": info.complexity.parameters,
+        "multiplications": info.complexity.multiplications,
+    }
+    return SizeRecord(info.size, info.size - container, container), parts, decoder, None
+
+
+def _account_elementary(
+    stream: Path,
+) -> tuple[SizeRecord, dict[str, float], dict[str, float], str | None]:
+    data = stream.read_bytes()
+    text = remarks(data, stream.suffix[1:])
+    return SizeRecord(len(data), len(data) - text, 0, text), {}, {}, encoder_version(data)
+
+
+class _Meter:
+    """Seconds since its making, and the process' largest size; child processes count."""
+
+    def __init__(self) -> None:
+        self._wall = perf_counter()
+        self._cpu = _cpu_seconds()
+
+    def cost(self, *, complete: bool = True) -> CostRecord:
+        wall, cpu = perf_counter() - self._wall, _cpu_seconds() - self._cpu
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = max(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        return CostRecord(round(wall, 4), round(cpu, 4), peak * unit, complete)
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return process_time() + times.children_user + times.children_system
