@@ -7,12 +7,12 @@ import pytest
 from tests.bench.report.records import line, point
 from vireo.bench.record import Record
 from vireo.bench.report.markdown import markdown, table
-from vireo.bench.report.summary import Results
+from vireo.bench.report.summary import Comparison
 from vireo.metrics.quality import MEASURES
 
 
 def text_of(records: list[Record], anchor: str) -> str:
-    return markdown(Results.of(records), MEASURES["psnr"], anchor)
+    return markdown(Comparison.of(records), MEASURES["psnr"], anchor)
 
 
 def rows_of(text: str, heading: str) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from tests.clips import moving, write_y4m
 from vireo.bench.record import Record
 from vireo.bench.report import ReportFiles, write_report
 from vireo.bench.report.pictures import WINDOW, Window
-from vireo.bench.report.summary import Results, average_points
+from vireo.bench.report.summary import Comparison, average_points
 from vireo.errors import InputError, UsageError
 from vireo.metrics import plane_mse
 from vireo.metrics.quality import MEASURES
@@ -329,7 +329,7 @@ def test_codec_switches_reach_every_plot(page: Any):
 
 
 def test_curves_are_those_of_the_records(page: Any, records: tuple[Path, list[Record]]):
-    results = Results.of(records[1])
+    results = Comparison.of(records[1])
     psnr = MEASURES["psnr"]
     for trace in traces(page, "rd"):
         points = average_points([results.points(c, trace["name"]) for c in SIZES], psnr)

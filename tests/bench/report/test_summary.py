@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench.report.records import clip_record, line, point
 from vireo.bench.report import summary
-from vireo.bench.report.summary import Results
+from vireo.bench.report.summary import Comparison
 from vireo.errors import InputError
 from vireo.metrics.quality import MEASURES
 
@@ -21,30 +21,30 @@ def psnr(mse: float) -> float:
 
 def test_results_keep_one_record_per_point_and_their_order():
     old, new = point("b", 30, 100), point("b", 30, 200)
-    results = Results.of([old, point("a", 20, 50, clip="other"), new])
-    assert results.labels == ("b", "a")
-    assert list(results.clips) == ["clip", "other"]
-    assert results.points("clip", "b") == (new,)
-    assert results.points("clip", "a") == ()
+    comparison = Comparison.of([old, point("a", 20, 50, clip="other"), new])
+    assert comparison.labels == ("b", "a")
+    assert list(comparison.clips) == ["clip", "other"]
+    assert comparison.points("clip", "b") == (new,)
+    assert comparison.points("clip", "a") == ()
 
 
 def test_results_refuse_one_name_for_different_pictures():
     longer = point("b", 30, 100, clip=clip_record(frames=2, sha256="another"))
     with pytest.raises(InputError, match="clip is not the same for a and b"):
-        Results.of([point("a", 30, 100), longer])
+        Comparison.of([point("a", 30, 100), longer])
     with pytest.raises(InputError, match="no results"):
-        Results(())
+        Comparison(())
 
 
 def test_measures_are_those_that_some_record_has_the_series_for():
-    measures = Results.of([point("a", 30, 100)]).measures()
+    measures = Comparison.of([point("a", 30, 100)]).measures()
     assert {"psnr", "psnr-y"} <= measures.keys()
     assert "vmaf-neg" not in measures
 
 
 def test_curves_rise_in_rate_in_bits_per_pixel():
-    results = Results.of([point("a", 20, 400, 1.0), point("a", 30, 100, 4.0)])
-    (curve,) = summary.curves(results, PSNR).values()
+    comparison = Comparison.of([point("a", 20, 400, 1.0), point("a", 30, 100, 4.0)])
+    (curve,) = summary.curves(comparison, PSNR).values()
     assert curve.rates == (8 * 100 / 200, 8 * 400 / 200)
     assert curve.qualities == pytest.approx((psnr(4.0), psnr(1.0)))
 
@@ -52,9 +52,9 @@ def test_curves_rise_in_rate_in_bits_per_pixel():
 def test_bd_rate_of_every_ordered_pair():
     half = line("half", [100, 200, 400, 800])
     full = line("full", [200, 400, 800, 1600])
-    results = Results.of(half + full)
-    curves = summary.curves(results, PSNR)
-    by_clip = summary.bd_rates(curves, results.clips, results.labels)
+    comparison = Comparison.of(half + full)
+    curves = summary.curves(comparison, PSNR)
+    by_clip = summary.bd_rates(curves, comparison.clips, comparison.labels)
     assert by_clip["clip"]["half", "full"].value == pytest.approx(-50)
     assert by_clip["clip"]["full", "half"].value == pytest.approx(100)
     assert len(by_clip["clip"]) == 2
@@ -67,8 +67,10 @@ def test_mean_bd_rate_counts_clips_and_what_kept_others_out():
         test += line("test", [factor * 100 * 2**i for i in range(4)], clip=clip)
     few = line("anchor", [100, 200], clip="few") + line("test", [100, 200], clip="few")
     alone = line("anchor", [100, 200, 400, 800], clip="alone")
-    results = Results.of(anchor + test + few + alone)
-    by_clip = summary.bd_rates(summary.curves(results, PSNR), results.clips, results.labels)
+    comparison = Comparison.of(anchor + test + few + alone)
+    by_clip = summary.bd_rates(
+        summary.curves(comparison, PSNR), comparison.clips, comparison.labels
+    )
     mean = summary.mean_bd_rate(by_clip, ("test", "anchor"))
     assert mean.value == pytest.approx((100 + 300) / 2)
     assert mean.clips == ("one", "two")
@@ -101,14 +103,14 @@ def test_time_ratios_are_geometric_means_without_interrupted_encodes():
         point("fast", 20, 100, seconds=1.0, clip="other"),
         point("part", 20, 100, complete=False),
     ]
-    results = Results.of(records)
+    comparison = Comparison.of(records)
     clock = "encode wall"
-    assert summary.time_per_frame(results.points("clip", "slow"), clock) == pytest.approx(4 / 2)
-    assert summary.time_per_frame(results.points("clip", "part"), clock) is None
-    both = results.clips
-    assert summary.time_ratio(results, ("slow", "fast"), both, clock) == pytest.approx(6.0)
-    assert summary.time_ratio(results, ("fast", "slow"), ["clip"], clock) == pytest.approx(0.25)
-    assert summary.time_ratio(results, ("part", "fast"), both, clock) is None
+    assert summary.time_per_frame(comparison.points("clip", "slow"), clock) == pytest.approx(4 / 2)
+    assert summary.time_per_frame(comparison.points("clip", "part"), clock) is None
+    both = comparison.clips
+    assert summary.time_ratio(comparison, ("slow", "fast"), both, clock) == pytest.approx(6.0)
+    assert summary.time_ratio(comparison, ("fast", "slow"), ["clip"], clock) == pytest.approx(0.25)
+    assert summary.time_ratio(comparison, ("part", "fast"), both, clock) is None
 
 
 def test_average_is_of_settings_that_all_clips_have():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vireo.bench.record import Record
-from vireo.bench.report.summary import Results
+from vireo.bench.report.summary import Comparison
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Facts:
     examples: list[Record]
 
 
-def facts(results: Results) -> Facts:
+def facts(comparison: Comparison) -> Facts:
     """Of all records together."""
-    records = results.records
+    records = comparison.records
     days = sorted({record.finished[:10] for record in records})
     first = {record.label: record for record in reversed(records)}
     return Facts(
@@ -37,7 +37,7 @@ def facts(results: Results) -> Facts:
         _unique(", ".join(_stated(*item) for item in r.machine.items()) for r in records),
         _unique(f"{count(r.threads, 'thread')} per process, {r.jobs} at a time" for r in records),
         _unique(f"{name} {v}" for r in records for name, v in sorted(r.versions.items())),
-        [first[label] for label in results.labels],
+        [first[label] for label in comparison.labels],
     )
 
 

@@ -9,33 +9,35 @@ from statistics import fmean
 from vireo.bench.record import CostRecord, Record
 from vireo.bench.report import summary
 from vireo.bench.report.facts import count, facts, setting
-from vireo.bench.report.summary import MeanBdRate, Results
+from vireo.bench.report.summary import Comparison, MeanBdRate
 from vireo.metrics.bd_rate import BdRate
 from vireo.metrics.quality import Measure
 
 NONE = "–"
 
 
-def markdown(results: Results, measure: Measure, anchor: str) -> str:
+def markdown(comparison: Comparison, measure: Measure, anchor: str) -> str:
     """The text.
 
     Args:
-        results: what to report on.
+        comparison: what to report on.
         measure: of the BD-rates.
         anchor: label of the codec that the others are compared with clip by clip.
     """
-    by_clip = summary.bd_rates(summary.curves(results, measure), results.clips, results.labels)
+    by_clip = summary.bd_rates(
+        summary.curves(comparison, measure), comparison.clips, comparison.labels
+    )
     sections = [
-        _head(results, measure),
-        _matrix(results, measure, by_clip),
-        _against(results, measure, anchor, by_clip),
-        _times(results, measure, anchor, by_clip),
-        _averages(results, measure),
-        *(_points(results, clip) for clip in results.clips),
-        _measures(results),
-        _bytes(results),
-        _decoders(results),
-        _origin(results),
+        _head(comparison, measure),
+        _matrix(comparison, measure, by_clip),
+        _against(comparison, measure, anchor, by_clip),
+        _times(comparison, measure, anchor, by_clip),
+        _averages(comparison, measure),
+        *(_points(comparison, clip) for clip in comparison.clips),
+        _measures(comparison),
+        _bytes(comparison),
+        _decoders(comparison),
+        _origin(comparison),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -50,11 +52,11 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _head(results: Results, measure: Measure) -> str:
+def _head(comparison: Comparison, measure: Measure) -> str:
     return (
-        f"# Codec comparison\n\n{count(results.labels, 'codec')} on "
-        f"{count(results.clips, 'clip')}, {count(results.records, 'point')}; "
-        f"run {facts(results).when}.\n\n"
+        f"# Codec comparison\n\n{count(comparison.labels, 'codec')} on "
+        f"{count(comparison.clips, 'clip')}, {count(comparison.records, 'point')}; "
+        f"run {facts(comparison).when}.\n\n"
         "Rates are bytes of coded video in files that were written; what a container adds, and "
         "what an encoder writes about itself into the stream, stands apart. "
         f"{measure.title}: {measure.explanation}"
@@ -62,7 +64,7 @@ def _head(results: Results, measure: Measure) -> str:
 
 
 def _matrix(
-    results: Results, measure: Measure, by_clip: dict[str, dict[summary.Pair, BdRate]]
+    comparison: Comparison, measure: Measure, by_clip: dict[str, dict[summary.Pair, BdRate]]
 ) -> str:
     refusals: Counter[str] = Counter()
 
@@ -73,22 +75,24 @@ def _matrix(
         refusals.update(found.refusals)
         return _mean(found)
 
-    rows = [[test, *(cell(test, anchor) for anchor in results.labels)] for test in results.labels]
+    rows = [
+        [test, *(cell(test, anchor) for anchor in comparison.labels)] for test in comparison.labels
+    ]
     text = (
         f"## BD-rate, {measure.title}\n\nPer cent of bits of the row's codec against the "
         f"column's at equal {measure.title}, mean over clips; negative needs fewer bits. "
         "Where only some clips count, how many of how many.\n\n"
     )
-    return text + table(["codec ↓ anchor →", *results.labels], rows) + _counted(refusals)
+    return text + table(["codec ↓ anchor →", *comparison.labels], rows) + _counted(refusals)
 
 
 def _against(
-    results: Results,
+    comparison: Comparison,
     measure: Measure,
     anchor: str,
     by_clip: dict[str, dict[summary.Pair, BdRate]],
 ) -> str:
-    others = [label for label in results.labels if label != anchor]
+    others = [label for label in comparison.labels if label != anchor]
     if not others:
         return ""
     refusals: Counter[str] = Counter()
@@ -100,7 +104,7 @@ def _against(
         refusals[summary.kind_of_refusal(rate)] += 1
         return NONE
 
-    rows = [[clip, *(cell(clip, test) for test in others)] for clip in results.clips]
+    rows = [[clip, *(cell(clip, test) for test in others)] for clip in comparison.clips]
     rows.append(
         [
             "**mean**",
@@ -112,7 +116,7 @@ def _against(
 
 
 def _times(
-    results: Results,
+    comparison: Comparison,
     measure: Measure,
     anchor: str,
     by_clip: dict[str, dict[summary.Pair, BdRate]],
@@ -120,9 +124,9 @@ def _times(
     def row(label: str) -> list[str]:
         own = label == anchor
         mean = summary.mean_bd_rate(by_clip, (label, anchor))
-        clips = tuple(results.clips) if own else mean.clips
-        records = [r for clip in results.clips for r in results.points(clip, label)]
-        ratios = [summary.time_ratio(results, (label, anchor), clips, c) for c in summary.CLOCKS]
+        clips = tuple(comparison.clips) if own else mean.clips
+        records = [r for clip in comparison.clips for r in comparison.points(clip, label)]
+        ratios = [summary.time_ratio(comparison, (label, anchor), clips, c) for c in summary.CLOCKS]
         frame = [summary.time_per_frame(records, c) for c in ("encode cpu", "decode cpu")]
         return [
             label,
@@ -135,17 +139,19 @@ def _times(
     return (
         f"## Time and BD-rate against {anchor}, {measure.title}\n\n"
         "Ratios over the clips that have a BD-rate, seconds over all: geometric means.\n\n"
-        + table(head, map(row, results.labels))
+        + table(head, map(row, comparison.labels))
     )
 
 
-def _averages(results: Results, measure: Measure) -> str:
-    clips = [c for c in results.clips if all(results.points(c, la) for la in results.labels)]
+def _averages(comparison: Comparison, measure: Measure) -> str:
+    clips = [
+        c for c in comparison.clips if all(comparison.points(c, la) for la in comparison.labels)
+    ]
     if len(clips) < 2:
         return ""
     rows = []
-    for label in results.labels:
-        averages = summary.average_points([results.points(c, label) for c in clips], measure)
+    for label in comparison.labels:
+        averages = summary.average_points([comparison.points(c, label) for c in clips], measure)
         rows += [
             [label, a.setting, f"{a.bits_per_pixel:.4f}", _significant(a.kbit_per_second),
              f"{a.quality:.3f}"]
@@ -159,9 +165,9 @@ def _averages(results: Results, measure: Measure) -> str:
     )
 
 
-def _points(results: Results, clip: str) -> str:
-    found = results.clips[clip]
-    measures = results.measures()
+def _points(comparison: Comparison, clip: str) -> str:
+    found = comparison.clips[clip]
+    measures = comparison.measures()
     head = [
         "codec", "setting", "bytes", "kbit/s", "bits/pixel", *measures,
         "encode s", "encode CPU s", "encode MB", "decode s", "decode CPU s", "decode MB",
@@ -180,8 +186,8 @@ def _points(results: Results, clip: str) -> str:
             _whole(r.size.container),
             _whole(r.size.remarks),
         ]
-        for label in results.labels
-        for r in results.points(clip, label)
+        for label in comparison.labels
+        for r in comparison.points(clip, label)
     ]
     return (
         f"## {clip}\n\n{found.width}×{found.height}, {count(found.frames, 'frame')} at "
@@ -190,12 +196,12 @@ def _points(results: Results, clip: str) -> str:
     )
 
 
-def _measures(results: Results) -> str:
-    lines = [f"- {m.name}: {_title(m)}. {m.explanation}" for m in results.measures().values()]
+def _measures(comparison: Comparison) -> str:
+    lines = [f"- {m.name}: {_title(m)}. {m.explanation}" for m in comparison.measures().values()]
     return "## Measures\n\n" + "\n".join(lines)
 
 
-def _bytes(results: Results) -> str:
+def _bytes(comparison: Comparison) -> str:
     def shares(records: Sequence[Record], of: Callable[[Record], dict[str, float]]) -> str:
         sums: Counter[str] = Counter()
         for record in records:
@@ -204,7 +210,7 @@ def _bytes(results: Results) -> str:
         return ", ".join(f"{name} {100 * part / whole:.1f} %" for name, part in sums.items())
 
     def row(label: str) -> list[str]:
-        records = [r for clip in results.clips for r in results.points(clip, label)]
+        records = [r for clip in comparison.clips for r in comparison.points(clip, label)]
         return [
             label,
             shares(records, summary.bytes_by_part),
@@ -216,14 +222,14 @@ def _bytes(results: Results) -> str:
     head = ["codec", "by part", "by frame type", "container", "remarks"]
     return (
         "## Where the bytes went\n\nShares of the coded video over all points; container and "
-        "remarks in bytes per file.\n\n" + table(head, map(row, results.labels), left=3)
+        "remarks in bytes per file.\n\n" + table(head, map(row, comparison.labels), left=3)
     )
 
 
-def _decoders(results: Results) -> str:
+def _decoders(comparison: Comparison) -> str:
     rows = []
-    for label in results.labels:
-        known = [r.decoder for r in results.records if r.label == label and r.decoder]
+    for label in comparison.labels:
+        known = [r.decoder for r in comparison.records if r.label == label and r.decoder]
         if known:
             rows.append([label, *(_range(d.get(name) for d in known) for name in _DECODER)])
     if not rows:
@@ -240,9 +246,9 @@ def _range(values: Iterable[float | None]) -> str:
     return NONE if not known else " … ".join(dict.fromkeys((known[0][0], known[-1][0])))
 
 
-def _origin(results: Results) -> str:
+def _origin(comparison: Comparison) -> str:
     def lines() -> Iterator[str]:
-        found = facts(results)
+        found = facts(comparison)
         yield "## How it was run\n"
         yield f"- Machine: {'; '.join(found.machines) or 'not recorded'}"
         yield f"- Threads: {'; '.join(found.threads)}"

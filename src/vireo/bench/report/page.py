@@ -15,21 +15,23 @@ from vireo.bench.record import Record
 from vireo.bench.report import summary
 from vireo.bench.report.facts import count, facts, setting
 from vireo.bench.report.pictures import ClipPictures, Point
-from vireo.bench.report.summary import Pair, Results
+from vireo.bench.report.summary import Comparison, Pair
 from vireo.metrics.bd_rate import BdRate
 from vireo.metrics.quality import Measure
 
 SCRIPTS = ("common.js", "plots.js", "tables.js", "viewer.js", "page.js")
 
 
-def levels_of(results: Results, measure: Measure) -> dict[str, list[tuple[float, list[Record]]]]:
+def levels_of(
+    comparison: Comparison, measure: Measure
+) -> dict[str, list[tuple[float, list[Record]]]]:
     """For each clip the rates at which codecs are compared, with each codec's nearest point."""
     found = {}
-    for clip in results.clips:
+    for clip in comparison.clips:
         curves = [
             points
-            for label in results.labels
-            if (points := [r for r in results.points(clip, label) if _has(r, measure)])
+            for label in comparison.labels
+            if (points := [r for r in comparison.points(clip, label) if _has(r, measure)])
         ]
         rates = summary.matched_rates(
             [(points[0].bits_per_pixel, points[-1].bits_per_pixel) for points in curves]
@@ -43,7 +45,7 @@ def levels_of(results: Results, measure: Measure) -> dict[str, list[tuple[float,
 
 
 def page(
-    results: Results,
+    comparison: Comparison,
     measure: Measure,
     anchor: str,
     levels: Mapping[str, Sequence[tuple[float, list[Record]]]],
@@ -53,14 +55,14 @@ def page(
     """The HTML text.
 
     Args:
-        results: what to show.
+        comparison: what to show.
         measure: shown first; the page can switch to any other that the records have.
         anchor: the codec that times are compared with first.
         levels: of `levels_of`.
         pictures: of the viewer, by clip.
         notes: a sentence on each thing left out.
     """
-    data = page_data(results, measure, anchor, levels, pictures, notes)
+    data = page_data(comparison, measure, anchor, levels, pictures, notes)
     folder = files("vireo.bench.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string((folder / "page.html.j2").read_text("utf-8"))
@@ -69,15 +71,15 @@ def page(
         plotly=Markup(get_plotlyjs()),
         scripts=Markup("\n".join((folder / name).read_text("utf-8") for name in SCRIPTS)),
         data=Markup(_json(data)),
-        results=results,
+        comparison=comparison,
         count=count,
         notes=notes,
-        facts=facts(results),
+        facts=facts(comparison),
     )
 
 
 def page_data(
-    results: Results,
+    comparison: Comparison,
     measure: Measure,
     anchor: str,
     levels: Mapping[str, Sequence[tuple[float, list[Record]]]],
@@ -85,8 +87,8 @@ def page_data(
     notes: Sequence[str],
 ) -> dict[str, Any]:
     """What the page's script draws, as plain values. Points are known by their position."""
-    measures = results.measures()
-    position = {record.point: i for i, record in enumerate(results.records)}
+    measures = comparison.measures()
+    position = {record.point: i for i, record in enumerate(comparison.records)}
     shown = {record.point: record for at in levels.values() for _, rs in at for record in rs}
     return {
         "measures": [
@@ -94,20 +96,22 @@ def page_data(
             for m in measures.values()
         ],
         "measure": measure.name,
-        "anchor": results.labels.index(anchor),
-        "codecs": [{"label": r.label, "learned": bool(r.decoder)} for r in facts(results).examples],
+        "anchor": comparison.labels.index(anchor),
+        "codecs": [
+            {"label": r.label, "learned": bool(r.decoder)} for r in facts(comparison).examples
+        ],
         "clips": [
             {"name": c.name, "width": c.width, "height": c.height, "frames": c.frames}
-            for c in results.clips.values()
+            for c in comparison.clips.values()
         ],
-        "points": [_point(results, record, measures) for record in results.records],
-        "comparisons": {m.name: _comparison(results, m) for m in measures.values()},
+        "points": [_point(comparison, record, measures) for record in comparison.records],
+        "bd_rates": {m.name: _bd_rates_and_times(comparison, m) for m in measures.values()},
         "levels": [
             [
                 {"bpp": rate, "points": [position[record.point] for record in chosen]}
                 for rate, chosen in levels[clip]
             ]
-            for clip in results.clips
+            for clip in comparison.clips
         ],
         "details": {position[point]: _details(record, measures) for point, record in shown.items()},
         "pictures": [
@@ -119,7 +123,7 @@ def page_data(
             }
             if (p := pictures.get(clip))
             else None
-            for clip in results.clips
+            for clip in comparison.clips
         ],
     }
 
@@ -128,10 +132,12 @@ def _has(record: Record, measure: Measure) -> bool:
     return measure.of(record.frames) is not None
 
 
-def _point(results: Results, record: Record, measures: Mapping[str, Measure]) -> dict[str, Any]:
+def _point(
+    comparison: Comparison, record: Record, measures: Mapping[str, Measure]
+) -> dict[str, Any]:
     return {
-        "clip": list(results.clips).index(record.clip.name),
-        "codec": results.labels.index(record.label),
+        "clip": list(comparison.clips).index(record.clip.name),
+        "codec": comparison.labels.index(record.label),
         "setting": setting(record),
         "bpp": record.bits_per_pixel,
         "kbps": record.kbit_per_second,
@@ -142,14 +148,14 @@ def _point(results: Results, record: Record, measures: Mapping[str, Measure]) ->
     }
 
 
-def _comparison(results: Results, measure: Measure) -> dict[str, Any]:
+def _bd_rates_and_times(comparison: Comparison, measure: Measure) -> dict[str, Any]:
     """BD-rates by clip and on average, and time ratios, `[test][anchor]`."""
-    curves = summary.curves(results, measure)
-    by_clip = summary.bd_rates(curves, results.clips, results.labels)
+    curves = summary.curves(comparison, measure)
+    by_clip = summary.bd_rates(curves, comparison.clips, comparison.labels)
     means = {
         (test, anchor): summary.mean_bd_rate(by_clip, (test, anchor))
-        for test in results.labels
-        for anchor in results.labels
+        for test in comparison.labels
+        for anchor in comparison.labels
         if test != anchor
     }
 
@@ -162,13 +168,15 @@ def _comparison(results: Results, measure: Measure) -> dict[str, Any]:
             "clips": len(found.clips),
             "refusals": found.refusals,
             "times": {
-                clock: _rounded(summary.time_ratio(results, pair, found.clips, clock), 6)
+                clock: _rounded(summary.time_ratio(comparison, pair, found.clips, clock), 6)
                 for clock in summary.CLOCKS
             },
         }
 
     def square(cell: Any) -> list[list[Any]]:
-        return [[cell((test, anchor)) for anchor in results.labels] for test in results.labels]
+        return [
+            [cell((test, anchor)) for anchor in comparison.labels] for test in comparison.labels
+        ]
 
     return {
         "mean": square(mean),

@@ -123,7 +123,7 @@ function drawCurves() {
 const CLOCKS = [["encode cpu", "Encode, CPU"], ["encode wall", "Encode, wall"], ["decode cpu", "Decode, CPU"], ["decode wall", "Decode, wall"]];
 
 function drawTimes() {
-  const comparison = data.comparisons[state.measure];
+  const comparison = data.bd_rates[state.measure];
   const anchor = state.anchor;
   const traces = [];
   for (const codec of shownCodecs()) {

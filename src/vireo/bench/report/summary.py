@@ -27,7 +27,7 @@ FRAME_TYPES = ("I", "P", "B")
 
 
 @dataclass(frozen=True)
-class Results:
+class Comparison:
     """Records, one per point, and what they are about in order of appearance.
 
     Raises InputError for no records at all, and where one clip's name stands for different
@@ -50,9 +50,9 @@ class Results:
                 )
 
     @staticmethod
-    def of(records: Iterable[Record]) -> Results:
+    def of(records: Iterable[Record]) -> Comparison:
         """Of records in which later ones may repeat a point of earlier ones."""
-        return Results(tuple(latest(records)))
+        return Comparison(tuple(latest(records)))
 
     @cached_property
     def clips(self) -> dict[str, ClipRecord]:
@@ -93,12 +93,12 @@ def curve(records: Sequence[Record], measure: Measure) -> Curve:
     return Curve(tuple(rate for rate, _ in pairs), tuple(quality for _, quality in pairs))
 
 
-def curves(results: Results, measure: Measure) -> dict[tuple[str, str], Curve]:
+def curves(comparison: Comparison, measure: Measure) -> dict[tuple[str, str], Curve]:
     """By clip and label, where there is at least one point."""
     found = {
-        (clip, label): curve(results.points(clip, label), measure)
-        for clip in results.clips
-        for label in results.labels
+        (clip, label): curve(comparison.points(clip, label), measure)
+        for clip in comparison.clips
+        for label in comparison.labels
     }
     return {key: points for key, points in found.items() if points.rates}
 
@@ -183,13 +183,15 @@ def time_per_frame(records: Iterable[Record], clock: str) -> float | None:
     return exp(fmean(times)) if times else None
 
 
-def time_ratio(results: Results, pair: Pair, clips: Iterable[str], clock: str) -> float | None:
+def time_ratio(
+    comparison: Comparison, pair: Pair, clips: Iterable[str], clock: str
+) -> float | None:
     """Time of the test over the anchor's: the geometric mean over the clips given."""
     test, anchor = pair
     ratios = []
     for clip in clips:
-        mine = time_per_frame(results.points(clip, test), clock)
-        other = time_per_frame(results.points(clip, anchor), clock)
+        mine = time_per_frame(comparison.points(clip, test), clock)
+        other = time_per_frame(comparison.points(clip, anchor), clock)
         if mine and other:
             ratios.append(log(mine / other))
     return exp(fmean(ratios)) if ratios else None

@@ -1,6 +1,6 @@
 /** The BD-rate of each codec (rows) against each (columns), on a clip or on average. */
 function drawMatrix() {
-  const comparison = data.comparisons[state.measure];
+  const comparison = data.bd_rates[state.measure];
   const averaged = state.clip === AVERAGE;
   const cells = averaged ? comparison.mean : comparison.clips[state.clip];
   const codecs = shownCodecs();

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vireo.bench.record import latest, read_records
+from vireo.bench.record import read_records
 from vireo.bench.report.markdown import markdown
 from vireo.bench.report.page import levels_of, page
 from vireo.bench.report.pictures import ClipPictures, Point, Wanted, collect, stream_path
-from vireo.bench.report.summary import Results
+from vireo.bench.report.summary import Comparison
 from vireo.errors import InputError, UsageError
 from vireo.metrics.quality import MEASURES
 
@@ -81,27 +81,27 @@ def write_report(
             streams[record.point] = stream_path(record, path)
     if not records:
         raise InputError(f"{', '.join(str(p) for p in results)}: no results are in there")
-    content = Results(tuple(latest(records)))
-    if measure not in content.measures():
+    comparison = Comparison.of(records)
+    if measure not in comparison.measures():
         raise UsageError(
-            f"no result has {measure}: they have {', '.join(content.measures()) or 'none'}"
+            f"no result has {measure}: they have {', '.join(comparison.measures()) or 'none'}"
         )
     if anchor is None:
-        anchor = content.labels[0]
-    elif anchor not in content.labels:
-        raise UsageError(f"no codec is called {anchor}: there are {', '.join(content.labels)}")
+        anchor = comparison.labels[0]
+    elif anchor not in comparison.labels:
+        raise UsageError(f"no codec is called {anchor}: there are {', '.join(comparison.labels)}")
 
-    levels = levels_of(content, MEASURES[measure])
+    levels = levels_of(comparison, MEASURES[measure])
     shown: dict[str, ClipPictures] = {}
     notes = ["the pictures, as was asked"]
     if pictures:
         wanted = [
             Wanted(clip, {r.point: streams[r.point] for _, chosen in levels[name] for r in chosen})
-            for name, clip in content.clips.items()
+            for name, clip in comparison.clips.items()
         ]
         shown, notes = collect(wanted, frame=frame, notify=notify)
-    html = page(content, MEASURES[measure], anchor, levels, shown, notes).encode()
+    html = page(comparison, MEASURES[measure], anchor, levels, shown, notes).encode()
     files[0].write_bytes(html)
-    files[1].write_text(markdown(content, MEASURES[measure], anchor), "utf-8")
+    files[1].write_text(markdown(comparison, MEASURES[measure], anchor), "utf-8")
     count = sum(1 + len(clip.decoded) for clip in shown.values())
     return ReportFiles(files[0], files[1], len(html), count, tuple(notes))
