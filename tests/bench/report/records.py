@@ -9,7 +9,7 @@ from vireo.bench.record import ClipRecord, CostRecord, Record, SizeRecord
 
 def clip_record(name: str = "clip", frames: int = 2, **others: Any) -> ClipRecord:
     """10x10 samples at 10 frames per second."""
-    values = {"path": f"{name}.mkv", "sha256": name, "width": 10, "height": 10}
+    values = {"path": f"clips/{name}.mkv", "sha256": name, "width": 10, "height": 10}
     return ClipRecord(**({"name": name, "frame_rate": "10/1", "frames": frames} | values | others))
 
 
@@ -52,8 +52,8 @@ def point(
         "threads": 1,
         "jobs": 1,
         "versions": {"encoder": "1.0"},
-        "machine": {"processor": "a processor", "cores": 2},
-        "command": f"encode --crf {value:g} {clip.name}",
+        "machine": {"processor": "a processor", "cores": 2, "memory": 3 << 30},
+        "command": f"encode --crf {value:g} {clip.path}",
         "stream": f"{clip.name}-{label}-{value}.h264",
         "finished": "2026-01-02T03:04:05Z",
     }

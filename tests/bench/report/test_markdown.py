@@ -40,7 +40,7 @@ def test_matrix(text: str):
     assert rows["x264"] == ["", "+100.0", "–"]
     assert rows["vireo"] == ["−50.0", "", "–"]
     assert "the anchor has … different points, fewer than 3 (2 times)" in text
-    assert "not both were run (4 times)" in text
+    assert "not both have points (4 times)" in text
 
 
 def test_against_the_anchor_by_clip(text: str):
@@ -70,8 +70,8 @@ def test_bytes_decoders_and_origin(text: str):
         rows_of(text, "Where the bytes went")["vireo"][0] == "networks 25.0 %, latents 1/1 75.0 %"
     )
     assert rows_of(text, "Decoders")["vireo"] == ["807", "924"]
-    assert "- vireo: `encode --crf 30 one`" in text
-    assert "a processor, cores 2" in text
+    assert "- vireo: `encode --crf 30 one.mkv`" in text
+    assert "a processor, 2 cores, 3 GiB" in text
 
 
 def test_interrupted_times_are_lower_bounds():

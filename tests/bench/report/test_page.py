@@ -144,7 +144,7 @@ def test_wrong_requests(records: tuple[Path, list[Record]], tmp_path: Path):
         write_report([empty], out)
     assert not list(tmp_path.glob("report*"))
     out.with_suffix(".md").touch()
-    with pytest.raises(UsageError, match=r"report\.md is there already"):
+    with pytest.raises(UsageError, match=r"report\.md exists"):
         write_report([path], out, pictures=False)
     write_report([path], out, pictures=False, overwrite=True)
     assert out.with_suffix(".md").stat().st_size

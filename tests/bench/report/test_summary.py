@@ -75,8 +75,8 @@ def test_mean_bd_rate_counts_clips_and_what_kept_others_out():
     assert mean.value == pytest.approx((100 + 300) / 2)
     assert mean.clips == ("one", "two")
     assert mean.refused == 2
-    assert mean.refusals[summary.NOT_RUN] == 1
-    (reason,) = (r for r in mean.refusals if r != summary.NOT_RUN)
+    assert mean.refusals[summary.NO_POINTS] == 1
+    (reason,) = (r for r in mean.refusals if r != summary.NO_POINTS)
     assert "different points, fewer than 3" in reason
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vireo.bench.record import Record
@@ -34,9 +35,9 @@ def facts(comparison: Comparison) -> Facts:
     first = {record.label: record for record in reversed(records)}
     return Facts(
         days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
-        _unique(", ".join(_stated(*item) for item in r.machine.items()) for r in records),
+        _unique(_machine(r.machine) for r in records),
         _unique(f"{count(r.threads, 'thread')} per process, {r.jobs} at a time" for r in records),
-        _unique(f"{name} {v}" for r in records for name, v in sorted(r.versions.items())),
+        _unique(_version(*item) for r in records for item in r.versions.items()),
         [first[label] for label in comparison.labels],
     )
 
@@ -52,9 +53,21 @@ def setting(record: Record) -> str:
     return f"{record.control} {record.value:g}"
 
 
-def _stated(name: str, value: Any) -> str:
-    """A number needs its name; words speak for themselves."""
-    return str(value) if isinstance(value, str) else f"{name} {value}"
+def command(record: Record) -> str:
+    """What makes the stream, wherever the clip is."""
+    return record.command.replace(record.clip.path, Path(record.clip.path).name)
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    known = dict(machine)
+    memory = known.pop("memory", None)
+    words = [str(v) if isinstance(v, str) else f"{v} {name}" for name, v in known.items()]
+    return ", ".join(words + ([f"{memory / 2**30:.0f} GiB"] if memory else []))
+
+
+def _version(name: str, version: str) -> str:
+    """An encoder's version begins with its name."""
+    return version if name == "encoder" else f"{name} {version}"
 
 
 def _unique(values: Iterable[str]) -> list[str]:

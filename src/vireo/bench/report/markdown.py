@@ -8,7 +8,7 @@ from statistics import fmean
 
 from vireo.bench.record import CostRecord, Record
 from vireo.bench.report import summary
-from vireo.bench.report.facts import count, facts, setting
+from vireo.bench.report.facts import command, count, facts, setting
 from vireo.bench.report.summary import Comparison, MeanBdRate
 from vireo.metrics.bd_rate import BdRate
 from vireo.metrics.quality import Measure
@@ -144,9 +144,8 @@ def _times(
 
 
 def _averages(comparison: Comparison, measure: Measure) -> str:
-    clips = [
-        c for c in comparison.clips if all(comparison.points(c, la) for la in comparison.labels)
-    ]
+    curves = summary.curves(comparison, measure)
+    clips = [c for c in comparison.clips if all((c, la) in curves for la in comparison.labels)]
     if len(clips) < 2:
         return ""
     rows = []
@@ -160,7 +159,7 @@ def _averages(comparison: Comparison, measure: Measure) -> str:
     head = ["codec", "setting", "bits/pixel", "kbit/s", _title(measure)]
     return (
         f"## Mean over {count(clips, 'clip')}\n\n"
-        "Of each setting, over the clips that every codec was run on.\n\n"
+        "Of each setting, over the clips that every codec has points on.\n\n"
         + table(head, rows, left=2)
     )
 
@@ -256,7 +255,7 @@ def _origin(comparison: Comparison) -> str:
         yield f"- Finished: {found.when}"
         yield "\nOne command of each codec:\n"
         for record in found.examples:
-            yield f"- {record.label}: `{record.command}`"
+            yield f"- {record.label}: `{command(record)}`"
 
     return "\n".join(lines())
 

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from vireo.bench.record import Record
 from vireo.bench.report import summary
-from vireo.bench.report.facts import count, facts, setting
+from vireo.bench.report.facts import command, count, facts, setting
 from vireo.bench.report.pictures import ClipPictures, Point
 from vireo.bench.report.summary import Comparison, Pair
 from vireo.metrics.bd_rate import BdRate
@@ -72,6 +72,7 @@ def page(
         scripts=Markup("\n".join((folder / name).read_text("utf-8") for name in SCRIPTS)),
         data=Markup(_json(data)),
         comparison=comparison,
+        command=command,
         count=count,
         notes=notes,
         facts=facts(comparison),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vireo.bench.record import ClipRecord, Record
+from vireo.bench.record import ClipRecord
 from vireo.bench.streams import pictures
 from vireo.errors import VireoError
 from vireo.video import ColorDescription, ColorRange, Frame, open_source
@@ -108,11 +108,6 @@ def collect(
             missing.append(f"no pictures of {some}; the first is {failures[0]}")
         found[clip.name] = ClipPictures(index, window, original, decoded)
     return found, missing
-
-
-def stream_path(record: Record, results: Path) -> Path:
-    """Where the stream of a record of a results file is."""
-    return results.with_suffix(".streams") / record.stream
 
 
 def _frame(frames: Iterable[Frame], index: int) -> Frame:

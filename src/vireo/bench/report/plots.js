@@ -54,15 +54,18 @@ function described(clip) {
   return `${name}: ${width}×${height}, ${plural(frames, "frame")}.`;
 }
 
+const measuredPoints = (clip, codec, measure) =>
+  pointsOf(clip, codec).filter((point) => point.quality[measure] !== null);
+
 /** Clips on which every codec shown has points. */
-function commonClips() {
-  const codecs = shownCodecs();
-  return data.clips.map((_, clip) => clip).filter((clip) => codecs.every((c) => pointsOf(clip, c).length));
+function commonClips(measure) {
+  const clips = [...data.clips.keys()], codecs = shownCodecs();
+  return clips.filter((clip) => codecs.every((codec) => measuredPoints(clip, codec, measure).length));
 }
 
 /** Mean rate and quality of each setting that every one of the clips has. */
 function averagePoints(codec, clips, measure) {
-  const [first, ...rest] = clips.map((clip) => pointsOf(clip, codec).filter((p) => p.quality[measure] !== null));
+  const [first, ...rest] = clips.map((clip) => measuredPoints(clip, codec, measure));
   const same = (first || []).map((p) => [p, ...rest.map((points) => points.find((q) => q.setting === p.setting))]);
   return same
     .filter((points) => points.every(Boolean))
@@ -79,13 +82,12 @@ function averagePoints(codec, clips, measure) {
 
 function curvePoints(codec, clips) {
   if (state.clip === AVERAGE) return averagePoints(codec, clips, state.measure);
-  return pointsOf(state.clip, codec)
-    .filter((p) => p.quality[state.measure] !== null)
+  return measuredPoints(state.clip, codec, state.measure)
     .map((p) => ({ ...p, bytes: p.size.video, time: p.encode.wall }));
 }
 
 function drawCurves() {
-  const clips = commonClips();
+  const clips = commonClips(state.measure);
   const measure = measureOf(state.measure);
   const averaged = state.clip === AVERAGE;
   const traces = shownCodecs().map((codec) => {
@@ -110,14 +112,16 @@ function drawCurves() {
     };
   }).filter((trace) => trace.x.length);
   byId("rd-about").textContent = averaged
-    ? `Mean over the ${plural(clips.length, "clip")} that every codec shown was run on` +
+    ? `Mean over the ${plural(clips.length, "clip")} that every codec shown has points on` +
       (clips.length < data.clips.length ? ` (of ${data.clips.length}).` : ".")
     : described(state.clip);
   draw("rd", traces, layout({
     hovermode: "closest",
     xaxis: logAxis(`Rate, ${RATES[state.rate].title}`, allOf(traces, "x")),
     yaxis: axis(titled(measure, measure.title)),
-  }), "No clip has points of every codec shown: switch codecs off, or choose a clip.");
+  }), averaged
+    ? "No clip has points of every codec shown: switch codecs off, or choose a clip."
+    : "No codec shown has points of this quality on this clip.");
 }
 
 const CLOCKS = [["encode cpu", "Encode, CPU"], ["encode wall", "Encode, wall"], ["decode cpu", "Decode, CPU"], ["decode wall", "Decode, wall"]];
@@ -154,7 +158,7 @@ function drawTimes() {
     xaxis: logAxis(`${what} time, × the anchor's`, ratios, { range: xRange }),
     yaxis: axis("BD-rate, %", { range: yRange, zeroline: true, zerolinecolor: css("--line") }),
     annotations: pointNames(traces, xRange, yRange, box),
-  }), "No BD-rate against this anchor.");
+  }), "No codec shown has a BD-rate against this anchor.");
 }
 
 /** Names beside points, where there is room for them; `box` is the plot's size in pixels. */

@@ -103,8 +103,8 @@ def curves(comparison: Comparison, measure: Measure) -> dict[tuple[str, str], Cu
     return {key: points for key, points in found.items() if points.rates}
 
 
-NOT_RUN = "not both were run"
-"""Why a pair of codecs has no BD-rate on a clip that one of them has no points on."""
+NO_POINTS = "not both have points"
+"""Why a pair of codecs has no BD-rate on a clip that one was not run on or not measured on."""
 
 Pair = tuple[str, str]
 """Labels of the codec under test and of its anchor."""
@@ -146,7 +146,7 @@ class MeanBdRate:
 
 def kind_of_refusal(rate: BdRate | None) -> str:
     """Why there is no BD-rate, without the figures of the one case, so that cases count."""
-    reason = NOT_RUN if rate is None else rate.refusal or "refused"
+    reason = NO_POINTS if rate is None else rate.refusal or "refused"
     return re.sub(r"\d+(\.\d+)?%?", "…", reason.partition(":")[0], count=1)
 
 

@@ -31,7 +31,7 @@ function matrixCell(cells, test, anchor, averaged) {
   const cell = cells[test][anchor];
   const pair = `${data.codecs[test].label} against ${data.codecs[anchor].label}`;
   if (!cell || cell.value === null) {
-    const reasons = !cell ? "not both were run" : averaged ? counted(cell.refusals) : cell.refusal;
+    const reasons = !cell ? "not both have points" : averaged ? counted(cell.refusals) : cell.refusal;
     return element("td", "–", { class: "none", tabindex: "0", "data-tip": `${pair}\n${reasons}` });
   }
   const refused = averaged ? Object.values(cell.refusals).reduce((a, b) => a + b, 0) : 0;

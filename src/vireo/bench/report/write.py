@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from vireo.bench.record import read_records
 from vireo.bench.report.markdown import markdown
 from vireo.bench.report.page import levels_of, page
-from vireo.bench.report.pictures import ClipPictures, Point, Wanted, collect, stream_path
+from vireo.bench.report.pictures import ClipPictures, Point, Wanted, collect
 from vireo.bench.report.summary import Comparison
+from vireo.bench.results import streams_folder
 from vireo.errors import InputError, UsageError
 from vireo.metrics.quality import MEASURES
+from vireo.options import check_output
 
 DEFAULT_MEASURE = "psnr"
 
@@ -61,13 +64,12 @@ def write_report(
         notify: told what is being done, a sentence at a time.
 
     Raises:
-        UsageError: an unknown measure or label, a negative frame, or a file that is there.
+        UsageError: an unknown measure or label, a negative frame, or an output that can't be.
         InputError: a file holds no results, or they can't be compared.
     """
-    files = [out.with_name(out.name + suffix) for suffix in (".html", ".md")]
-    for path in files:
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path} is there already: choose another name, or overwrite it")
+    html_path, tables_path = (out.with_name(out.name + suffix) for suffix in (".html", ".md"))
+    for source, target in product(results, (html_path, tables_path)):
+        check_output(source, target, overwrite=overwrite)
     if frame is not None and frame < 0:
         raise UsageError(f"frame is {frame}: frames count from 0")
     if measure not in MEASURES:
@@ -78,7 +80,7 @@ def write_report(
     for path in results:
         for record in read_records(path):
             records.append(record)
-            streams[record.point] = stream_path(record, path)
+            streams[record.point] = streams_folder(path) / record.stream
     if not records:
         raise InputError(f"{', '.join(str(p) for p in results)}: no results are in there")
     comparison = Comparison.of(records)
@@ -101,7 +103,7 @@ def write_report(
         ]
         shown, notes = collect(wanted, frame=frame, notify=notify)
     html = page(comparison, MEASURES[measure], anchor, levels, shown, notes).encode()
-    files[0].write_bytes(html)
-    files[1].write_text(markdown(comparison, MEASURES[measure], anchor), "utf-8")
+    html_path.write_bytes(html)
+    tables_path.write_text(markdown(comparison, MEASURES[measure], anchor), "utf-8")
     count = sum(1 + len(clip.decoded) for clip in shown.values())
-    return ReportFiles(files[0], files[1], len(html), count, tuple(notes))
+    return ReportFiles(html_path, tables_path, len(html), count, tuple(notes))
