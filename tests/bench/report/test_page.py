@@ -18,7 +18,7 @@ import pytest
 from tests.bench.report.records import clip_record, point
 from tests.clips import moving, write_y4m
 from vireo.bench.record import Record
-from vireo.bench.report import ReportFiles, write_report
+from vireo.bench.report import ReportFiles, write, write_report
 from vireo.bench.report.pictures import WINDOW, Window
 from vireo.bench.report.summary import Comparison, average_points
 from vireo.errors import InputError, UsageError
@@ -126,6 +126,15 @@ def test_report_without_pictures(records: tuple[Path, list[Record]], tmp_path: P
     assert "data:image" not in re.sub(
         r"<script>.*?</script>", "", files.page.read_text("utf-8"), flags=re.S
     )
+
+
+def test_too_many_pictures_leave_the_middle_rate(
+    records: tuple[Path, list[Record]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(write, "MAX_PICTURES", 5)
+    files = write_report([records[0]], tmp_path / "r")
+    assert files.pictures == 2 * (1 + 2)
+    assert "all but each clip's middle rate" in files.notes[0]
 
 
 def test_wrong_requests(records: tuple[Path, list[Record]], tmp_path: Path):

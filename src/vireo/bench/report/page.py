@@ -21,10 +21,11 @@ from vireo.metrics.quality import Measure
 
 SCRIPTS = ("common.js", "plots.js", "tables.js", "viewer.js", "page.js")
 
+Level = tuple[float, list[Record]]
+"""A rate in bits per pixel, and of each codec the point nearest to it."""
 
-def levels_of(
-    comparison: Comparison, measure: Measure
-) -> dict[str, list[tuple[float, list[Record]]]]:
+
+def levels_of(comparison: Comparison, measure: Measure) -> dict[str, list[Level]]:
     """For each clip the rates at which codecs are compared, with each codec's nearest point."""
     found = {}
     for clip in comparison.clips:
@@ -36,7 +37,7 @@ def levels_of(
         rates = summary.matched_rates(
             [(points[0].bits_per_pixel, points[-1].bits_per_pixel) for points in curves]
         )
-        levels: dict[tuple[Point, ...], tuple[float, list[Record]]] = {}
+        levels: dict[tuple[Point, ...], Level] = {}
         for rate in rates:
             chosen = [r for points in curves if (r := summary.nearest(points, rate)) is not None]
             levels.setdefault(tuple(r.point for r in chosen), (rate, chosen))
@@ -48,7 +49,7 @@ def page(
     comparison: Comparison,
     measure: Measure,
     anchor: str,
-    levels: Mapping[str, Sequence[tuple[float, list[Record]]]],
+    levels: Mapping[str, Sequence[Level]],
     pictures: Mapping[str, ClipPictures],
     notes: Sequence[str],
 ) -> str:
@@ -83,7 +84,7 @@ def page_data(
     comparison: Comparison,
     measure: Measure,
     anchor: str,
-    levels: Mapping[str, Sequence[tuple[float, list[Record]]]],
+    levels: Mapping[str, Sequence[Level]],
     pictures: Mapping[str, ClipPictures],
     notes: Sequence[str],
 ) -> dict[str, Any]:

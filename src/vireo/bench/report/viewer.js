@@ -56,9 +56,11 @@ const viewer = {
   /** Show the chosen clip and rate. */
   async update() {
     const clip = this.clip;
-    this.root.querySelector(".viewer-body").hidden = !clip;
-    if (!clip) {
-      byId("viewer-about").textContent = `There are no pictures of ${data.clips[state.detail].name} in this page.`;
+    const there = clip && [...data.codecs.keys()].some((codec) => this.pointOf(codec) !== undefined);
+    this.root.querySelector(".viewer-body").hidden = !there;
+    if (!there) {
+      const what = data.clips[state.detail].name + (clip ? " at this rate" : "");
+      byId("viewer-about").textContent = `There are no pictures of ${what} in this page.`;
       return;
     }
     const { width, height, frames, name } = data.clips[state.detail];

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from vireo.bench.record import read_records
+from vireo.bench.record import Record, read_records
 from vireo.bench.report.markdown import markdown
-from vireo.bench.report.page import levels_of, page
+from vireo.bench.report.page import Level, levels_of, page
 from vireo.bench.report.pictures import ClipPictures, Point, Wanted, collect
 from vireo.bench.report.summary import Comparison
 from vireo.bench.results import streams_folder
@@ -18,6 +18,9 @@ from vireo.metrics.quality import MEASURES
 from vireo.options import check_output
 
 DEFAULT_MEASURE = "psnr"
+
+MAX_PICTURES = 300
+"""Of decoded frames in a page: some 100 MB where all are as large as `pictures.WINDOW`."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,31 @@ def write_report(
     shown: dict[str, ClipPictures] = {}
     notes = ["the pictures, as was asked"]
     if pictures:
+        records_shown, notes = _with_pictures(levels)
         wanted = [
-            Wanted(clip, {r.point: streams[r.point] for _, chosen in levels[name] for r in chosen})
+            Wanted(clip, {r.point: streams[r.point] for r in records_shown[name]})
             for name, clip in comparison.clips.items()
         ]
-        shown, notes = collect(wanted, frame=frame, notify=notify)
+        shown, missing = collect(wanted, frame=frame, notify=notify)
+        notes += missing
     html = page(comparison, MEASURES[measure], anchor, levels, shown, notes).encode()
     html_path.write_bytes(html)
     tables_path.write_text(markdown(comparison, MEASURES[measure], anchor), "utf-8")
     count = sum(1 + len(clip.decoded) for clip in shown.values())
     return ReportFiles(html_path, tables_path, len(html), count, tuple(notes))
+
+
+def _with_pictures(
+    levels: Mapping[str, Sequence[Level]],
+) -> tuple[dict[str, list[Record]], list[str]]:
+    """By clip the records whose pictures are shown, and a sentence on those that are not.
+
+    Those of every rate, or of each clip's middle one where that would be too many.
+    """
+    every = {clip: {r.point: r for _, chosen in at for r in chosen} for clip, at in levels.items()}
+    count = sum(map(len, every.values()))
+    if count <= MAX_PICTURES:
+        return {clip: list(chosen.values()) for clip, chosen in every.items()}, []
+    middle = {clip: at[len(at) // 2][1] if at else [] for clip, at in levels.items()}
+    note = f"pictures at all but each clip's middle rate: {count} would be too many for a page"
+    return middle, [note]
