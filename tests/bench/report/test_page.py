@@ -74,7 +74,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record
     for name, (width, height) in SIZES.items():
         frames = moving(width, height, FRAMES)
         path = write_y4m(folder / f"{name}.y4m", frames, "F10:1 Ip A1:1 C420mpeg2")
-        clip = clip_record(name, FRAMES, path=str(path), width=width, height=height)
+        clip = clip_record(name, FRAMES, path=path.name, width=width, height=height)
         for label, preset in PRESETS.items():
             for crf in RATES:
                 stream = streams / f"{name}-{preset}-{crf}.h264"

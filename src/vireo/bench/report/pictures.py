@@ -63,9 +63,10 @@ class ClipPictures:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A clip and the streams whose pictures the page shows, by the record's point."""
+    """A clip, where it is, and the streams whose pictures the page shows, by record's point."""
 
     clip: ClipRecord
+    path: Path
     streams: dict[Point, Path]
 
 
@@ -91,10 +92,10 @@ def collect(
             notify(f"{clip.name}: frame {index} of {len(want.streams)} streams")
         window = Window.of(clip)
         try:
-            with open_source(clip.path, frames=index + 1) as source:
+            with open_source(want.path, frames=index + 1) as source:
                 original = _data_uri(_frame(source, index), clip, window)
         except (VireoError, OSError) as error:
-            missing.append(f"no pictures of {clip.name}: {_reason(error, Path(clip.path))}")
+            missing.append(f"no pictures of {clip.name}: {_reason(error, want.path)}")
             continue
         decoded: dict[Point, str] = {}
         failures: list[str] = []

@@ -79,11 +79,13 @@ def write_report(
         raise UsageError(f"no measure is called {measure}: there are {', '.join(MEASURES)}")
 
     streams: dict[Point, Path] = {}
+    clips: dict[str, Path] = {}
     records = []
     for path in results:
         for record in read_records(path):
             records.append(record)
             streams[record.point] = streams_folder(path) / record.stream
+            clips[record.clip.name] = _clip_path(record, path)
     if not records:
         raise InputError(f"{', '.join(str(p) for p in results)}: no results are in there")
     comparison = Comparison.of(records)
@@ -102,7 +104,7 @@ def write_report(
     if pictures:
         records_shown, notes = _with_pictures(levels)
         wanted = [
-            Wanted(clip, {r.point: streams[r.point] for r in records_shown[name]})
+            Wanted(clip, clips[name], {r.point: streams[r.point] for r in records_shown[name]})
             for name, clip in comparison.clips.items()
         ]
         shown, missing = collect(wanted, frame=frame, notify=notify)
@@ -112,6 +114,12 @@ def write_report(
     tables_path.write_text(markdown(comparison, MEASURES[measure], anchor), "utf-8")
     count = sum(1 + len(clip.decoded) for clip in shown.values())
     return ReportFiles(html_path, tables_path, len(html), count, tuple(notes))
+
+
+def _clip_path(record: Record, results: Path) -> Path:
+    """A path that is relative to no folder but the run's is taken to be so to its results."""
+    path = Path(record.clip.path)
+    return path if path.exists() else results.parent / path
 
 
 def _with_pictures(
