@@ -20,7 +20,7 @@ from tests.clips import moving, write_y4m
 from vireo.bench.record import Record
 from vireo.bench.report import ReportFiles, write, write_report
 from vireo.bench.report.pictures import WINDOW, Window
-from vireo.bench.report.summary import Comparison, average_points
+from vireo.bench.report.summary import Comparison, average_points, per_frame
 from vireo.errors import InputError, UsageError
 from vireo.metrics import plane_mse
 from vireo.metrics.quality import MEASURES
@@ -352,6 +352,21 @@ def test_curves_are_those_of_the_records(page: Any, records: tuple[Path, list[Re
         assert trace["x"] == pytest.approx([r.kbit_per_second for r in found])
         qualities = [MEASURES["psnr-y"].of(r.frames) for r in found]
         assert trace["y"] == pytest.approx(qualities, abs=1e-3)
+
+
+def test_frames_and_bytes_are_those_of_the_records(page: Any, records: tuple[Path, list[Record]]):
+    found = {(r.label, r.value): r for r in records[1] if r.clip.name == "small"}
+    choose(page, "right", "x264 slow")
+    crf = float(re.match(r"crf (\d+)", page.inner_text("#right-caption"))[1])
+    record = found["x264 slow", crf]
+    quality, bits = (t for t in traces(page, "frames") if t["name"] == "x264 slow")
+    assert quality["y"] == pytest.approx(per_frame(record, MEASURES["psnr"]), rel=1e-4)
+    assert bits["y"] == [8 * size for size in record.frames["bytes"]]
+    page.click("#split button:has-text('frame type')")
+    kilobytes = {t["name"]: t["x"][t["y"].index("x264 slow")] for t in traces(page, "bytes")}
+    sizes = record.frames["bytes"]
+    assert kilobytes["I"] == pytest.approx(sizes[0] / 1000)
+    assert kilobytes["P"] == pytest.approx(sum(sizes[1:]) / 1000)
 
 
 def test_clip_changes_everywhere(page: Any):

@@ -40,7 +40,8 @@ const significant = (value, digits = 3) =>
 const signed = (value, digits) => (value > 0 ? "+" : "") + number(value, digits);
 const quality = (value, measure) => {
   const { unit } = measureOf(measure);
-  return value === null ? "–" : `${number(value, unit === "dB" ? 2 : 4)}${unit ? " " + unit : ""}`;
+  if (value === null) return "–";
+  return number(value, value > 2 ? 2 : 4) + (unit ? ` ${unit}` : "");
 };
 function seconds(value) {
   if (value < 0.1) return `${significant(value * 1000, 2)} ms`;

@@ -201,12 +201,16 @@ def _details(record: Record, measures: Mapping[str, Measure]) -> dict[str, Any]:
         "types": record.frames["type"],
         "bytes": record.frames["bytes"],
         "quality": {
-            m.name: [_rounded(v, 2) for v in summary.per_frame(record, m)]
+            m.name: [_significant(v) for v in summary.per_frame(record, m)]
             for m in measures.values()
         },
         "parts": summary.bytes_by_part(record),
         "by_type": summary.bytes_by_frame_type(record),
     }
+
+
+def _significant(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -31,7 +31,8 @@ function axis(title, extra) {
 }
 function logAxis(title, values, extra) {
   const decades = Math.log10(Math.max(...values) / Math.min(...values));
-  return axis(title, { type: "log", dtick: decades > 2.5 ? 1 : "D2", tickformat: "~g",
+  const ticks = decades > 0.8 ? { dtick: decades > 2.5 ? 1 : "D2" } : { nticks: 6 };
+  return axis(title, { type: "log", ...ticks, tickformat: "~g",
     minor: { dtick: "D1", ticks: "outside", ticklen: 3, tickcolor: css("--line") }, ...extra });
 }
 const titled = ({ unit }, title) => title + (unit ? `, ${unit}` : "");
@@ -222,15 +223,19 @@ function drawFrames() {
     const { codec, setting } = data.points[index];
     const details = data.details[index];
     const { color, symbol, dash } = style(codec);
-    const frames = details.bytes.map((_, i) => i);
+    const bits = details.bytes.map((size) => 8 * size);
     const common = {
-      name: data.codecs[codec].label, x: frames, mode: "lines+markers",
+      name: data.codecs[codec].label, x: [...bits.keys()], mode: "lines+markers",
       line: { color, dash, width: 1.5 }, marker: { color, symbol, size: 5 },
-      text: details.types.map((type) => `${type}, ${setting}`),
+      customdata: details.types,
+      hovertemplate: `<b>${data.codecs[codec].label}</b>  ${setting}<br>frame %{x}, %{customdata}: %{text}<extra></extra>`,
     };
     return [
-      { ...common, y: details.quality[state.measure], yaxis: "y2", hovertemplate: `%{y:.2f} ${measure.unit} (%{text})` },
-      { ...common, y: details.bytes.map((b) => 8 * b), hovertemplate: "%{y:,.0f} bits (%{text})" },
+      {
+        ...common, y: details.quality[state.measure], yaxis: "y2",
+        text: details.quality[state.measure].map((value) => quality(value, state.measure)),
+      },
+      { ...common, y: bits, text: bits.map((value) => `${number(value, 0)} bits`) },
     ];
   });
   byId("frames").style.height = `${Math.max(440, bytesHeight(points) + 60)}px`;
