@@ -27,8 +27,8 @@ def path(tmp_path: Path) -> Path:
 
 def filled(path: Path) -> bytes:
     journal = PacketJournal(path, IDENTITY)
-    for packet in PACKETS:
-        journal.append(packet)
+    for place, packet in enumerate(PACKETS):
+        journal.append(place, packet)
     journal.close()
     return path.read_bytes()
 
@@ -37,7 +37,8 @@ def left(path: Path, identity=IDENTITY) -> list[bytes]:
     journal = PacketJournal(path, identity)
     journal.close()
     assert journal.resumed == len(journal.packets())
-    return list(journal.packets())
+    assert list(journal.packets()) == list(range(journal.resumed))
+    return list(journal.packets().values())
 
 
 def test_packets_come_back(path: Path) -> None:
@@ -51,8 +52,8 @@ def test_a_torn_record_is_dropped_and_written_again(path: Path, cut: int) -> Non
     content = filled(path)
     path.write_bytes(content[:-cut])
     journal = PacketJournal(path, IDENTITY)
-    assert list(journal.packets()) == PACKETS[:2]
-    journal.append(PACKETS[2])
+    assert journal.packets() == dict(enumerate(PACKETS[:2]))
+    journal.append(2, PACKETS[2])
     journal.close()
     assert path.read_bytes() == content
 
@@ -82,7 +83,7 @@ def test_an_empty_journal_leaves_no_file(path: Path) -> None:
 
 def test_two_encodes_of_one_output_exclude_each_other(path: Path) -> None:
     journal = PacketJournal(path, IDENTITY)
-    journal.append(b"one")
+    journal.append(0, b"one")
     with pytest.raises(UsageError, match="another encode"):
         PacketJournal(path, IDENTITY)
     journal.close()

@@ -1,7 +1,8 @@
 """Finished packets on disk, so that an interrupted encode goes on where it was.
 
 A journal is a file beside the output: one line of JSON that says what is being made,
-then packets, each after its length and CRC-32C. A torn last record is dropped.
+then packets, each after its place in coding order, its length and its CRC-32C, in the order
+in which they were finished. A torn last record is dropped.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,8 +22,8 @@ try:
 except ImportError:  # Windows: nothing stops two encodes of one output there
     fcntl = None  # type: ignore[assignment]
 
-_RECORD = struct.Struct("<II")  # length, CRC-32C
-_VERSION = 1
+_RECORD = struct.Struct("<III")  # place in coding order, length, CRC-32C
+_VERSION = 2
 
 
 class PacketJournal:
@@ -55,12 +56,13 @@ class PacketJournal:
         if not end:
             self._write(line)
 
-    def packets(self) -> Sequence[bytes]:
+    def packets(self) -> Mapping[int, bytes]:
+        """What an earlier run left, by place in coding order."""
         return self._packets
 
-    def append(self, packet: bytes) -> None:
+    def append(self, place: int, packet: bytes) -> None:
         self._is_empty = False
-        self._write(_RECORD.pack(len(packet), _core.crc32c(packet)) + packet)
+        self._write(_RECORD.pack(place, len(packet), _core.crc32c(packet)) + packet)
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
@@ -85,17 +87,17 @@ def lock_file(file: BinaryIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _read(data: bytes, line: bytes) -> tuple[list[bytes], int]:
+def _read(data: bytes, line: bytes) -> tuple[dict[int, bytes], int]:
     """Packets of a journal that starts with `line`, and the offset behind the last one."""
     if not data.startswith(line):
-        return [], 0
-    packets = []
+        return {}, 0
+    packets = {}
     position = len(line)
     while position + _RECORD.size <= len(data):
-        size, checksum = _RECORD.unpack_from(data, position)
+        place, size, checksum = _RECORD.unpack_from(data, position)
         packet = data[position + _RECORD.size : position + _RECORD.size + size]
         if len(packet) < size or _core.crc32c(packet) != checksum:
             break
-        packets.append(packet)
+        packets[place] = packet
         position += _RECORD.size + size
     return packets, position

@@ -37,6 +37,7 @@ class EncodeProgress:
     def __init__(self, output: Path, emit: Callable[[dict[str, Any]], None] | None) -> None:
         self._emit = emit
         self._reports: list[FrameReport] = []
+        self._parts: dict[int, float] = {}  # of the frames that are being encoded
         self._console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -53,6 +54,7 @@ class EncodeProgress:
     def start(self, video: VideoSource, journal: PacketJournal) -> None:
         """The source is open, for the only encode or for one of several trials."""
         self._reports.clear()
+        self._parts.clear()
         self._total = video.frame_count
         self._progress.reset(self._task, total=self._total, status="")
         self._progress.start_task(self._task)
@@ -61,15 +63,16 @@ class EncodeProgress:
 
     def __call__(self, event: FrameReport | FrameProgress) -> None:
         if isinstance(event, FrameProgress):
-            part = event.iterations / max(1, event.planned)
+            self._parts[event.index] = min(event.iterations / max(1, event.planned), 1.0)
             self._progress.update(
                 self._task,
-                completed=len(self._reports) + min(part, 1.0),
+                completed=len(self._reports) + sum(self._parts.values()),
                 status=f"{self._so_far()} {event.frame_type.name}{event.index} "
                 f"{event.iterations}/{event.planned}",
             )
             return
         self._reports.append(event)
+        self._parts.pop(event.index, None)
         self._progress.update(
             self._task, completed=len(self._reports), status=self._so_far(), refresh=True
         )

@@ -152,8 +152,8 @@ def test_unknown_anchor_is_refused() -> None:
 def test_encoder_failure_is_an_error(tmp_path: Path) -> None:
     clip = Clip.open(write_y4m(tmp_path / "clip.y4m", moving(64, 48, 2)), None, tmp_path)
     frames = moving(64, 48, 2)
+    target = tmp_path / "absent" / "out.h264"
     with pytest.raises(AnchorError, match="x264-codebook-crf"):
-        target = tmp_path / "absent" / "out.h264"
         run_anchor(ANCHORS["x264-codebook-crf"], 30, frames, clip.format, target, 1)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from vireo.errors import UsageError
 from vireo.terminal import USAGE, errors, say
 
 
@@ -74,6 +75,56 @@ def run(file: Path, out: Path | None, jobs: int | None, as_json: bool) -> None:
     )
     if outcome.failed:
         sys.exit(USAGE)
+
+
+@bench.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Name of both files, without a suffix. [default: the first of RESULTS]",
+)
+@click.option(
+    "--measure",
+    default="psnr",
+    show_default=True,
+    help="Quality that tables compare at: psnr (Y, U, V weighted 4:1:1), psnr-y, psnr-yuv-611, "
+    "psnr-rgb-bt709, ms-ssim-y, vmaf-neg, …",
+)
+@click.option("--anchor", help="Codec to compare with, as the run calls it. [default: the first]")
+@click.option("--frame", type=int, help="Frame that the page shows. [default: each clip's middle]")
+@click.option("--no-pictures", is_flag=True, help="Leave the pictures out: a small page.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
+def report(
+    results: tuple[Path, ...],
+    out: Path | None,
+    measure: str,
+    anchor: str | None,
+    frame: int | None,
+    no_pictures: bool,
+    overwrite: bool,
+) -> None:
+    """Write Markdown tables and a page of plots and pictures from RESULTS of runs.
+
+    The page is one file that needs no network. Pictures come from the clips and the encoded
+    files beside the results, where these are still there.
+    """
+    with errors():
+        try:
+            from vireo.bench.report import write_report
+        except ImportError as error:
+            raise UsageError(f"{error.name} is missing: pip install 'vireo[bench]'") from error
+        files = write_report(
+            results,
+            out or results[0].with_suffix(""),
+            measure=measure,
+            anchor=anchor,
+            frame=frame,
+            pictures=not no_pictures,
+            overwrite=overwrite,
+            notify=say,
+        )
+    say(f"wrote {files.page} and {files.tables}")
 
 
 @bench.command()

@@ -6,15 +6,19 @@ which decoded pictures, what its packet says, and how an interrupted run goes on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from threading import Event, Lock
 from time import perf_counter
 from typing import Protocol
 
 import numpy as np
 
 from vireo.codecs.base import Limits, Planes, picture_decoder
+from vireo.codecs.order import Task, TaskQueue
 from vireo.container import (
     CodedFrame,
     FrameType,
@@ -27,9 +31,12 @@ from vireo.container import (
     write_packet,
 )
 from vireo.errors import InputError
-from vireo.gop import GopStructure, PlannedFrame, gop_frames, plan_gop
+from vireo.gop import GopStructure, gop_frames, plan_gop
 from vireo.metrics import plane_mse
 from vireo.video.frame import Frame
+
+SAMPLES_AT_A_TIME = 1 << 23
+"""Luma samples of the frames that are encoded side by side, at most."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class PictureJob:
         level: depth in the hierarchy of references.
         target: the source's planes at the coded size.
         references: decoded pictures at the coded size.
+        threads: how many to use.
     """
 
     index: int
@@ -51,6 +59,7 @@ class PictureJob:
     level: int
     target: Planes
     references: Sequence[Planes]
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -106,22 +115,27 @@ class PictureEncoder(Protocol):
 class Journal(Protocol):
     """Finished packets that outlive the process."""
 
-    def packets(self) -> Sequence[bytes]:
-        """Those of an earlier run, in coding order."""
+    def packets(self) -> Mapping[int, bytes]:
+        """Those of an earlier run, by place in coding order."""
 
-    def append(self, packet: bytes) -> None:
+    def append(self, place: int, packet: bytes) -> None:
         """Keep one more, durably."""
 
 
 class GopEncoder:
     """Encodes frames GOP by GOP (see `codecs.base.Encoder`).
 
+    Frames that don't wait for each other are encoded side by side, each with its share of
+    the threads: the same packets come out as with one thread, sooner.
+
     Args:
         header: the stream header.
         pictures: the codec's picture encoder.
         structure, gop_size: the structure of GOPs; `gop_size` inter frames follow an I frame.
+        threads: to share out, at least 1.
+        side_by_side: False where each frame shall have all threads, one after another.
         journal: packets of an earlier run are taken over instead of being made again.
-        listener: told of progress and of each finished frame.
+        listener: told of progress and of each finished frame, by one thread at a time.
     """
 
     def __init__(
@@ -131,6 +145,8 @@ class GopEncoder:
         structure: GopStructure,
         gop_size: int,
         *,
+        threads: int = 1,
+        side_by_side: bool = True,
         journal: Journal | None = None,
         listener: Listener | None = None,
     ) -> None:
@@ -138,99 +154,138 @@ class GopEncoder:
         self._pictures = pictures
         self._structure = structure
         self._gop_frames = gop_frames(structure, gop_size)
+        self._threads = threads
+        self._side_by_side = side_by_side
         self._journal = journal
-        self._known = list(journal.packets()) if journal else []
+        self._known = dict(journal.packets()) if journal else {}
         self._listener = listener or (lambda event: None)
+        self._mutex = Lock()
+        self._stopped = Event()
         self._decoder = picture_decoder(header, Limits(pixels=2**32))
 
     def encode(self, frames: Iterable[Frame]) -> Iterator[Packet]:
-        """Packets in coding order. Memory holds one GOP.
+        """Packets in coding order. Memory holds one GOP, or as many as are encoded at a time.
 
-        Raises InputError for no frames, or for one that doesn't come after the one before.
+        Raises InputError for no frames, or for one that doesn't come after the one before, once
+        every GOP before it has been given.
         """
+        queue = TaskQueue(self._gops(frames))
+        most = self._most_at_a_time()
+        free = self._threads
+        running: dict[Future[_Finished], tuple[Task, int]] = {}
+        finished: dict[int, tuple[Task, _Finished]] = {}
+        given = 0
+        pool = ThreadPoolExecutor(most, "vireo-encode")
+        try:
+            while True:
+                for task, share in queue.start(free if len(running) < most else 0, most):
+                    free -= share
+                    running[pool.submit(self._work, task, share)] = task, share
+                if not running and not finished:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    task, share = running.pop(future)
+                    free += share
+                    finished[task.coding_index] = task, self._keep(task, future.result())
+                    queue.finish(task, future.result().planes)
+                while given in finished:
+                    yield self._give(*finished.pop(given))
+                    given += 1
+        finally:
+            self._stopped.set()
+            pool.shutdown(cancel_futures=True)
+        if queue.failure:
+            raise queue.failure
+        if given == 0:
+            raise InputError("the input has no frames")
+
+    def _most_at_a_time(self) -> int:
+        """Frames side by side: no more than memory should hold."""
+        if not self._side_by_side:
+            return 1
+        video = self.header.video_format
+        return min(self._threads, max(1, SAMPLES_AT_A_TIME // (video.width * video.height)))
+
+    def _gops(self, frames: Iterable[Frame]) -> Iterator[list[Task]]:
         source = _rising(frames)
         first = 0
         while gop := list(islice(source, self._gop_frames)):
-            yield from self._encode_gop(gop, first)
+            start = GopStart(self.header, gop[0].pts, len(gop))
+            yield [
+                Task(planned, gop[planned.display_index], first, place, start)
+                for place, planned in enumerate(plan_gop(self._structure, len(gop)))
+            ]
             first += len(gop)
-        if first == 0:
-            raise InputError("the input has no frames")
 
-    def _encode_gop(self, frames: list[Frame], first: int) -> Iterator[Packet]:
-        start = GopStart(self.header, frames[0].pts, len(frames))
-        decoded: dict[int, Planes] = {}
-        for place, planned in enumerate(plan_gop(self._structure, len(frames))):
-            coding_index = first + place
-            frame = frames[planned.display_index]
-            references = [decoded[r] for r in planned.references]
-            began = perf_counter()
-            if coding_index < len(self._known):
-                data = self._known[coding_index]
-                planes = self._decode(data, start, references)
-                iterations, seconds = 0, 0.0
-            else:
-                picture = self._encode_picture(planned, frame, first, coding_index, references)
-                planes, iterations = picture.planes, picture.iterations
-                data = write_packet(self._coded(picture, planned, frame, start), start)
-                if self._journal:
-                    self._journal.append(data)
-                seconds = perf_counter() - began
-            decoded[planned.display_index] = planes
-            for released in planned.released:
-                decoded.pop(released, None)
-            y, u, v = (
-                plane_mse(a, b)
-                for a, b in zip(self._decoder.crop(planes), frame.planes, strict=True)
+    def _work(self, task: Task, threads: int) -> _Finished:
+        """One picture, made or taken from the journal; runs in a thread of its own."""
+        began = perf_counter()
+        if task.coding_index in self._known:
+            data = self._known[task.coding_index]
+            parsed = self._decoder.parse(read_packet(data, task.start))
+            planes = self._decoder.reconstruct(parsed, task.references)
+            iterations, seconds = 0, 0.0
+        else:
+            job = PictureJob(
+                task.index,
+                task.coding_index,
+                FrameType(len(task.references)),
+                task.planned.level,
+                _pad_to_even(task.frame),
+                task.references,
+                threads,
             )
-            self._listener(
-                FrameReport(
-                    first + planned.display_index,
-                    FrameType(len(references)),
-                    len(data),
-                    (y, u, v),
-                    seconds,
-                    iterations,
-                )
-            )
-            yield Packet(data, frame.pts, planned.display_index == 0)
+            picture = self._pictures.encode(job, partial(self._progress, job))
+            planes, iterations = picture.planes, picture.iterations
+            data = write_packet(self._coded(picture, task), task.start)
+            seconds = perf_counter() - began
+        shown = self._decoder.crop(planes)
+        y, u, v = (plane_mse(a, b) for a, b in zip(shown, task.frame.planes, strict=True))
+        kind = FrameType(len(task.references))
+        report = FrameReport(task.index, kind, len(data), (y, u, v), seconds, iterations)
+        return _Finished(data, planes, report)
 
-    def _encode_picture(
-        self,
-        planned: PlannedFrame,
-        frame: Frame,
-        first: int,
-        coding_index: int,
-        references: Sequence[Planes],
-    ) -> EncodedPicture:
-        index = first + planned.display_index
-        frame_type = FrameType(len(references))
-        job = PictureJob(
-            index, coding_index, frame_type, planned.level, _pad_to_even(frame), references
-        )
-        return self._pictures.encode(
-            job,
-            lambda done, of: self._listener(FrameProgress(index, frame_type, done, of)),
-        )
+    def _progress(self, job: PictureJob, done: int, planned: int) -> None:
+        if self._stopped.is_set():
+            raise _Stopped
+        with self._mutex:
+            self._listener(FrameProgress(job.index, job.frame_type, done, planned))
 
-    def _coded(
-        self, picture: EncodedPicture, planned: PlannedFrame, frame: Frame, start: GopStart
-    ) -> CodedFrame:
+    def _keep(self, task: Task, finished: _Finished) -> _Finished:
+        if self._journal and task.coding_index not in self._known:
+            self._journal.append(task.coding_index, finished.data)
+        return finished
+
+    def _give(self, task: Task, finished: _Finished) -> Packet:
+        with self._mutex:
+            self._listener(finished.report)
+        return Packet(finished.data, task.frame.pts, task.planned.display_index == 0)
+
+    def _coded(self, picture: EncodedPicture, task: Task) -> CodedFrame:
+        planned = task.planned
         is_key = planned.display_index == 0
         return CodedFrame(
             frame_type=FrameType(len(planned.references)),
             display_index=planned.display_index,
-            pts=frame.pts,
+            pts=task.frame.pts,
             references=planned.references,
             picture_hash=picture_hash(self._decoder.crop(picture.planes)),
             sections=picture.sections,
             header=self.header if is_key else None,
-            gop_frames=start.gop_frames if is_key else None,
+            gop_frames=task.start.gop_frames if is_key else None,
             released=planned.released,
         )
 
-    def _decode(self, data: bytes, start: GopStart, references: Sequence[Planes]) -> Planes:
-        parsed = self._decoder.parse(read_packet(data, start))
-        return self._decoder.reconstruct(parsed, references)
+
+class _Stopped(Exception):
+    """Ends a frame's encoding that nobody waits for any more."""
+
+
+@dataclass(frozen=True)
+class _Finished:
+    data: bytes
+    planes: Planes
+    report: FrameReport
 
 
 def _rising(frames: Iterable[Frame]) -> Iterator[Frame]:

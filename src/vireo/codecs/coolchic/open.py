@@ -43,7 +43,7 @@ def _trainers(options: EncodeOptions) -> TrainerFactory:
             job.frame_type,
             job.target,
             job.references,
-            threads=options.resolved_threads,
+            threads=job.threads,
         )
 
     return make

@@ -1,0 +1,276 @@
+"""Runs: every point once, nothing lost, nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.clips import moving, write_y4m
+from vireo.bench import runner
+from vireo.bench.plan import read_plan
+from vireo.bench.record import Record, latest, read_records
+from vireo.bench.results import Results
+from vireo.errors import InputError, UsageError
+from vireo.metrics.quality import MEASURES
+
+RUN = """
+clips = ["clip.y4m"]
+[codecs.anchor]
+anchor = "x264-coolchic-random-access"
+crf = [22, 30]
+[codecs.ours]
+codec = "coolchic"
+preset = "ultrafast"
+gop-size = 2
+quality = [30]
+"""
+
+
+class Log:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.stages: list[str] = []
+        self.errors: list[str] = []
+
+    def plan(self, total: int, done: int) -> None: ...
+
+    def begin(self, slot: int, point: runner.Point) -> None: ...
+
+    def stage(self, slot: int, what: str) -> None:
+        self.stages.append(what.split()[0])
+
+    def finish(self, slot: int, point: runner.Point, record: Record | None, error: str) -> None:
+        if error:
+            self.errors.append(f"{point}: {error}")
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_y4m(tmp_path / "clip.y4m", moving(64, 48, 3))
+    (tmp_path / "run.toml").write_text(RUN)
+    return tmp_path
+
+
+def compute(folder: Path, log: Log | None = None) -> runner.Outcome:
+    plan = read_plan(folder / "run.toml")
+    with Results(folder / "run.jsonl") as results:
+        return runner.run(plan, results, log or Log())
+
+
+def test_every_point_is_measured_once(folder: Path) -> None:
+    assert compute(folder) == runner.Outcome(known=0, computed=3, failed=0)
+    before = (folder / "run.jsonl").read_bytes()
+    records = read_records(folder / "run.jsonl")
+    assert {(r.label, r.value) for r in records} == {("anchor", 22), ("anchor", 30), ("ours", 30)}
+    for r in records:
+        stream = folder / "run.streams" / r.stream
+        assert r.size.file == stream.stat().st_size
+        assert r.size.video == r.size.file - r.size.container - r.size.remarks
+        assert r.clip.frames == 3
+        assert r.bits_per_pixel == 8 * r.size.video / (3 * 64 * 48)
+        assert r.kbit_per_second == pytest.approx(8 * r.size.video / 1000 / (3 / 25))
+        assert 20 < (MEASURES["psnr"].of(r.frames) or 0) < 60
+        assert r.encode.wall > 0
+        assert r.decode.cpu > 0
+        assert r.encode.peak_memory > 10e6
+    assert compute(folder) == runner.Outcome(known=3, computed=0, failed=0)
+    assert (folder / "run.jsonl").read_bytes() == before
+    ours = next(r for r in records if r.label == "ours")
+    assert ours.size.container > 0
+    assert sum(ours.parts.values()) == pytest.approx(ours.size.video, abs=1)
+    assert sum(ours.frames["bytes"]) == ours.size.video
+    assert ours.decoder["parameters"] > 300
+    anchor = next(r for r in records if r.value == 22)
+    assert anchor.size.remarks > 500
+    assert "x264 - core" in anchor.versions["encoder"]
+
+
+def test_command_gives_the_same_file(folder: Path) -> None:
+    compute(folder)
+    ours = next(r for r in read_records(folder / "run.jsonl") if r.label == "ours")
+    program, *arguments = ours.command.split()
+    assert program == "vireo"
+    command = [sys.executable, "-m", "vireo", *arguments]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    stream = folder / "run.streams" / ours.stream
+    assert (folder / ours.stream).read_bytes() == stream.read_bytes()
+
+
+def test_extended_run_computes_what_is_new(folder: Path) -> None:
+    compute(folder)
+    more = RUN.replace("crf = [22, 30]", "crf = [22, 30, 35]")
+    again = '[codecs.again]\nanchor = "x264-coolchic-random-access"\ncrf = [22]\n'
+    (folder / "run.toml").write_text(more + again)
+    log = Log()
+    assert compute(folder, log) == runner.Outcome(known=4, computed=1, failed=0)
+    assert log.stages.count("encodes") == 1
+    records = read_records(folder / "run.jsonl")
+    by_label = {(r.label, r.value): r for r in records}
+    assert by_label["again", 22].frames == by_label["anchor", 22].frames
+
+
+def test_added_measure_needs_no_encode(folder: Path) -> None:
+    compute(folder)
+    (folder / "run.toml").write_text('measures = ["rgb"]\n' + RUN)
+    log = Log()
+    assert compute(folder, log).computed == 3
+    assert set(log.stages) == {"measures"}
+    for record in latest(read_records(folder / "run.jsonl")):
+        assert MEASURES["psnr-rgb-bt709"].of(record.frames) is not None
+
+
+def test_failed_measure_keeps_the_encode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise runner.StageError("no luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner._Crew, "_measure", fail)
+        log = Log()
+        assert compute(folder, log).failed == 3
+        assert len(log.errors) == 3
+    log = Log()
+    assert compute(folder, log).computed == 3
+    assert "encodes" not in log.stages
+
+
+def test_changed_clip_is_another_point(folder: Path) -> None:
+    compute(folder)
+    write_y4m(folder / "clip.y4m", moving(64, 48, 2))
+    assert compute(folder).computed == 3
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "unit"), [("target-psnr", 33, "dB"), ("target-bitrate", 60000, "bit/s")]
+)
+def test_anchor_meets_a_target(folder: Path, target: str, value: float, unit: str) -> None:
+    text = f'clips = ["clip.y4m"]\n[codecs.a]\nanchor = "x264-insta-default"\n{target} = {value}'
+    write_y4m(folder / "clip.y4m", moving(96, 80, 8))
+    (folder / "run.toml").write_text(text)
+    log = Log()
+    assert compute(folder, log).computed == 1
+    (record,) = read_records(folder / "run.jsonl")
+    assert record.trials > 1
+    assert not log.said
+    if unit == "dB":
+        assert MEASURES["psnr"].of(record.frames) == pytest.approx(value, abs=0.1)
+    else:
+        assert 1000 * record.kbit_per_second == pytest.approx(value, rel=0.05)
+    assert "-crf" in record.command
+
+
+def test_vireo_meets_a_target(folder: Path) -> None:
+    write_y4m(folder / "clip.y4m", moving(96, 80, 4))
+    (folder / "run.toml").write_text(
+        'clips = ["clip.y4m"]\n[codecs.a]\ncodec = "coolchic"\npreset = "ultrafast"\n'
+        "gop-size = 2\ntarget-psnr = 30"
+    )
+    assert compute(folder).computed == 1
+    (record,) = read_records(folder / "run.jsonl")
+    assert MEASURES["psnr"].of(record.frames) == pytest.approx(30, abs=0.1)
+    assert record.trials >= 1
+
+
+def test_one_bad_point_leaves_the_others(folder: Path) -> None:
+    data = (folder / "clip.y4m").read_bytes()
+    damaged = folder / "damaged.y4m"
+    damaged.write_bytes(data)
+    (folder / "run.toml").write_text(RUN.replace('"clip.y4m"', '"clip.y4m", "damaged.y4m"'))
+    plan = read_plan(folder / "run.toml")
+    log = Log()
+    clip_open = runner.Clip.open
+
+    def then_cut(path: Path, frames: int | None, work: Path) -> runner.Clip:
+        clip = clip_open(path, frames, work)
+        if path == damaged:
+            damaged.write_bytes(data[:3000])
+        return clip
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner.Clip, "open", staticmethod(then_cut))
+        with Results(folder / "run.jsonl") as results:
+            outcome = runner.run(plan, results, log)
+    assert outcome == runner.Outcome(known=0, computed=3, failed=3)
+    assert all("damaged" in error for error in log.errors)
+
+
+def test_killed_run_goes_on(folder: Path) -> None:
+    write_y4m(folder / "clip.y4m", moving(64, 48, 9))
+    (folder / "run.toml").write_text(RUN.replace("gop-size = 2", "gop-size = 8"))
+    command = [sys.executable, "-m", "vireo", "bench", "run", "run.toml", "--jobs", "1"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, start_new_session=True)
+    journal = None
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        journal = next(iter(folder.glob("run.streams/*.vireo-journal")), None)
+        if journal and journal.stat().st_size > 1500:
+            break
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stderr:
+        process.stderr.close()
+    assert journal, "the run ended before it could be killed"
+    (folder / "run.jsonl").open("ab").write(b'{"schema":1,"key":"torn')
+    time.sleep(1)  # the encode ends with its parent
+    outcome = compute(folder)
+    assert (outcome.known, outcome.computed) == (2, 1)
+    ours = next(r for r in read_records(folder / "run.jsonl") if r.label == "ours")
+    assert not ours.encode.complete
+
+
+def test_corrupt_results_are_left_alone(folder: Path) -> None:
+    compute(folder)
+    path = folder / "run.jsonl"
+    good = path.read_bytes()
+    for damage in (b"{}\n", b"nonsense\n", good[:40] + b"\n", b'{"schema":9}\n', b"[]\n"):
+        path.write_bytes(damage + good)
+        with pytest.raises(InputError, match=r"run\.jsonl, line 1: this is no result"):
+            compute(folder)
+        assert path.read_bytes() == damage + good
+
+
+def test_two_runs_cant_share_results(folder: Path) -> None:
+    with Results(folder / "run.jsonl"), pytest.raises(UsageError, match="another run"):
+        Results(folder / "run.jsonl")
+
+
+def test_record_survives_its_line(folder: Path) -> None:
+    compute(folder)
+    for record in read_records(folder / "run.jsonl"):
+        assert Record.from_json(json.loads(record.to_line())) == record
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "absent.toml"], "absent.toml: No such file or directory"),
+        (["run", "clip.y4m"], "clip.y4m is no TOML file"),
+        (["anchors", "x266"], "there is no anchor 'x266'"),
+    ],
+)
+def test_command_line_says_what_is_wrong(folder: Path, arguments: list[str], message: str) -> None:
+    command = [sys.executable, "-m", "vireo", "bench", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(p.name for p in folder.iterdir()) == ["clip.y4m", "run.toml"]
+
+
+def test_command_line_lists_anchors(folder: Path) -> None:
+    command = [sys.executable, "-m", "vireo", "bench", "anchors", "svtav1-4", "--value", "35"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "libsvtav1" in done.stdout
+    assert "-preset 4 -crf 35" in done.stdout
