@@ -124,7 +124,10 @@ def report(
             overwrite=overwrite,
             notify=say,
         )
-    say(f"wrote {files.page} and {files.tables}")
+    for note in files.notes:
+        say(note)
+    size = files.page_size / 1e6
+    say(f"wrote {files.page} ({size:.1f} MB, {files.pictures} pictures) and {files.tables}")
 
 
 @bench.command()
