@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from threading import Event, Lock
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class PictureJob:
         level: depth in the hierarchy of references.
         target: the source's planes at the coded size.
         references: decoded pictures at the coded size.
+        parsed: what the codec's `PictureDecoder.parse` made of each reference's packet.
         threads: how many to use.
     """
 
@@ -59,6 +60,7 @@ class PictureJob:
     level: int
     target: Planes
     references: Sequence[Planes]
+    parsed: Sequence[Any] = ()
     threads: int = 1
 
 
@@ -186,8 +188,9 @@ class GopEncoder:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     task, share = running.pop(future)
                     free += share
-                    finished[task.coding_index] = task, self._keep(task, future.result())
-                    queue.finish(task, future.result().planes)
+                    result = self._keep(task, future.result())
+                    finished[task.coding_index] = task, result
+                    queue.finish(task, result.planes, result.parsed)
                 while given in finished:
                     yield self._give(*finished.pop(given))
                     given += 1
@@ -233,17 +236,19 @@ class GopEncoder:
                 task.planned.level,
                 _pad_to_even(task.frame),
                 task.references,
+                task.parsed,
                 threads,
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
             planes, iterations = picture.planes, picture.iterations
             data = write_packet(self._coded(picture, task), task.start)
+            parsed = self._decoder.parse(read_packet(data, task.start))
             seconds = perf_counter() - began
         shown = self._decoder.crop(planes)
         y, u, v = (plane_mse(a, b) for a, b in zip(shown, task.frame.planes, strict=True))
         kind = FrameType(len(task.references))
         report = FrameReport(task.index, kind, len(data), (y, u, v), seconds, iterations)
-        return _Finished(data, planes, report)
+        return _Finished(data, planes, parsed, report)
 
     def _progress(self, job: PictureJob, done: int, planned: int) -> None:
         if self._stopped.is_set():
@@ -285,6 +290,7 @@ class _Stopped(Exception):
 class _Finished:
     data: bytes
     planes: Planes
+    parsed: Any
     report: FrameReport
 
 

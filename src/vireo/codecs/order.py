@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from vireo.codecs.base import Planes
 from vireo.container import GopStart
@@ -24,6 +25,7 @@ class Task:
         place: its place in the GOP's coding order.
         start: what the GOP's packets share.
         references: decoded pictures, there once it is started.
+        parsed: what was parsed of each reference's packet.
     """
 
     planned: PlannedFrame
@@ -32,6 +34,7 @@ class Task:
     place: int
     start: GopStart
     references: list[Planes] = field(default_factory=list)
+    parsed: list[Any] = field(default_factory=list)
 
     @property
     def index(self) -> int:
@@ -61,7 +64,7 @@ class TaskQueue:
         self.failure: VireoError | None = None
         self._gops = gops
         self._waiting: deque[Task] = deque()
-        self._decoded: dict[int, Planes] = {}
+        self._decoded: dict[int, tuple[Planes, Any]] = {}
         self._users: Counter[int] = Counter()
 
     def start(self, free: int, most: int) -> list[tuple[Task, int]]:
@@ -77,15 +80,17 @@ class TaskQueue:
             share = (free * (place + 1)) // len(chosen) - (free * place) // len(chosen)
             started.append((task, share))
             self._waiting.remove(task)
-            task.references = [self._decoded[task.first + r] for r in task.planned.references]
+            known = [self._decoded[task.first + r] for r in task.planned.references]
+            task.references = [planes for planes, _ in known]
+            task.parsed = [parsed for _, parsed in known]
             for reference in task.planned.references:
                 self._release(task.first + reference)
         return started
 
-    def finish(self, task: Task, planes: Planes) -> None:
+    def finish(self, task: Task, planes: Planes, parsed: Any = None) -> None:
         """A task's picture is decoded."""
         if self._users[task.index]:
-            self._decoded[task.index] = planes
+            self._decoded[task.index] = planes, parsed
 
     def _is_ready(self, task: Task) -> bool:
         return all(task.first + r in self._decoded for r in task.planned.references)

@@ -16,7 +16,7 @@ from vireo.codecs.coolchic.config import Architecture
 from vireo.codecs.coolchic.initialise import Start, initial_parameters
 from vireo.codecs.coolchic.motion import estimate_flow
 from vireo.codecs.coolchic.presets import RECIPE, Preset, Recipe
-from vireo.codecs.coolchic.quantise import FrameCost, quantise_networks
+from vireo.codecs.coolchic.quantise import FrameCost, float_parameters, quantise_networks
 from vireo.codecs.coolchic.schedule import Stage, final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.skip import best_skip
 from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape
@@ -224,17 +224,22 @@ class _Training:
             self._trainer.set_flow_targets(np.concatenate(self._flows))
         zeros = [np.zeros_like(g) for g in self._trainer.latents]
         best_loss, best_state = np.inf, None
-        for candidate, start in enumerate(self._starts()):
+        neighbour = self._neighbour()
+        for candidate, start in enumerate(self._starts(neighbour is not None)):
             rng = np.random.default_rng([self._seed, candidate])
             self._trainer.latents = zeros
-            self._trainer.parameters = initial_parameters(
-                self._architecture,
-                self._job.frame_type,
-                self._job.target,
-                start,
-                translations,
-                rng,
-            )
+            if start is Start.NEIGHBOUR:
+                assert neighbour is not None
+                self._trainer.parameters = neighbour
+            else:
+                self._trainer.parameters = initial_parameters(
+                    self._architecture,
+                    self._job.frame_type,
+                    self._job.target,
+                    start,
+                    translations,
+                    rng,
+                )
             self._trainer.reset_optimiser()
             motion = start is Start.MOTION
             metrics = self._run(warm_up(preset, recipe, self._lambda, motion))
@@ -243,12 +248,24 @@ class _Training:
                 best_loss, best_state = loss, self._trainer.state()
         self._trainer.restore(best_state)
 
-    def _starts(self) -> list[Start]:
+    def _neighbour(self) -> Floats | None:
+        """The networks of a reference of the same type, where it has trained ones."""
+        for parsed in self._job.parsed:
+            networks = parsed.networks
+            if networks.references == self._job.frame_type and networks.arm[0].any():
+                return float_parameters(networks, self._architecture, self._job.frame_type)
+        return None
+
+    def _starts(self, has_neighbour: bool) -> list[Start]:
         """What the candidates start from."""
         count = self._settings.preset.candidates
         if not self._job.references:
             return [Start.MEAN] * count
-        return list(islice(cycle((Start.TRANSLATION, Start.MEAN, Start.MOTION)), count + 1))
+        others = islice(cycle((Start.TRANSLATION, Start.MEAN, Start.MOTION)), count + 1)
+        if not has_neighbour:
+            return list(others)
+        # Of two starts a neighbour is better than the means; it adds to three or more.
+        return [Start.NEIGHBOUR, *islice(others, 1 if count == 1 else None)]
 
     def _run(self, stage: Stage) -> Floats:
         metrics = []

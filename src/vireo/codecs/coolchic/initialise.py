@@ -23,6 +23,7 @@ class Start(Enum):
     MEAN = auto()  # the planes' means, no prediction
     TRANSLATION = auto()  # the references, moved as a whole
     MOTION = auto()  # the same, and the flow is drawn to estimated motion in the warm-up
+    NEIGHBOUR = auto()  # the networks that a reference of the same type ended with
 
 
 INITIAL_LOG2_SCALE = -1.0  # of the latents' Laplace distribution: mostly zeros, not quite sure

@@ -108,6 +108,27 @@ def build_networks(
     return networks
 
 
+def float_parameters(
+    networks: _core.Networks, architecture: Architecture, frame_type: FrameType
+) -> NDArray[np.float32]:
+    """The parameters of a frame's networks as floats, flat in the trainer's order."""
+    kernel, kernel_bits = networks.kernel
+    parts = [
+        _from_grid(networks.arm, architecture.arm_widths()),
+        kernel.ravel() / 2.0**kernel_bits,
+        _from_grid(networks.synthesis, architecture.synthesis_widths(frame_type)),
+    ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _from_grid(network: _core.Mlp, widths: Sequence[int]) -> NDArray[np.float64]:
+    parameters, weight_bits, bias_bits, _ = network
+    values: NDArray[np.float64] = parameters / np.exp2(
+        np.where(_is_bias(widths), bias_bits, weight_bits)
+    )
+    return values
+
+
 @dataclass
 class FrameCost:
     """What decides on the formats of one frame.
