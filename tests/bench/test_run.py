@@ -15,6 +15,7 @@ import pytest
 from tests.clips import moving, write_y4m
 from vireo.bench import runner
 from vireo.bench.plan import read_plan
+from vireo.bench.points import Point
 from vireo.bench.record import Record, latest, read_records
 from vireo.bench.results import Results
 from vireo.errors import InputError, UsageError
@@ -43,12 +44,12 @@ class Log:
 
     def plan(self, total: int, done: int) -> None: ...
 
-    def begin(self, slot: int, point: runner.Point) -> None: ...
+    def begin(self, slot: int, point: Point) -> None: ...
 
     def stage(self, slot: int, what: str) -> None:
         self.stages.append(what.split()[0])
 
-    def finish(self, slot: int, point: runner.Point, record: Record | None, error: str) -> None:
+    def finish(self, slot: int, point: Point, record: Record | None, error: str) -> None:
         if error:
             self.errors.append(f"{point}: {error}")
 

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from vireo.bench.points import Point
 from vireo.bench.record import Record
-from vireo.bench.runner import Point
 from vireo.metrics.quality import MEASURES
 
 _SHOWN = 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import queue
 import tempfile
@@ -10,22 +9,21 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from vireo.bench import stages
 from vireo.bench.anchors import shell
 from vireo.bench.clips import Clip
-from vireo.bench.environment import codec_fingerprint, machine, processors, versions
-from vireo.bench.plan import Entry, Plan
+from vireo.bench.environment import machine, processors, versions
+from vireo.bench.plan import Plan
+from vireo.bench.points import Encoded, Point
 from vireo.bench.process import Stage, StageError, settle
 from vireo.bench.record import CostRecord, Record
 from vireo.bench.results import Results
-from vireo.bench.streams import VIREO_SUFFIX
 from vireo.errors import UsageError, VireoError
 from vireo.metrics import psnr, weighted_mse
 from vireo.options import lambda_of_quality
@@ -36,87 +34,6 @@ _SERIES = {
     "ms-ssim": ("ms_ssim_y", "ms_ssim_rgb"),
     "vmaf": ("vmaf_neg",),
 }
-
-
-@dataclass(frozen=True)
-class Point:
-    """One clip through one codec at one rate point.
-
-    Attributes:
-        entry, clip, value: what, on what, where.
-        threads: per process.
-        key: hash of everything that determines the stream.
-    """
-
-    entry: Entry
-    clip: Clip
-    value: float
-    threads: int
-    key: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        content = json.dumps(
-            {
-                "clip": self.clip.sha256,
-                "frames": self.clip.frames,
-                "settings": self.entry.settings(),
-                "control": self.entry.control,
-                "value": self.value,
-                **self._code(),
-            },
-            sort_keys=True,
-        )
-        object.__setattr__(self, "key", sha256(content.encode()).hexdigest()[:16])
-
-    def _code(self) -> dict[str, Any]:
-        """What makes the stream; Vireo's streams don't depend on the number of threads."""
-        if self.entry.anchor is None:
-            return {"vireo": versions()["vireo"], "code": codec_fingerprint()}
-        package = "av" if self.entry.anchor.encoder.in_pyav else "imageio-ffmpeg"
-        return {package: versions().get(package), "threads": self.threads}
-
-    @property
-    def stream(self) -> str:
-        anchor = self.entry.anchor
-        return self.key + (f".{anchor.encoder.muxer}" if anchor else VIREO_SUFFIX)
-
-    def __str__(self) -> str:
-        control, value = self.entry.control, self.value
-        return f"{self.clip.path.stem}, {self.entry.label}, {control} {value:g}"
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A finished encode, noted beside its stream, so that what fails later doesn't lose it.
-
-    Attributes:
-        cost: of all trials.
-        trials: how many encodes met the target.
-        command: what a person would type for it.
-    """
-
-    cost: CostRecord
-    trials: int
-    command: str
-
-    @staticmethod
-    def read(stream: Path) -> Encoded | None:
-        """The note of a stream, where both are there and belong together."""
-        try:
-            content = json.loads(_note(stream).read_text())
-            if content.pop("size") != stream.stat().st_size:
-                return None
-            return Encoded(**{**content, "cost": CostRecord(**content["cost"])})
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-
-    def write(self, stream: Path) -> None:
-        content = {**asdict(self), "size": stream.stat().st_size}
-        _note(stream).write_text(json.dumps(content))
-
-
-def _note(stream: Path) -> Path:
-    return stream.with_name(f"{stream.name}.json")
 
 
 class Watcher(Protocol):
@@ -323,7 +240,7 @@ class _Crew:
             options = entry.options_at(point.value)
             options = replace(options, frames=files.frames, threads=threads)
             cost, trials = stage.run(stages.encode_vireo, options, files, stream, say=tell)
-            return Encoded(cost, trials, shell(_vireo_command(point)))
+            return Encoded(cost, trials, shell(point.vireo_command()))
         anchor = entry.anchor
 
         def encode(value: float) -> CostRecord:
@@ -385,11 +302,3 @@ def _aimed_at(measured: stages.Measured, point: Point, *, at_psnr: bool) -> floa
         planes = (measured.frames[name] for name in ("mse_y", "mse_u", "mse_v"))
         return psnr(weighted_mse([sum(p) / len(p) for p in planes]))
     return math.log(8 * measured.size.video * point.clip.frame_rate / point.clip.frames)
-
-
-def _vireo_command(point: Point) -> list[str]:
-    command = ["vireo", "encode", str(point.clip.path), point.stream]
-    for name, setting in point.entry.settings().items():
-        command += [f"--{name}", str(setting)]
-    command += [f"--{point.entry.control}", f"{point.value:g}"]
-    return [*command, "--frames", str(point.clip.frames), "--threads", str(point.threads)]
