@@ -126,13 +126,18 @@ def measure(stream: Path, clip: ClipFiles, wanted: tuple[str, ...], threads: int
                 series["bytes"].append(bytes_)
                 values = measure_frame(source, frame, groups, clip.full_range)
                 for name, value in values.items():
-                    series.setdefault(name, []).append(value)
+                    series.setdefault(name, []).append(_shortened(value))
                 if "vmaf" in wanted:
                     for plane in frame.planes:
                         file.write(plane.tobytes())
         if "vmaf" in wanted:
             series["vmaf_neg"] = _vmaf(clip, copy, threads)
     return Measured(size, parts, series, decoder, encoder)
+
+
+def _shortened(value: float | None) -> float | None:
+    """Seven digits: within 1e-6 dB, and a third of the results file."""
+    return None if value is None else float(f"{value:.7g}")
 
 
 def _vmaf(clip: ClipFiles, decoded: Path, threads: int) -> list[Any]:
