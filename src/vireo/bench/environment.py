@@ -37,12 +37,12 @@ def versions() -> dict[str, str]:
 
 @cache
 def machine() -> dict[str, Any]:
-    """The processor, how many of them, memory in bytes, and the operating system."""
+    """The processor, how many of them, memory in bytes, and the kind of system."""
     return {
         "processor": _processor(),
         "cores": len(processors()),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
     }
 
 
