@@ -1,5 +1,7 @@
 #include "core/kernels.hpp"
 
+#include <algorithm>
+
 namespace vireo {
 
 extern const Kernels kKernelsBaseline;
@@ -22,6 +24,12 @@ const Kernels& kernels_of(Isa isa) {
 Isa best_isa() {
   if (has_isa(Isa::kAvx512)) return Isa::kAvx512;
   return has_isa(Isa::kAvx2) ? Isa::kAvx2 : Isa::kBaseline;
+}
+
+// Two 16-bit integers, the first one in the low half.
+std::int32_t weight_pair(std::int32_t low, std::int32_t high) {
+  return static_cast<std::int32_t>((static_cast<std::uint32_t>(low) & 0xFFFF) |
+                                   static_cast<std::uint32_t>(high) << 16);
 }
 
 const Kernels*& current() {
@@ -49,19 +57,40 @@ IntegerMlp::IntegerMlp(const QuantisedMlp& quantised, int input_bits) {
   const std::int32_t* p = quantised.parameters.data();
   int bits = input_bits;
   for (std::size_t l = 0; l < quantised.layers(); ++l) {
-    Layer layer{quantised.widths[l], quantised.widths[l + 1], 0, {}, {}};
+    const int inputs = quantised.widths[l], outputs = quantised.widths[l + 1];
+    Layer layer{inputs, outputs, 0, {}, {}};
     const int sum_bits = bits + quantised.weight_bits;
-    layer.weights.assign(p, p + layer.inputs * layer.outputs);
-    p += layer.inputs * layer.outputs;
-    for (int o = 0; o < layer.outputs; ++o)
+    for (int first = 0; first < outputs; first += kMlpBlock)
+      for (int i = 0; i < inputs; i += 2)
+        for (int o = first; o < std::min(first + kMlpBlock, outputs); ++o)
+          layer.weights.push_back(
+              weight_pair(p[o * inputs + i], i + 1 < inputs ? p[o * inputs + i + 1] : 0));
+    p += inputs * outputs;
+    for (int o = 0; o < outputs; ++o)
       layer.biases.push_back(round_shift(*p++, quantised.bias_bits - sum_bits));
     if (l + 1 < quantised.layers()) {
       bits = quantised.hidden_bits[l];
       layer.shift = sum_bits - bits;
+      if (layer.shift > 0)
+        for (std::int32_t& b : layer.biases) b += 1 << (layer.shift - 1);
     }
     accumulator_bits = sum_bits;
     layers.push_back(std::move(layer));
   }
+}
+
+UpsamplingKernel::UpsamplingKernel(const std::vector<std::int32_t>& samples, int side, int bits)
+    : taps(side / 2), pairs((taps + 1) / 2), shift(bits) {
+  const auto at = [&](int row, int column) {
+    return row < side ? samples[static_cast<std::size_t>(row * side + column)] : 0;
+  };
+  for (int row = 0; row < 2; ++row)
+    for (int column = 0; column < 2; ++column)
+      for (int j = 0; j < pairs; ++j)
+        for (int k = 0; k < taps; ++k) {
+          const int u = row + 4 * j, v = ((column + taps - 1) & 1) + 2 * k;
+          weights.push_back(weight_pair(at(u, v), at(u + 2, v)));
+        }
 }
 
 }  // namespace vireo

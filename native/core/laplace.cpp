@@ -104,6 +104,22 @@ std::int32_t decode_laplace(RangeDecoder& coder, std::int32_t mean, int scale) {
   return centre + k;
 }
 
+const LaplaceDecoder::Frequencies* LaplaceDecoder::centres() {
+  static const auto all = [] {
+    std::array<Frequencies, kScales << kMeanBits> table;
+    for (int scale = 0; scale < kScales; ++scale)
+      for (int i = 0; i < 1 << kMeanBits; ++i) {
+        const int fraction = i - (1 << (kMeanBits - 1));
+        const LaplaceTable& laplace = laplace_table(scale);
+        table[static_cast<std::size_t>((scale << kMeanBits) + i)] = {
+            static_cast<std::uint16_t>(laplace.cumulative(-1, fraction)),
+            static_cast<std::uint16_t>(laplace.cumulative(0, fraction))};
+      }
+    return table;
+  }();
+  return all.data();
+}
+
 void encode_laplace(RangeEncoder& coder, std::int32_t value, std::int32_t mean, int scale) {
   const LaplaceTable& table = laplace_table(scale);
   int fraction;

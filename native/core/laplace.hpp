@@ -11,7 +11,8 @@ namespace vireo {
 
 constexpr int kScales = 80;      // scale i is 2**((i - 40) / 8)
 constexpr int kScaleZero = 40;   // index of scale 1
-constexpr int kScaleSteps = 8;   // per octave
+constexpr int kScaleBits = 3;    // eight scales per octave
+constexpr int kScaleSteps = 1 << kScaleBits;
 constexpr int kMeanBits = 4;     // means are in sixteenths
 constexpr int kMaxEscapeBits = 16;
 
@@ -53,6 +54,31 @@ inline int nearest(std::int32_t mean, int& fraction) {
 
 std::int32_t decode_laplace(RangeDecoder& coder, std::int32_t mean, int scale);
 void encode_laplace(RangeEncoder& coder, std::int32_t value, std::int32_t mean, int scale);
+
+// Decodes many integers. Most are the ones nearest to their means, whose frequencies are
+// looked up.
+class LaplaceDecoder {
+ public:
+  std::int32_t decode(RangeDecoder& coder, std::int32_t mean, int scale) const {
+    int fraction;
+    const int centre = nearest(mean, fraction);
+    const Frequencies& f = frequencies_[(scale << kMeanBits) + fraction + (1 << (kMeanBits - 1))];
+    const std::uint64_t unit = coder.unit(), code = coder.code();
+    if (code < unit * f.low || code >= unit * f.high) return decode_laplace(coder, mean, scale);
+    coder.take(unit, f.low, static_cast<std::uint32_t>(f.high) - f.low);
+    return centre;
+  }
+
+ private:
+  // Of symbol 0, whose upper end is never that of all symbols: below 2**16.
+  struct Frequencies {
+    std::uint16_t low, high;
+  };
+  static const Frequencies* centres();
+
+  const Frequencies* frequencies_ = centres();  // [scale][fraction]
+};
+
 // What encode_laplace spends, in bits.
 double laplace_bits(std::int32_t value, std::int32_t mean, int scale);
 
