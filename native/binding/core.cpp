@@ -197,6 +197,7 @@ NB_MODULE(_core, m) {
   m.def(
       "crc32c",
       [](Bytes data, std::uint32_t previous) {
+        nb::gil_scoped_release release;
         return vireo::crc32c(data.data(), data.size(), previous);
       },
       "data"_a, "previous"_a = 0,
@@ -271,6 +272,12 @@ NB_MODULE(_core, m) {
           },
           "architecture"_a, "references"_a, "data"_a);
 
+  nb::class_<vireo::StageTimes>(m, "StageTimes", "Seconds that a reconstruction took.")
+      .def(nb::init<>())
+      .def_ro("upsampling", &vireo::StageTimes::upsampling)
+      .def_ro("synthesis", &vireo::StageTimes::synthesis)
+      .def_ro("inter", &vireo::StageTimes::inter);
+
   nb::class_<LatentReader>(m, "LatentReader", "The latents of one frame as its sections arrive.")
       .def(nb::init<const Architecture&, const Networks&, int, int>(), "architecture"_a,
            "networks"_a, "height"_a, "width"_a)
@@ -280,10 +287,10 @@ NB_MODULE(_core, m) {
       .def(
           "reconstruct",
           [](const LatentReader& r, const Architecture& a, const Networks& n,
-             const References& references) {
-            return reconstruct(a, n, r.latents(), references, false);
+             const References& references, vireo::StageTimes* times) {
+            return reconstruct(a, n, r.latents(), references, false, times);
           },
-          "architecture"_a, "networks"_a, "references"_a);
+          "architecture"_a, "networks"_a, "references"_a, "times"_a = nb::none());
 
   m.def(
       "encode_latents",

@@ -76,6 +76,38 @@ VIREO_INLINE Vec neighbours(const PlaneView& plane, Vec index) {
 
 VIREO_INLINE Vec adjacent(const std::uint8_t* p) { return widen(p) | (widen(p + 1) << 16); }
 
+// The same for all lanes where they lie near each other, as they do where motion is smooth:
+// then a few rows of a window hold them all. False if they don't.
+VIREO_INLINE bool near(const PlaneView& plane, Vec x0, Vec y0, Vec& top, Vec& bottom) {
+#if VIREO_WINDOW
+  constexpr int before = (kWindow - kVector) / 2;  // columns to the left of the first lane's
+  const int left = x0[0] < before ? 0 : x0[0] - before;
+  const Vec column = x0 - left;
+  const Vec down = y0 - y0[0];
+  if (any((column < 0) | (column > kWindow - 2) | (down < -1) | (down > 1))) return false;
+  const bool above = any(down < 0), below = any(down > 0);
+  const int bottom_row = y0[0] + 1 + below;
+  if ((plane.height - bottom_row) * plane.width < left + kWindow) return false;  // past the end
+  const std::uint8_t* p = plane.samples + (y0[0] - above) * plane.width + left;
+  const WindowIndex index = window_index(column);
+  Vec rows[4];
+  for (int i = 0; i < 2 + above + below; ++i) rows[i] = window_pairs(p + i * plane.width, index);
+  top = rows[above];
+  bottom = rows[above + 1];
+  if (above) {
+    top = down < 0 ? rows[0] : top;
+    bottom = down < 0 ? rows[1] : bottom;
+  }
+  if (below) {
+    top = down > 0 ? rows[above + 1] : top;
+    bottom = down > 0 ? rows[above + 2] : bottom;
+  }
+  return true;
+#else
+  return (void)plane, (void)x0, (void)y0, (void)top, (void)bottom, false;
+#endif
+}
+
 // Bilinear interpolation at (x, y) + flow, x being the first lane's; in 1/64 sample value. A
 // place beyond the border has the border's value: it is the same as the place on the border.
 VIREO_INLINE Vec interpolate(const PlaneView& plane, int x, int y, Vec flow_x, Vec flow_y) {
@@ -91,7 +123,7 @@ VIREO_INLINE Vec interpolate(const PlaneView& plane, int x, int y, Vec flow_x, V
     const std::uint8_t* p = plane.samples + index[0];
     top = adjacent(p);
     bottom = adjacent(p + plane.width);
-  } else {
+  } else if (!near(plane, x0, y0, top, bottom)) {
     top = neighbours(plane, index);
     bottom = neighbours(plane, index + plane.width);
   }

@@ -39,19 +39,6 @@ VIREO_INLINE Vec iota() {
   return v;
 }
 
-typedef std::int16_t Words __attribute__((vector_size(2 * kVector), aligned(2), may_alias));
-typedef std::uint8_t Bytes __attribute__((vector_size(kVector), aligned(1), may_alias));
-
-VIREO_INLINE Vec widen(const std::int16_t* p) {
-  return __builtin_convertvector(*reinterpret_cast<const Words*>(p), Vec);
-}
-VIREO_INLINE Vec widen(const std::uint8_t* p) {
-  return __builtin_convertvector(*reinterpret_cast<const Bytes*>(p), Vec);
-}
-VIREO_INLINE void store_bytes(std::uint8_t* p, Vec v) {
-  *reinterpret_cast<Bytes*>(p) = __builtin_convertvector(v, Bytes);
-}
-
 VIREO_INLINE Vec smallest(Vec a, Vec b) { return a < b ? a : b; }
 VIREO_INLINE Vec largest(Vec a, Vec b) { return a > b ? a : b; }
 VIREO_INLINE Vec clamp(Vec v, std::int32_t low, std::int32_t high) {
@@ -65,9 +52,22 @@ VIREO_INLINE Vec round_shift(Vec v, int shift) {
 
 VIREO_INLINE Vec pair(Vec low, Vec high) { return (low & 0xffff) | (high << 16); }
 
-// Some of GCC's AVX-512 intrinsics leave an operand undefined, and its warnings notice; the
-// masked ones don't.
+// __builtin_convertvector would say `widen` and `store_bytes` for all builds, but GCC 12
+// takes bytes one by one for it. Some of its AVX-512 intrinsics leave an operand undefined,
+// and its warnings notice; the masked ones don't.
 #if defined(__AVX512BW__)
+
+VIREO_INLINE Vec widen(const std::int16_t* p) {
+  return (Vec)_mm512_maskz_cvtepi16_epi32(
+      0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+VIREO_INLINE Vec widen(const std::uint8_t* p) {
+  return (Vec)_mm512_maskz_cvtepu8_epi32(0xffff,
+                                         _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+VIREO_INLINE void store_bytes(std::uint8_t* p, Vec v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(0xffff, (__m512i)v));
+}
 
 VIREO_INLINE Vec multiply_add(Vec sum, Vec pairs, Vec weights) {
   return sum + (Vec)_mm512_madd_epi16((__m512i)pairs, (__m512i)weights);
@@ -85,10 +85,35 @@ VIREO_INLINE bool any(Vec v) { return _mm512_test_epi32_mask((__m512i)v, (__m512
 VIREO_INLINE Vec gather(const std::uint8_t* p, Vec index) {
   return (Vec)_mm512_mask_i32gather_epi32(__m512i{}, 0xffff, (__m512i)index, p, 1);
 }
+// Pairs of neighbours in a window of samples, by the column of the first.
+constexpr int kWindow = 32;
+typedef __m512i WindowIndex;
+VIREO_INLINE WindowIndex window_index(Vec column) {
+  return (__m512i)(column | ((column + 1) << 16));
+}
+VIREO_INLINE Vec window_pairs(const std::uint8_t* window, WindowIndex index) {
+  const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(window));
+  return (Vec)_mm512_maskz_permutexvar_epi16(0xffffffff, index,
+                                             _mm512_maskz_cvtepu8_epi16(0xffffffff, bytes));
+}
 #define VIREO_GATHER 1
+#define VIREO_WINDOW 1
 
 #elif defined(__AVX2__)
 
+VIREO_INLINE Vec widen(const std::int16_t* p) {
+  return (Vec)_mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+VIREO_INLINE Vec widen(const std::uint8_t* p) {
+  return (Vec)_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
+VIREO_INLINE void store_bytes(std::uint8_t* p, Vec v) {
+  const __m256i words = _mm256_packus_epi32((__m256i)v, (__m256i)v);
+  const __m256i bytes = _mm256_packus_epi16(words, words);
+  const __m128i both = _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes),
+                                          _mm256_extracti128_si256(bytes, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), both);
+}
 VIREO_INLINE Vec multiply_add(Vec sum, Vec pairs, Vec weights) {
   return sum + (Vec)_mm256_madd_epi16((__m256i)pairs, (__m256i)weights);
 }
@@ -104,10 +129,27 @@ VIREO_INLINE bool any(Vec v) { return !_mm256_testz_si256((__m256i)v, (__m256i)v
 VIREO_INLINE Vec gather(const std::uint8_t* p, Vec index) {
   return (Vec)_mm256_i32gather_epi32(reinterpret_cast<const int*>(p), (__m256i)index, 1);
 }
+constexpr int kWindow = 16;
+typedef __m128i WindowIndex;
+VIREO_INLINE WindowIndex window_index(Vec column) {
+  const __m256i bytes = (__m256i)(column | ((column + 1) << 8));  // in the low half
+  const __m256i halves = _mm256_packus_epi32(bytes, bytes);
+  return _mm256_castsi256_si128(_mm256_permute4x64_epi64(halves, 0x08));
+}
+VIREO_INLINE Vec window_pairs(const std::uint8_t* window, WindowIndex index) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(window));
+  return (Vec)_mm256_cvtepu8_epi16(_mm_shuffle_epi8(bytes, index));
+}
 #define VIREO_GATHER 1
+#define VIREO_WINDOW 1
 
 #else
 
+VIREO_INLINE Vec widen(const std::int16_t* p) { return Vec{p[0], p[1], p[2], p[3]}; }
+VIREO_INLINE Vec widen(const std::uint8_t* p) { return Vec{p[0], p[1], p[2], p[3]}; }
+VIREO_INLINE void store_bytes(std::uint8_t* p, Vec v) {
+  for (int i = 0; i < kVector; ++i) p[i] = static_cast<std::uint8_t>(v[i]);
+}
 VIREO_INLINE bool any(Vec v) { return (v[0] | v[1] | v[2] | v[3]) != 0; }
 
 #if defined(__SSE2__)

@@ -71,6 +71,15 @@ class Networks:
     @staticmethod
     def decode(architecture: Architecture, references: int, data: bytes) -> Networks: ...
 
+class StageTimes:
+    def __init__(self) -> None: ...
+    @property
+    def upsampling(self) -> float: ...
+    @property
+    def synthesis(self) -> float: ...
+    @property
+    def inter(self) -> float: ...
+
 class LatentReader:
     def __init__(
         self, architecture: Architecture, networks: Networks, height: int, width: int
@@ -80,7 +89,11 @@ class LatentReader:
     def read(self, data: bytes, first: int, count: int) -> None: ...
     def grids(self) -> list[NDArray[np.int16]]: ...
     def reconstruct(
-        self, architecture: Architecture, networks: Networks, references: References
+        self,
+        architecture: Architecture,
+        networks: Networks,
+        references: References,
+        times: StageTimes | None = None,
     ) -> Planes: ...
 
 def encode_latents(

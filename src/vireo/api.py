@@ -20,6 +20,7 @@ from vireo import __version__
 from vireo.codecs.base import Limits
 from vireo.codecs.decoding import GopDecoder
 from vireo.codecs.encoding import FrameReport, GopEncoder, Listener
+from vireo.codecs.profile import TimeProfile, measured
 from vireo.container import Codec, MatroskaReader, MatroskaWriter, Packet, StreamHeader
 from vireo.errors import InputError, StreamError, UsageError
 from vireo.gop import GopStructure, gop_frames, held_pictures, plan_gop
@@ -332,6 +333,7 @@ def decode(
     limits: Limits | None = None,
     listener: Callable[[int], None] | None = None,
     notify: Notify | None = None,
+    profile: TimeProfile | None = None,
 ) -> DecodeReport:
     """Decode a Vireo file to y4m, raw YUV, lossless Matroska or MP4, or PNG pictures.
 
@@ -342,10 +344,11 @@ def decode(
         kind: "y4m", "yuv", "ffv1", "x264" or "png", in place of the suffix.
         overwrite: whether an existing target may be replaced.
         conceal: go on after damage, with the frame before in place of a missing one.
-        threads: pictures decoded at a time; as many as processors by default.
+        threads: how many to decode with; as many as processors by default.
         limits: what to refuse whatever the stream says.
         listener: called with the number of frames done.
         notify: told, in sentences, what is left out.
+        profile: told where the time goes.
 
     Raises:
         UsageError: the target can't be made.
@@ -359,7 +362,9 @@ def decode(
     if os.fspath(target) != "-" and Path(target).exists() and Path(target).samefile(source):
         check_output(source, Path(target), overwrite=True)
     began = perf_counter()
-    decoder = GopDecoder(threads=checked_threads(threads), limits=limits, conceal=conceal)
+    decoder = GopDecoder(
+        threads=checked_threads(threads), limits=limits, conceal=conceal, profile=profile
+    )
     with MatroskaReader(source) as reader:
         decoder.limits.check(reader.header)
         with open_sink(
@@ -371,7 +376,8 @@ def decode(
             keep_partial=True,
         ) as sink:
             for frame in decoder.decode(reader):
-                sink.write(frame)
+                with measured(profile, "writing"):
+                    sink.write(frame)
                 if listener:
                     listener(sink.frame_count)
     for sentence in sink.notices:

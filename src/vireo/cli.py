@@ -219,10 +219,11 @@ def encode(input: Path, output: Path, as_json: bool, overwrite: bool, **options:
     "(lossless x264), a directory or name_%05d.png; - is y4m on standard output.",
 )
 @click.option("--conceal", is_flag=True, help="Go on after damage: repeat the frame before.")
-@click.option("--threads", type=int, help="Pictures decoded at a time. [default: all processors]")
+@click.option("--threads", type=int, help="Threads to use. [default: all processors]")
 @click.option(
     "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
 )
+@click.option("--profile-time", is_flag=True, help="Say where the time went, by stage.")
 @click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 def decode(
@@ -232,6 +233,7 @@ def decode(
     conceal: bool,
     threads: int | None,
     max_pixels: int | None,
+    profile_time: bool,
     as_json: bool,
     overwrite: bool,
 ) -> None:
@@ -241,11 +243,13 @@ def decode(
     before it are kept, and the exit status is 3.
     """
     from vireo.api import decode as run
+    from vireo.codecs.profile import TimeProfile
     from vireo.progress import counter
 
     if as_json and output == "-":
         say("--json and video can't both go to standard output")
         sys.exit(USAGE)
+    profile = TimeProfile() if profile_time else None
     with errors(), counter("decoding") as count:
         report = run(
             input,
@@ -257,13 +261,19 @@ def decode(
             limits=_limits(max_pixels),
             listener=count,
             notify=say,
+            profile=profile,
         )
     for error in report.damage:
         say(str(error))
     if report.concealed:
         say(f"{report.concealed} damaged frames were replaced or left out")
+    stages = profile.seconds if profile else {}
     if as_json:
-        print_json({"frames": report.frames, "seconds": report.seconds, **_damage(report)})
+        summary = {"frames": report.frames, "seconds": report.seconds, **_damage(report)}
+        print_json({**summary, "stages": stages} if profile else summary)
+    for stage, seconds in stages.items():
+        milliseconds = 1000 * seconds / max(report.frames, 1)
+        say(f"{stage:>12} {seconds:8.3f} s {milliseconds:8.2f} ms per frame")
     speed = report.frames / max(report.seconds, 1e-9)
     say(f"{report.frames} frames in {report.seconds:.1f} s ({speed:.1f} per second)")
     if report.damage:
@@ -310,7 +320,7 @@ def info(input: Path, as_json: bool, packets: bool) -> None:
 
 @main.command()
 @click.argument("input", type=click.Path(path_type=Path))
-@click.option("--threads", type=int, help="Pictures decoded at a time. [default: all processors]")
+@click.option("--threads", type=int, help="Threads to use. [default: all processors]")
 @click.option(
     "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
 )

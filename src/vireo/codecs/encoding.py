@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vireo.codecs.base import Limits, Planes, picture_decoder
+from vireo.codecs.base import Limits, Planes, parse_whole, picture_decoder
 from vireo.container import (
     CodedFrame,
     FrameType,
@@ -229,7 +229,7 @@ class GopEncoder:
         )
 
     def _decode(self, data: bytes, start: GopStart, references: Sequence[Planes]) -> Planes:
-        parsed = self._decoder.parse(read_packet(data, start))
+        parsed = parse_whole(self._decoder, read_packet(data, start))
         return self._decoder.reconstruct(parsed, references)
 
 
