@@ -206,7 +206,8 @@ NB_MODULE(_core, m) {
   nb::enum_<vireo::Isa>(m, "Isa", "Instruction sets that the kernels are built for.")
       .value("BASELINE", vireo::Isa::kBaseline)
       .value("AVX2", vireo::Isa::kAvx2)
-      .value("AVX512", vireo::Isa::kAvx512);
+      .value("AVX512", vireo::Isa::kAvx512)
+      .value("AVX512_VNNI", vireo::Isa::kAvx512Vnni);
   m.def("has_isa", &vireo::has_isa, "isa"_a, "Whether this machine can run that build.");
   m.def("force_isa", &vireo::force_isa, "isa"_a, "Use that build from now on (for tests).");
 

@@ -8,12 +8,14 @@ extern const Kernels kKernelsBaseline;
 #if VIREO_X86_KERNELS
 extern const Kernels kKernelsAvx2;
 extern const Kernels kKernelsAvx512;
+extern const Kernels kKernelsAvx512Vnni;
 #endif
 
 namespace {
 
 const Kernels& kernels_of(Isa isa) {
 #if VIREO_X86_KERNELS
+  if (isa == Isa::kAvx512Vnni) return kKernelsAvx512Vnni;
   if (isa == Isa::kAvx512) return kKernelsAvx512;
   if (isa == Isa::kAvx2) return kKernelsAvx2;
 #endif
@@ -22,8 +24,9 @@ const Kernels& kernels_of(Isa isa) {
 }
 
 Isa best_isa() {
-  if (has_isa(Isa::kAvx512)) return Isa::kAvx512;
-  return has_isa(Isa::kAvx2) ? Isa::kAvx2 : Isa::kBaseline;
+  for (const Isa isa : {Isa::kAvx512Vnni, Isa::kAvx512, Isa::kAvx2})
+    if (has_isa(isa)) return isa;
+  return Isa::kBaseline;
 }
 
 // Two 16-bit integers, the first one in the low half.
@@ -41,6 +44,8 @@ const Kernels*& current() {
 
 bool has_isa(Isa isa) {
 #if VIREO_X86_KERNELS
+  if (isa == Isa::kAvx512Vnni)
+    return has_isa(Isa::kAvx512) && __builtin_cpu_supports("avx512vnni");
   if (isa == Isa::kAvx512)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");

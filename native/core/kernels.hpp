@@ -90,7 +90,7 @@ struct Kernels {
                      int y, int count, std::uint8_t* out);
 };
 
-enum class Isa { kBaseline, kAvx2, kAvx512 };
+enum class Isa { kBaseline, kAvx2, kAvx512, kAvx512Vnni };
 
 // The kernels of the best instruction set that this machine has, or of the one asked for.
 const Kernels& kernels();

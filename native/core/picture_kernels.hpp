@@ -35,26 +35,28 @@ void luma_signals(const std::int32_t* sums, int references, int bits, int count,
               r ? signals.beta : signals.alpha);
 }
 
-inline void mean_row(const std::int32_t* top, const std::int32_t* bottom, int shift, int count,
-                     std::int32_t* out) {
-  const std::int32_t half = 1 << (shift - 1);
-  for (int x = 0; x < count; ++x)
-    out[x] = (top[2 * x] + top[2 * x + 1] + bottom[2 * x] + bottom[2 * x + 1] + half) >> shift;
+// Sums of 2 by 2 values, RS by `shift`.
+VIREO_INLINE void sum_row(const std::int32_t* top, const std::int32_t* bottom, int shift,
+                          int count, std::int32_t* out) {
+  for (int x = 0; x < count; x += kVector) {
+    const Vec left = load(top + 2 * x) + load(bottom + 2 * x);
+    const Vec right = load(top + 2 * x + kVector) + load(bottom + 2 * x + kVector);
+    store(out + x, round_shift(sum_neighbours(left, right), shift));
+  }
 }
 
 // The means of four luma samples' signals; a luma sample of motion is half a chroma one.
 void chroma_signals(const Signals& top, const Signals& bottom, int references, int count,
                     Signals& signals) {
   for (int f = 0; f < 2 * references; ++f)
-    mean_row(top.flow[f], bottom.flow[f], 3, count, signals.flow[f]);
-  if (references >= 1) mean_row(top.alpha, bottom.alpha, 2, count, signals.alpha);
-  if (references == 2) mean_row(top.beta, bottom.beta, 2, count, signals.beta);
+    sum_row(top.flow[f], bottom.flow[f], 3, count, signals.flow[f]);
+  if (references >= 1) sum_row(top.alpha, bottom.alpha, 2, count, signals.alpha);
+  if (references == 2) sum_row(top.beta, bottom.beta, 2, count, signals.beta);
 }
 
 void chroma_residuals(const std::int32_t* top, const std::int32_t* bottom, int bits, int count,
                       std::int32_t* residuals) {
-  for (int x = 0; x < count; ++x)
-    residuals[x] = top[2 * x] + top[2 * x + 1] + bottom[2 * x] + bottom[2 * x + 1];
+  sum_row(top, bottom, 0, count, residuals);
   shift_row(residuals, bits + 2 - kResidualBits - kResidualUnitBits, 0, -kMaxResidual,
             kMaxResidual, count, residuals);
 }
@@ -108,10 +110,27 @@ VIREO_INLINE bool near(const PlaneView& plane, Vec x0, Vec y0, Vec& top, Vec& bo
 #endif
 }
 
+// Four neighbours, as pairs from two rows, weighted by where between them a place lies.
+VIREO_INLINE Vec weigh(Vec top, Vec bottom, Vec fx, Vec fy) {
+  constexpr int one = 1 << kFlowBits;
+  const Vec across = (one - fx) | (fx << 16), down = (one - fy) | (fy << 16);
+  const Vec upper = multiply_add(Vec{}, top, across);
+  const Vec lower = multiply_add(Vec{}, bottom, across);
+  return multiply_add(splat(one / 2), upper | (lower << 16), down) >>
+         (2 * kFlowBits - kResidualBits);
+}
+
 // Bilinear interpolation at (x, y) + flow, x being the first lane's; in 1/64 sample value. A
 // place beyond the border has the border's value: it is the same as the place on the border.
 VIREO_INLINE Vec interpolate(const PlaneView& plane, int x, int y, Vec flow_x, Vec flow_y) {
   constexpr int one = 1 << kFlowBits;
+  const int left = x + (flow_x[0] >> kFlowBits), above = y + (flow_y[0] >> kFlowBits);
+  const Vec differences = ((flow_x ^ flow_x[0]) | (flow_y ^ flow_y[0])) >> kFlowBits;
+  if (!any(differences) && left >= 0 && left + kVector < plane.width && above >= 0 &&
+      above + 1 < plane.height) {
+    const std::uint8_t* p = plane.samples + above * plane.width + left;
+    return weigh(adjacent(p), adjacent(p + plane.width), flow_x & (one - 1), flow_y & (one - 1));
+  }
   const Vec at_x = clamp(flow_x + ((iota() + x) << kFlowBits), 0, (plane.width - 1) << kFlowBits);
   const Vec at_y = clamp(flow_y + (y << kFlowBits), 0, (plane.height - 1) << kFlowBits);
   const Vec x0 = smallest(at_x >> kFlowBits, splat(plane.width - 2));
@@ -119,18 +138,11 @@ VIREO_INLINE Vec interpolate(const PlaneView& plane, int x, int y, Vec flow_x, V
   const Vec fx = at_x - (x0 << kFlowBits), fy = at_y - (y0 << kFlowBits);
   const Vec index = y0 * plane.width + x0;
   Vec top, bottom;
-  if (!any(index - index[0] - iota())) {
-    const std::uint8_t* p = plane.samples + index[0];
-    top = adjacent(p);
-    bottom = adjacent(p + plane.width);
-  } else if (!near(plane, x0, y0, top, bottom)) {
+  if (!near(plane, x0, y0, top, bottom)) {
     top = neighbours(plane, index);
     bottom = neighbours(plane, index + plane.width);
   }
-  const Vec across = (one - fx) | (fx << 16), down = (one - fy) | (fy << 16);
-  const Vec upper = multiply_add(Vec{}, top, across);
-  const Vec lower = multiply_add(Vec{}, bottom, across);
-  return multiply_add(splat(one / 2), upper | (lower << 16), down) >> (2 * kFlowBits - kResidualBits);
+  return weigh(top, bottom, fx, fy);
 }
 
 // The same for planes that have no two rows or columns.

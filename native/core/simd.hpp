@@ -50,6 +50,19 @@ VIREO_INLINE Vec round_shift(Vec v, int shift) {
   return shift <= 0 ? v << -shift : (v + (1 << (shift - 1))) >> shift;
 }
 
+// Lanes 0 + 1, 2 + 3, … of two vectors that follow each other.
+VIREO_INLINE Vec sum_neighbours(Vec a, Vec b) {
+#if defined(__AVX512BW__)
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) +
+         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+#elif defined(__AVX2__)
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14) +
+         __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+#else
+  return __builtin_shufflevector(a, b, 0, 2, 4, 6) + __builtin_shufflevector(a, b, 1, 3, 5, 7);
+#endif
+}
+
 VIREO_INLINE Vec pair(Vec low, Vec high) { return (low & 0xffff) | (high << 16); }
 
 // __builtin_convertvector would say `widen` and `store_bytes` for all builds, but GCC 12
@@ -70,7 +83,11 @@ VIREO_INLINE void store_bytes(std::uint8_t* p, Vec v) {
 }
 
 VIREO_INLINE Vec multiply_add(Vec sum, Vec pairs, Vec weights) {
+#if defined(__AVX512VNNI__)
+  return (Vec)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)pairs, (__m512i)weights);
+#else
   return sum + (Vec)_mm512_madd_epi16((__m512i)pairs, (__m512i)weights);
+#endif
 }
 // Both clamped to 16 bits, as pairs.
 VIREO_INLINE Vec narrow(Vec low, Vec high) {

@@ -19,6 +19,7 @@ class Isa(Enum):
     BASELINE = 0
     AVX2 = 1
     AVX512 = 2
+    AVX512_VNNI = 3
 
 def has_isa(isa: Isa) -> bool: ...
 def force_isa(isa: Isa) -> None: ...

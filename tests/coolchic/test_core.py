@@ -91,15 +91,13 @@ def same_as_twin(case: Case) -> NDArray[np.uint8]:
     return got[0]
 
 
-@pytest.fixture(params=[_core.Isa.BASELINE, _core.Isa.AVX2, _core.Isa.AVX512])
+@pytest.fixture(params=list(_core.Isa))
 def isa(request: pytest.FixtureRequest):
     if not _core.has_isa(request.param):
         pytest.skip(f"this machine has no {request.param}")
     _core.force_isa(request.param)
     yield request.param
-    _core.force_isa(
-        next(i for i in (_core.Isa.AVX512, _core.Isa.AVX2, _core.Isa.BASELINE) if _core.has_isa(i))
-    )
+    _core.force_isa(next(i for i in reversed(_core.Isa) if _core.has_isa(i)))
 
 
 @pytest.mark.parametrize("references", [0, 1, 2])
