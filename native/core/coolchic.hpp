@@ -109,8 +109,8 @@ bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& netwo
 
 // Tiles: bands of the grids, coarsest grid first, top band first.
 int tile_count(const Architecture& architecture, const Latents& latents);
-// Reads tiles first ... first + count - 1; false if the bytes hold a value that the format
-// does not allow.
+// Reads tiles first ... first + count - 1 into latents that are 0 there; false if the bytes
+// hold a value that the format does not allow.
 bool decode_latents(const Architecture& architecture, const Networks& networks,
                     const std::uint8_t* data, std::size_t size, int first, int count,
                     Latents& latents);

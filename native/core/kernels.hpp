@@ -59,6 +59,13 @@ struct Signals {
   alignas(64) std::int32_t beta[kChunk];
 };
 
+constexpr std::size_t kCrcPart = 1024;
+
+// What kCrcPart zero bytes make of a checksum: by its bytes, to be added up.
+struct CrcSkip {
+  std::uint32_t table[4][256];
+};
+
 struct Kernels {
   // Distributions of kLanes latents; inputs[i] points to kLanes values of neighbour i. Means
   // go to `means`, indices of scales to `scales`. False, and nothing written, where all
@@ -88,6 +95,10 @@ struct Kernels {
   // references.
   void (*inter_code)(const Signals& signals, const PlaneView* planes, int references, int x,
                      int y, int count, std::uint8_t* out);
+  // CRC-32C over blocks of three parts, from and to its inner state; null where it is no
+  // faster than tables.
+  std::uint32_t (*crc32c)(const std::uint8_t* bytes, std::size_t blocks, std::uint32_t state,
+                          const CrcSkip& skip);
 };
 
 enum class Isa { kBaseline, kAvx2, kAvx512, kAvx512Vnni };

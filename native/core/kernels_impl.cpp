@@ -1,6 +1,7 @@
 // Compiled once per instruction set, with VIREO_ISA naming the build. Nothing of the
 // standard library is called here: a template instantiated with wider instructions
 // could become the copy that the linker keeps for the whole program.
+#include "core/crc32c_kernel.hpp"
 #include "core/mlp_kernels.hpp"
 #include "core/picture_kernels.hpp"
 #include "core/upsampling_kernels.hpp"
@@ -8,8 +9,8 @@
 namespace vireo {
 
 extern const Kernels VIREO_ISA;
-const Kernels VIREO_ISA{distributions,  synthesise,       pair_rows,
-                        upsample_rows,  luma_signals,     chroma_signals,
-                        chroma_residuals, inter_code};
+const Kernels VIREO_ISA{distributions, synthesise,     pair_rows,
+                        upsample_rows, luma_signals,   chroma_signals,
+                        chroma_residuals, inter_code, kCrc32c};
 
 }  // namespace vireo

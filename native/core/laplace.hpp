@@ -64,7 +64,13 @@ class LaplaceDecoder {
     const int centre = nearest(mean, fraction);
     const Frequencies& f = frequencies_[(scale << kMeanBits) + fraction + (1 << (kMeanBits - 1))];
     const std::uint64_t unit = coder.unit(), code = coder.code();
-    if (code < unit * f.low || code >= unit * f.high) return decode_laplace(coder, mean, scale);
+    if (code < unit * f.low || code >= unit * f.high) {
+      // A coder whose address nobody else gets stays in registers.
+      RangeDecoder copy = coder;
+      const std::int32_t value = decode_laplace(copy, mean, scale);
+      coder = copy;
+      return value;
+    }
     coder.take(unit, f.low, static_cast<std::uint32_t>(f.high) - f.low);
     return centre;
   }

@@ -85,8 +85,8 @@ class Wavefront {
       for (int start = first; start <= last; start += kLanes) {
         const int stop = std::min(start + kLanes - 1, last);
         bool computed = false, fresh = false;
-        for (int y = start; y <= stop; ++y) {
-          const int x = t - slope_ * y;
+        int x = t - slope_ * start;
+        for (int y = start; y <= stop; ++y, x -= slope_) {
           if (live && !live[(y >> block_log2) * blocks_across + (x >> block_log2)]) continue;
           if (busy && !computed) {
             fresh = kernels().distributions(model_, inputs.data(), means, scales);
@@ -231,7 +231,8 @@ bool decode_latents(const Architecture& architecture, const Networks& networks,
     wavefront.visit(tile.rows, grid.width, mode == kMapped ? map.data() : nullptr,
                     architecture.block_log2, [&](int y, int x, std::int32_t mean, int scale) {
                       const int value = std::clamp(laplace.decode(coder, mean, scale), -limit, limit);
-                      grid.row(tile.top + y)[x] = static_cast<std::int16_t>(value);
+                      // Each latent of a step is in another row, hardly in cache.
+                      if (value) grid.row(tile.top + y)[x] = static_cast<std::int16_t>(value);
                       return value;
                     });
   }
