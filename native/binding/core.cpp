@@ -211,6 +211,9 @@ NB_MODULE(_core, m) {
   m.def("has_isa", &vireo::has_isa, "isa"_a, "Whether this machine can run that build.");
   m.def("force_isa", &vireo::force_isa, "isa"_a, "Use that build from now on (for tests).");
 
+  m.def("measure_peak", &vireo::measure_peak,
+        "16-bit multiply-adds per second that one core does at best, with the build in use.");
+
   nb::class_<Architecture>(m, "Architecture", "Shapes of a Cool-chic decoder.")
       .def("__init__",
            [](Architecture* self, int grids, const std::vector<std::pair<int, int>>& context,

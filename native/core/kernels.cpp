@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/stopwatch.hpp"
+
 namespace vireo {
 
 extern const Kernels kKernelsBaseline;
@@ -57,6 +59,19 @@ bool has_isa(Isa isa) {
 const Kernels& kernels() { return *current(); }
 
 void force_isa(Isa isa) { current() = &kernels_of(isa); }
+
+double measure_peak() {
+  constexpr int rounds = 1000000;
+  constexpr int tries = 20;
+  double best = 0;
+  for (int i = 0; i < tries; ++i) {
+    Stopwatch watch(true);
+    volatile std::int32_t result = kernels().multiply_adds(rounds + i);  // is needed
+    (void)result;
+    best = std::max(best, rounds / watch.lap());
+  }
+  return best * kPeakSums * 2 * kernels().lanes;
+}
 
 IntegerMlp::IntegerMlp(const QuantisedMlp& quantised, int input_bits) {
   const std::int32_t* p = quantised.parameters.data();

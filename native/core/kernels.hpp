@@ -59,6 +59,7 @@ struct Signals {
   alignas(64) std::int32_t beta[kChunk];
 };
 
+constexpr int kPeakSums = 12;
 constexpr std::size_t kCrcPart = 1024;
 
 // What kCrcPart zero bytes make of a checksum: by its bytes, to be added up.
@@ -95,6 +96,9 @@ struct Kernels {
   // references.
   void (*inter_code)(const Signals& signals, const PlaneView* planes, int references, int x,
                      int y, int count, std::uint8_t* out);
+  // kPeakSums * 2 * `lanes` multiply-adds a round.
+  std::int32_t (*multiply_adds)(int rounds);
+  int lanes;
   // CRC-32C over blocks of three parts, from and to its inner state; null where it is no
   // faster than tables.
   std::uint32_t (*crc32c)(const std::uint8_t* bytes, std::size_t blocks, std::uint32_t state,
@@ -107,5 +111,7 @@ enum class Isa { kBaseline, kAvx2, kAvx512, kAvx512Vnni };
 const Kernels& kernels();
 bool has_isa(Isa isa);
 void force_isa(Isa isa);  // for tests
+// 16-bit multiply-adds per second of one core, at best, with the kernels in use.
+double measure_peak();
 
 }  // namespace vireo

@@ -11,6 +11,7 @@ namespace vireo {
 extern const Kernels VIREO_ISA;
 const Kernels VIREO_ISA{distributions, synthesise,     pair_rows,
                         upsample_rows, luma_signals,   chroma_signals,
-                        chroma_residuals, inter_code, kCrc32c};
+                        chroma_residuals, inter_code,     multiply_adds,
+                        kVector,       kCrc32c};
 
 }  // namespace vireo

@@ -77,7 +77,7 @@ VIREO_INLINE void run_mlp(const IntegerMlp& mlp, Vec (*a)[V], Vec (*b)[V], std::
     const int pairs = (layer->inputs + 1) / 2;
     const std::int32_t* biases = layer->biases.data();
     const int shift = layer->shift;
-    for_blocks(*layer, pairs, [&](int o, const std::int32_t* w, auto count) __attribute__((always_inline)) {
+    for_blocks(*layer, pairs, [&](int o, const std::int32_t* w, auto count) VIREO_LAMBDA {
       activate_block<V, decltype(count)::value>(a, pairs, w, biases + o, shift, b + o / 2);
     });
     auto* swap = a;
@@ -86,7 +86,7 @@ VIREO_INLINE void run_mlp(const IntegerMlp& mlp, Vec (*a)[V], Vec (*b)[V], std::
   }
   const int pairs = (last->inputs + 1) / 2;
   const std::int32_t* biases = last->biases.data();
-  for_blocks(*last, pairs, [&](int o, const std::int32_t* w, auto count) __attribute__((always_inline)) {
+  for_blocks(*last, pairs, [&](int o, const std::int32_t* w, auto count) VIREO_LAMBDA {
     output_block<V, decltype(count)::value>(a, pairs, w, biases + o, out + o * stride, stride);
   });
 }
@@ -132,6 +132,17 @@ void synthesise(const IntegerMlp& mlp, const std::int16_t* const* inputs, int co
     load_inputs<V>(inputs, mlp.layers.data()->inputs, x, a);
     run_mlp<V>(mlp, a, b, sums + x, kChunk);
   }
+}
+
+// As many multiply-adds as the machine does, for measure_peak.
+std::int32_t multiply_adds(int rounds) {
+  Vec sum[kPeakSums];
+  for (int i = 0; i < kPeakSums; ++i) sum[i] = splat(rounds + i);
+  const Vec weights = iota();
+  for (int r = 0; r < rounds; ++r)
+    for (Vec& s : sum) s = multiply_add(s, s, weights);
+  for (int i = 1; i < kPeakSums; ++i) sum[0] += sum[i];
+  return sum[0][0];
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #endif
 
 #define VIREO_INLINE inline __attribute__((always_inline))
+#define VIREO_LAMBDA __attribute__((always_inline))
 
 namespace vireo {
 namespace {

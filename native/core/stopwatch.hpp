@@ -1,4 +1,4 @@
-// Where the time of a reconstruction went.
+// Where time goes.
 #pragma once
 
 #include <chrono>
