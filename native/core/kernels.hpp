@@ -68,11 +68,10 @@ struct CrcSkip {
 };
 
 struct Kernels {
-  // Distributions of kLanes latents; inputs[i] points to kLanes values of neighbour i. Means
-  // go to `means`, indices of scales to `scales`. False, and nothing written, where all
-  // inputs are 0.
+  // The parts of kLanes latents' Distribution; inputs[i] points to kLanes values of neighbour
+  // i. False, and nothing written, where all inputs are 0.
   bool (*distributions)(const ContextModel& model, const std::int16_t* const* inputs,
-                        std::int32_t* means, std::int32_t* scales);
+                        std::int32_t* centres, std::int32_t* indices);
   // The last layer's accumulators for `count` samples, sums[output * kChunk + sample].
   void (*synthesise)(const IntegerMlp& mlp, const std::int16_t* const* inputs, int count,
                      std::int32_t* sums);

@@ -52,6 +52,17 @@ inline int nearest(std::int32_t mean, int& fraction) {
   return integer;
 }
 
+// A mean and a scale as decoding wants them.
+struct Distribution {
+  std::int32_t centre;  // the integer nearest to the mean
+  std::int32_t index;   // scale << kMeanBits, and what the mean is above the centre, plus a half
+
+  std::int32_t mean() const {
+    return (centre << kMeanBits) + (index & ((1 << kMeanBits) - 1)) - (1 << (kMeanBits - 1));
+  }
+  int scale() const { return index >> kMeanBits; }
+};
+
 std::int32_t decode_laplace(RangeDecoder& coder, std::int32_t mean, int scale);
 void encode_laplace(RangeEncoder& coder, std::int32_t value, std::int32_t mean, int scale);
 
@@ -59,20 +70,18 @@ void encode_laplace(RangeEncoder& coder, std::int32_t value, std::int32_t mean, 
 // looked up.
 class LaplaceDecoder {
  public:
-  std::int32_t decode(RangeDecoder& coder, std::int32_t mean, int scale) const {
-    int fraction;
-    const int centre = nearest(mean, fraction);
-    const Frequencies& f = frequencies_[(scale << kMeanBits) + fraction + (1 << (kMeanBits - 1))];
+  std::int32_t decode(RangeDecoder& coder, const Distribution& d) const {
+    const Frequencies f = frequencies_[d.index];
     const std::uint64_t unit = coder.unit(), code = coder.code();
     if (code < unit * f.low || code >= unit * f.high) {
       // A coder whose address nobody else gets stays in registers.
       RangeDecoder copy = coder;
-      const std::int32_t value = decode_laplace(copy, mean, scale);
+      const std::int32_t value = decode_laplace(copy, d.mean(), d.scale());
       coder = copy;
       return value;
     }
     coder.take(unit, f.low, static_cast<std::uint32_t>(f.high) - f.low);
-    return centre;
+    return d.centre;
   }
 
  private:
@@ -82,7 +91,7 @@ class LaplaceDecoder {
   };
   static const Frequencies* centres();
 
-  const Frequencies* frequencies_ = centres();  // [scale][fraction]
+  const Frequencies* frequencies_ = centres();  // by Distribution::index
 };
 
 // What encode_laplace spends, in bits.

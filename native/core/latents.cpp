@@ -55,7 +55,7 @@ class Wavefront {
     while (ring_size_ <= longest) ring_size_ *= 2;
   }
 
-  // Calls coder(y, x, mean, scale), which returns the latent, for each latent of a tile that
+  // Calls coder(y, x, distribution), which returns the latent, for each latent of a tile that
   // is in no empty block. `live` tells which blocks are coded; null: all.
   template <class Coder>
   void visit(int rows, int width, const std::uint8_t* live, int block_log2, Coder&& coder) {
@@ -67,7 +67,7 @@ class Wavefront {
       return ring_.data() + (t & (ring_size_ - 1)) * stride + kMaxContextReach;
     };
     std::vector<const std::int16_t*> inputs(context_.size());
-    alignas(64) std::int32_t means[kLanes], scales[kLanes];
+    alignas(64) std::int32_t centres[kLanes], indices[kLanes];
     const int steps = width + slope_ * (rows - 1);
     for (int t = 0; t < steps; ++t) {
       const int first = t < width ? 0 : (t - width) / slope_ + 1;
@@ -89,14 +89,15 @@ class Wavefront {
         for (int y = start; y <= stop; ++y, x -= slope_) {
           if (live && !live[(y >> block_log2) * blocks_across + (x >> block_log2)]) continue;
           if (busy && !computed) {
-            fresh = kernels().distributions(model_, inputs.data(), means, scales);
+            fresh = kernels().distributions(model_, inputs.data(), centres, indices);
             computed = true;
           }
           const int lane = y - start;
-          const int value = fresh ? coder(y, x, means[lane], scales[lane])
-                                  : coder(y, x, still_.mean, still_.scale);
+          const int value =
+              coder(y, x, fresh ? Distribution{centres[lane], indices[lane]} : still_);
+          if (value == 0) continue;
           current[y] = static_cast<std::int16_t>(value);
-          wrote |= value != 0;
+          wrote = 1;
         }
         for (const std::int16_t*& input : inputs) input += kLanes;
       }
@@ -106,25 +107,20 @@ class Wavefront {
   int limit() const { return limit_; }
 
  private:
-  struct Parameters {
-    std::int32_t mean;
-    int scale;
-  };
-
   // What the model says where every neighbour is zero. It says nothing where all lanes are
   // so: the first one isn't here.
-  Parameters still() const {
+  Distribution still() const {
     const std::int16_t one[kLanes] = {1};
     const std::vector<const std::int16_t*> inputs(context_.size(), one);
-    std::int32_t means[kLanes], scales[kLanes];
-    kernels().distributions(model_, inputs.data(), means, scales);
-    return {means[1], scales[1]};
+    std::int32_t centres[kLanes], indices[kLanes];
+    kernels().distributions(model_, inputs.data(), centres, indices);
+    return {centres[1], indices[1]};
   }
 
   std::vector<Offset> context_;
   int slope_;
   ContextModel model_;
-  Parameters still_;
+  Distribution still_;
   int limit_;
   int ring_size_ = 2;
   std::vector<std::int16_t> ring_;
@@ -182,9 +178,9 @@ TilePlan plan(const Architecture& architecture, Wavefront& wavefront, const Late
   double live_bits = 0, empty_bits = 0;
   const int log2 = architecture.block_log2;
   const int across = ((grid.width - 1) >> log2) + 1;
-  wavefront.visit(tile.rows, grid.width, nullptr, log2, [&](int y, int x, std::int32_t mean, int scale) {
+  wavefront.visit(tile.rows, grid.width, nullptr, log2, [&](int y, int x, const Distribution& d) {
     const int value = grid.row(tile.top + y)[x];
-    const double bits = laplace_bits(value, mean, scale);
+    const double bits = laplace_bits(value, d.mean(), d.scale());
     (result.map.data()[(y >> log2) * across + (x >> log2)] ? live_bits : empty_bits) += bits;
     return value;
   });
@@ -229,10 +225,12 @@ bool decode_latents(const Architecture& architecture, const Networks& networks,
       map.visit([&](bool, AdaptiveBit& model) { return coder.bit(model); });
     const int limit = wavefront.limit();
     wavefront.visit(tile.rows, grid.width, mode == kMapped ? map.data() : nullptr,
-                    architecture.block_log2, [&](int y, int x, std::int32_t mean, int scale) {
-                      const int value = std::clamp(laplace.decode(coder, mean, scale), -limit, limit);
+                    architecture.block_log2, [&](int y, int x, const Distribution& d) {
+                      const int decoded = laplace.decode(coder, d);
+                      if (decoded == 0) return 0;
                       // Each latent of a step is in another row, hardly in cache.
-                      if (value) grid.row(tile.top + y)[x] = static_cast<std::int16_t>(value);
+                      const int value = std::clamp(decoded, -limit, limit);
+                      grid.row(tile.top + y)[x] = static_cast<std::int16_t>(value);
                       return value;
                     });
   }
@@ -257,9 +255,9 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
         return live;
       });
     wavefront.visit(tile.rows, grid.width, chosen.mode == kMapped ? chosen.map.data() : nullptr,
-                    architecture.block_log2, [&](int y, int x, std::int32_t mean, int scale) {
+                    architecture.block_log2, [&](int y, int x, const Distribution& d) {
                       const int value = grid.row(tile.top + y)[x];
-                      encode_laplace(coder, value, mean, scale);
+                      encode_laplace(coder, value, d.mean(), d.scale());
                       return value;
                     });
   }

@@ -106,7 +106,7 @@ VIREO_INLINE Vec load_inputs(const std::int16_t* const* inputs, int count, int a
 }
 
 bool distributions(const ContextModel& model, const std::int16_t* const* inputs,
-                   std::int32_t* means, std::int32_t* scales) {
+                   std::int32_t* centres, std::int32_t* indices) {
   constexpr int V = kLanes / kVector;
   Vec a[kMaxPairs][V], b[kMaxPairs][V];
   if (!any(load_inputs<V>(inputs, model.mlp.layers.data()->inputs, 0, a))) return false;
@@ -114,11 +114,13 @@ bool distributions(const ContextModel& model, const std::int16_t* const* inputs,
   run_mlp<V>(model.mlp, a, b, sums, kLanes);
   const int bits = model.mlp.accumulator_bits;
   for (int l = 0; l < kLanes; l += kVector) {
-    store(means + l,
-          clamp(round_shift(load(sums + l), bits - kMeanBits), -model.most, model.most));
-    store(scales + l,
-          clamp(round_shift(load(sums + kLanes + l), bits - kScaleBits), -kScaleZero,
-                kScales - 1 - kScaleZero) + kScaleZero);
+    const Vec mean =
+        clamp(round_shift(load(sums + l), bits - kMeanBits), -model.most, model.most);
+    const Vec scale = clamp(round_shift(load(sums + kLanes + l), bits - kScaleBits), -kScaleZero,
+                            kScales - 1 - kScaleZero) + kScaleZero;
+    const Vec raised = mean + (1 << (kMeanBits - 1));
+    store(centres + l, raised >> kMeanBits);
+    store(indices + l, (scale << kMeanBits) + (raised & ((1 << kMeanBits) - 1)));
   }
   return true;
 }

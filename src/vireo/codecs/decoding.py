@@ -206,7 +206,7 @@ class GopDecoder:
     def _is_far_ahead(self, gops: deque[_Gop]) -> bool:
         """Whether enough is under way, so that the next picture should be waited for."""
         running = sum(not p.planes.done() for g in gops for p in g.waiting.values())
-        return running > 2 * self.threads or _waiting(gops) >= self.limits.pictures
+        return running > 3 * self.threads or _waiting(gops) >= self.limits.pictures
 
     def _check_time(self, pts: int) -> None:
         if abs(pts) > MAX_PTS:
