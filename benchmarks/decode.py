@@ -9,9 +9,9 @@ per frame and summed over threads.
 
 Beside each stage stands its floor: the multiplications that the networks' shapes ask for,
 of every latent and sample whatever the stream leaves out, over the machine's peak of 16-bit
-multiply-adds; for hashing, the picture's bytes over the bandwidth of memory. Both are
-measured first, on one core. What a floor leaves out: range decoding, loads, rounding,
-clamping, addresses.
+multiply-adds; or the bytes of pictures that it reads and writes over the bandwidth of
+memory, where that takes longer. Both are measured first, on one core. What a floor leaves
+out: range decoding, loads, rounding, clamping, addresses.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Stream:
     pixels: int
     longest_gop_ticks: int
     multiplications: dict[str, float]  # per frame, by stage
+    moved: dict[str, float]  # bytes of pictures per frame, by stage
 
     @staticmethod
     def read(path: Path) -> Stream:
@@ -75,6 +76,8 @@ class Stream:
         height, width = coded_size(video.height, video.width)
         architecture = StreamShape.read(header.configuration).architecture
         totals = dict.fromkeys(STAGES.values(), 0.0)
+        picture = 1.5 * height * width
+        moved = {"hash": picture, "inter coding": 0.0}
         start: GopStart | None = None
         for packet in packets:
             frame = read_packet(packet.data, start)
@@ -82,10 +85,11 @@ class Stream:
             per_sample = architecture.multiplications(frame.frame_type, height, width)
             for module, stage in STAGES.items():
                 totals[stage] += per_sample[module] * height * width / len(packets)
+            moved["inter coding"] += (1 + frame.frame_type) * picture / len(packets)
         size = f"{video.width}x{video.height}"
         rate = video.frame_rate or Fraction(25)
         ticks = round(header.max_gop_frames / (rate * video.time_base)) + 1
-        return Stream(path, packets, size, height * width, ticks, totals)
+        return Stream(path, packets, size, height * width, ticks, totals, moved)
 
     def repeated(self, seconds: float) -> Iterator[StoredPacket]:
         """Packets, GOP after GOP, until the time is over.
@@ -135,7 +139,8 @@ def report(stream: Stream, threads: Sequence[int], seconds: float, machine: Mach
     bits = 8 * sum(len(p.data) for p in stream.packets) / len(stream.packets) / stream.pixels
     print(f"\n{stream.path.name}: {stream.size}, {bits:.3f} bits per sample")
     floors = {k: v / machine.multiply_adds for k, v in stream.multiplications.items()}
-    floors["hash"] = 1.5 * stream.pixels / machine.bandwidth
+    for stage, size in stream.moved.items():
+        floors[stage] = max(floors.get(stage, 0.0), size / machine.bandwidth)
     for n in threads:
         rate, profile, frames = decode(stream, n, seconds)
         print(f"  {n} thread{'s' * (n > 1)}: {rate:.1f} frames/s")

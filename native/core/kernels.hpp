@@ -75,6 +75,8 @@ struct Kernels {
   // The last layer's accumulators for `count` samples, sums[output * kChunk + sample].
   void (*synthesise)(const IntegerMlp& mlp, const std::int16_t* const* inputs, int count,
                      std::int32_t* sums);
+  // A row times 2**bits; whether it holds anything but zeros.
+  bool (*scale_row)(const std::int16_t* row, int bits, int count, std::int16_t* out);
   // Pairs of a row's samples with those of the row above, the low halves of `above`.
   void (*pair_rows)(const std::int16_t* row, const std::int32_t* above, int count,
                     std::int32_t* pairs);

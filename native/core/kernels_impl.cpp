@@ -9,9 +9,10 @@
 namespace vireo {
 
 extern const Kernels VIREO_ISA;
-const Kernels VIREO_ISA{distributions, synthesise,     pair_rows,
-                        upsample_rows, luma_signals,   chroma_signals,
-                        chroma_residuals, inter_code,     multiply_adds,
-                        kVector,       kCrc32c};
+const Kernels VIREO_ISA{
+    distributions, synthesise,     scale_row,        pair_rows,  upsample_rows,
+    luma_signals,  chroma_signals, chroma_residuals, inter_code, multiply_adds,
+    kVector,       kCrc32c,
+};
 
 }  // namespace vireo

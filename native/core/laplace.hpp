@@ -57,9 +57,8 @@ struct Distribution {
   std::int32_t centre;  // the integer nearest to the mean
   std::int32_t index;   // scale << kMeanBits, and what the mean is above the centre, plus a half
 
-  std::int32_t mean() const {
-    return (centre << kMeanBits) + (index & ((1 << kMeanBits) - 1)) - (1 << (kMeanBits - 1));
-  }
+  int fraction() const { return (index & ((1 << kMeanBits) - 1)) - (1 << (kMeanBits - 1)); }
+  std::int32_t mean() const { return (centre << kMeanBits) + fraction(); }
   int scale() const { return index >> kMeanBits; }
 };
 
@@ -76,7 +75,7 @@ class LaplaceDecoder {
     if (code < unit * f.low || code >= unit * f.high) {
       // A coder whose address nobody else gets stays in registers.
       RangeDecoder copy = coder;
-      const std::int32_t value = decode_laplace(copy, d.mean(), d.scale());
+      const std::int32_t value = decode_far(copy, d, f);
       coder = copy;
       return value;
     }
@@ -84,13 +83,18 @@ class LaplaceDecoder {
     return d.centre;
   }
 
+  static const LaplaceTable* tables();  // by scale
+
  private:
   // Of symbol 0, whose upper end is never that of all symbols: below 2**16.
   struct Frequencies {
     std::uint16_t low, high;
   };
   static const Frequencies* centres();
+  std::int32_t decode_far(RangeDecoder& coder, const Distribution& d,
+                          const Frequencies& centre) const;
 
+  const LaplaceTable* tables_ = tables();
   const Frequencies* frequencies_ = centres();  // by Distribution::index
 };
 

@@ -48,14 +48,9 @@ std::int16_t* GridUpsampler::out_rows(Stage& stage, int i) const {
 }
 
 DenseRow GridUpsampler::latent_row(int y) {
-  const std::int16_t* in = latents_.row(y);
   std::int16_t* out = latent_rows_[y & 1].data();
-  std::int16_t all = 0;
-  for (int x = 0; x < latents_.width; ++x) {
-    all |= in[x];
-    out[x] = static_cast<std::int16_t>(in[x] << latent_bits_);
-  }
-  return {out, all == 0};
+  const bool any = kernels().scale_row(latents_.row(y), latent_bits_, latents_.width, out);
+  return {out, !any};
 }
 
 DenseRow GridUpsampler::row_of(std::size_t count, int y) {

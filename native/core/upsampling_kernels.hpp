@@ -7,6 +7,15 @@
 namespace vireo {
 namespace {
 
+bool scale_row(const std::int16_t* row, int bits, int count, std::int16_t* out) {
+  std::int16_t all = 0;
+  for (int x = 0; x < count; ++x) {
+    all |= row[x];
+    out[x] = static_cast<std::int16_t>(row[x] << bits);
+  }
+  return all != 0;
+}
+
 void pair_rows(const std::int16_t* row, const std::int32_t* above, int count,
                std::int32_t* pairs) {
   for (int p = 0; p < count; p += kVector)
