@@ -197,6 +197,8 @@ NB_MODULE(_core, m) {
   m.def(
       "crc32c",
       [](Bytes data, std::uint32_t previous) {
+        // What is done at once isn't worth waiting for the interpreter afterwards.
+        if (data.size() < 1 << 16) return vireo::crc32c(data.data(), data.size(), previous);
         nb::gil_scoped_release release;
         return vireo::crc32c(data.data(), data.size(), previous);
       },
