@@ -143,6 +143,23 @@ def test_limits_and_the_option_that_raises_them(folder: Path) -> None:
     assert run("decode", "in.mkv", "out.y4m", "--max-pixels", 1920).exit_code == 0
 
 
+def test_profile_time_says_where_decoding_spent_it(folder: Path) -> None:
+    result = run("decode", "in.mkv", "timed.yuv", "--threads", 1, "--profile-time", "--json")
+    assert result.exit_code == 0
+    summary = json.loads(result.stdout)
+    stages = summary["stages"]
+    expected = {"reading", "parse", "upsampling", "synthesis", "inter coding", "hash", "writing"}
+    assert expected < stages.keys()
+    assert all(seconds > 0 for seconds in stages.values())
+    assert sum(stages.values()) < summary["seconds"]  # one thread works while one waits
+    for stage in stages:
+        assert f"vireo: {stage:>12} " in result.stderr
+    plain = run("decode", "in.mkv", "again.yuv", "--json")
+    assert "stages" not in json.loads(plain.stdout)
+    assert "synthesis" not in plain.stderr
+    assert Path("timed.yuv").read_bytes() == Path("again.yuv").read_bytes()
+
+
 def test_encode_with_json_prints_json_lines_only(folder: Path) -> None:
     result = run("encode", "in.y4m", "out.mkv", "--preset", "ultrafast", "--frames", 2, "--json")
     assert result.exit_code == 0

@@ -70,10 +70,23 @@ Architecture make_architecture(int grids, const std::vector<std::pair<int, int>>
   return a;
 }
 
+// What a stream can say, and what 16-bit multiply-adds rest on.
+void check_weights(const std::int32_t* weights, std::size_t count) {
+  if (std::any_of(weights, weights + count, [](std::int32_t w) {
+        return w > vireo::kMaxWeight || w < -vireo::kMaxWeight;
+      }))
+    throw std::invalid_argument("weights and kernel samples are in -32767 ... 32767");
+}
+
 void set_mlp(QuantisedMlp& mlp, const Integers& parameters, int weight_bits, int bias_bits,
              std::vector<int> hidden_bits) {
   if (parameters.size() != mlp.parameters.size() || hidden_bits.size() != mlp.hidden_bits.size())
     throw std::invalid_argument("the parameters don't fit the architecture");
+  const std::int32_t* layer = parameters.data();
+  for (std::size_t l = 0; l < mlp.layers(); ++l) {
+    check_weights(layer, static_cast<std::size_t>(mlp.widths[l] * mlp.widths[l + 1]));
+    layer += (mlp.widths[l] + 1) * mlp.widths[l + 1];
+  }
   std::copy_n(parameters.data(), parameters.size(), mlp.parameters.begin());
   mlp.weight_bits = weight_bits;
   mlp.bias_bits = bias_bits;
@@ -140,30 +153,32 @@ class LatentReader {
   Latents latents_;
 };
 
+vireo::PlaneView to_view(const Samples& plane) {
+  return {plane.data(), static_cast<int>(plane.shape(0)), static_cast<int>(plane.shape(1))};
+}
+
 nb::tuple reconstruct(const Architecture& architecture, const Networks& networks,
-                      const Latents& latents, const References& references, bool with_signals) {
-  if (latents[0].height % 2 || latents[0].width % 2)
-    throw std::invalid_argument("pictures are coded at even sizes");
+                      const Latents& latents, const References& references, bool with_signals,
+                      vireo::StageTimes* times = nullptr) {
+  const int height = latents[0].height, width = latents[0].width;
+  if (height % 2 || width % 2) throw std::invalid_argument("pictures are coded at even sizes");
   if (static_cast<int>(references.size()) != networks.references)
     throw std::invalid_argument("as many references as the frame type says are needed");
-  std::vector<Picture> pictures;
+  std::vector<vireo::Reference> pictures;
   for (const auto& planes : references) {
     if (planes.size() != 3) throw std::invalid_argument("a reference has three planes");
-    Picture p{to_plane(planes[0]), to_plane(planes[1]), to_plane(planes[2])};
-    const int h = latents[0].height, w = latents[0].width;
-    if (p.y.height != h || p.y.width != w || p.u.height != h / 2 || p.u.width != w / 2 ||
-        p.v.height != h / 2 || p.v.width != w / 2)
-      throw std::invalid_argument("a reference has the wrong size");
-    pictures.push_back(std::move(p));
+    const vireo::Reference picture{to_view(planes[0]), to_view(planes[1]), to_view(planes[2])};
+    for (int c = 0; c < 3; ++c)
+      if (picture[c].height != height >> (c > 0) || picture[c].width != width >> (c > 0))
+        throw std::invalid_argument("a reference has the wrong size");
+    pictures.push_back(picture);
   }
-  std::vector<const Picture*> pointers;
-  for (const Picture& p : pictures) pointers.push_back(&p);
   vireo::SignalPlanes signals;
   Picture out;
   {
     nb::gil_scoped_release release;
-    out = vireo::reconstruct(architecture, networks, latents, pointers,
-                             with_signals ? &signals : nullptr);
+    out = vireo::reconstruct(architecture, networks, latents, pictures,
+                             with_signals ? &signals : nullptr, times);
   }
   nb::tuple planes = nb::make_tuple(to_numpy(std::move(out.y)), to_numpy(std::move(out.u)),
                                     to_numpy(std::move(out.v)));
@@ -182,6 +197,9 @@ NB_MODULE(_core, m) {
   m.def(
       "crc32c",
       [](Bytes data, std::uint32_t previous) {
+        // What is done at once isn't worth waiting for the interpreter afterwards.
+        if (data.size() < 1 << 16) return vireo::crc32c(data.data(), data.size(), previous);
+        nb::gil_scoped_release release;
         return vireo::crc32c(data.data(), data.size(), previous);
       },
       "data"_a, "previous"_a = 0,
@@ -190,9 +208,13 @@ NB_MODULE(_core, m) {
   nb::enum_<vireo::Isa>(m, "Isa", "Instruction sets that the kernels are built for.")
       .value("BASELINE", vireo::Isa::kBaseline)
       .value("AVX2", vireo::Isa::kAvx2)
-      .value("AVX512", vireo::Isa::kAvx512);
+      .value("AVX512", vireo::Isa::kAvx512)
+      .value("AVX512_VNNI", vireo::Isa::kAvx512Vnni);
   m.def("has_isa", &vireo::has_isa, "isa"_a, "Whether this machine can run that build.");
   m.def("force_isa", &vireo::force_isa, "isa"_a, "Use that build from now on (for tests).");
+
+  m.def("measure_peak", &vireo::measure_peak,
+        "16-bit multiply-adds per second that one core does at best, with the build in use.");
 
   nb::class_<Architecture>(m, "Architecture", "Shapes of a Cool-chic decoder.")
       .def("__init__",
@@ -231,6 +253,7 @@ NB_MODULE(_core, m) {
       .def("set_kernel",
            [](Networks& n, const Integers& p, int bits) {
              if (p.size() != n.kernel.size()) throw std::invalid_argument("the kernel has another size");
+             check_weights(p.data(), p.size());
              std::copy_n(p.data(), p.size(), n.kernel.begin());
              n.kernel_bits = bits;
            },
@@ -255,6 +278,12 @@ NB_MODULE(_core, m) {
           },
           "architecture"_a, "references"_a, "data"_a);
 
+  nb::class_<vireo::StageTimes>(m, "StageTimes", "Seconds that a reconstruction took.")
+      .def(nb::init<>())
+      .def_ro("upsampling", &vireo::StageTimes::upsampling)
+      .def_ro("synthesis", &vireo::StageTimes::synthesis)
+      .def_ro("inter", &vireo::StageTimes::inter);
+
   nb::class_<LatentReader>(m, "LatentReader", "The latents of one frame as its sections arrive.")
       .def(nb::init<const Architecture&, const Networks&, int, int>(), "architecture"_a,
            "networks"_a, "height"_a, "width"_a)
@@ -264,10 +293,10 @@ NB_MODULE(_core, m) {
       .def(
           "reconstruct",
           [](const LatentReader& r, const Architecture& a, const Networks& n,
-             const References& references) {
-            return reconstruct(a, n, r.latents(), references, false);
+             const References& references, vireo::StageTimes* times) {
+            return reconstruct(a, n, r.latents(), references, false, times);
           },
-          "architecture"_a, "networks"_a, "references"_a);
+          "architecture"_a, "networks"_a, "references"_a, "times"_a = nb::none());
 
   m.def(
       "encode_latents",

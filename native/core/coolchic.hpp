@@ -1,6 +1,7 @@
 // The nouns of a Cool-chic frame: shapes, quantised networks, latent grids, planes.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -15,6 +16,7 @@ constexpr int kMaxLayers = 8;
 constexpr int kMaxKernel = 16;
 constexpr int kMaxContextReach = 8;  // of a context, rows and columns
 constexpr int kMaxMagnitudeBits = 12;
+constexpr std::int32_t kMaxWeight = 32767;  // and of a kernel's sample
 
 struct Offset {
   int dy, dx;
@@ -74,6 +76,12 @@ struct Plane {
   const T* row(int y) const { return samples.data() + static_cast<std::size_t>(y) * static_cast<std::size_t>(width); }
 };
 
+// The samples of a picture's plane that someone else holds, rows without padding.
+struct PlaneView {
+  const std::uint8_t* samples;
+  int height, width;
+};
+
 using Latents = std::vector<Plane<std::int16_t>>;  // finest grid first
 
 // Grids for a picture of even size, all zero.
@@ -82,6 +90,9 @@ Latents make_latents(const Architecture& architecture, int height, int width);
 struct Picture {
   Plane<std::uint8_t> y, u, v;
 };
+
+// A picture to predict from: Y, U, V.
+using Reference = std::array<PlaneView, 3>;
 
 // a / 2**shift, halves rounded up, or a * 2**-shift; two's complement throughout.
 inline std::int32_t round_shift(std::int32_t a, int shift) {
@@ -98,8 +109,8 @@ bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& netwo
 
 // Tiles: bands of the grids, coarsest grid first, top band first.
 int tile_count(const Architecture& architecture, const Latents& latents);
-// Reads tiles first ... first + count - 1; false if the bytes hold a value that the format
-// does not allow.
+// Reads tiles first ... first + count - 1 into latents that are 0 there; false if the bytes
+// hold a value that the format does not allow.
 bool decode_latents(const Architecture& architecture, const Networks& networks,
                     const std::uint8_t* data, std::size_t size, int first, int count,
                     Latents& latents);
@@ -117,10 +128,15 @@ struct SignalPlanes {
   Plane<std::int32_t> alpha, beta;         // in 1/4096
 };
 
+// Seconds that a reconstruction spent in its stages.
+struct StageTimes {
+  double upsampling = 0, synthesis = 0, inter = 0;
+};
+
 // The decoded picture; `references` holds as many as networks.references says, of the same
-// size. Fills `signals` if it is not null.
+// size. Fills `signals` and `times` if they are not null.
 Picture reconstruct(const Architecture& architecture, const Networks& networks,
-                    const Latents& latents, const std::vector<const Picture*>& references,
-                    SignalPlanes* signals = nullptr);
+                    const Latents& latents, const std::vector<Reference>& references,
+                    SignalPlanes* signals = nullptr, StageTimes* times = nullptr);
 
 }  // namespace vireo

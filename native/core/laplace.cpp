@@ -71,37 +71,66 @@ LaplaceTable::LaplaceTable(std::uint32_t decay) {
   spread_ = kProbabilityOne - static_cast<std::uint32_t>(2 * reach_ + 1);
 }
 
-const LaplaceTable& laplace_table(int scale) {
-  static const std::vector<LaplaceTable> tables(kDecay.begin(), kDecay.end());
-  return tables[static_cast<std::size_t>(scale)];
+const LaplaceTable* LaplaceDecoder::tables() {
+  static const std::vector<LaplaceTable> all(kDecay.begin(), kDecay.end());
+  return all.data();
 }
 
-std::int32_t decode_laplace(RangeDecoder& coder, std::int32_t mean, int scale) {
-  const LaplaceTable& table = laplace_table(scale);
-  int fraction;
-  const int centre = nearest(mean, fraction);
-  const std::uint64_t unit = coder.unit();
-  const std::uint64_t code = coder.code();
-  int k = 0;
-  std::uint32_t low = table.cumulative(-1, fraction);
-  std::uint32_t high = table.cumulative(0, fraction);
-  if (code < unit * low) {
-    do {
+const LaplaceTable& laplace_table(int scale) { return LaplaceDecoder::tables()[scale]; }
+
+std::int32_t LaplaceDecoder::decode_far(RangeDecoder& coder, const Distribution& d,
+                                        const Frequencies& centre) const {
+  const LaplaceTable& table = tables_[d.scale()];
+  const int fraction = d.fraction(), reach = table.reach();
+  const std::uint64_t unit = coder.unit(), code = coder.code();
+  int k;
+  std::uint32_t low, high;
+  if (code < unit * centre.low) {
+    k = -1;
+    high = centre.low;
+    low = table.cumulative(-2, fraction);
+    while (code < unit * low) {
       --k;
       high = low;
       low = table.cumulative(k - 1, fraction);
-    } while (code < unit * low);
+    }
   } else {
-    while (code >= unit * high && k < table.reach()) {
+    k = 1;
+    low = centre.high;
+    high = table.cumulative(1, fraction);
+    while (code >= unit * high && k < reach) {
       ++k;
       low = high;
       high = table.cumulative(k, fraction);
     }
   }
   coder.take(unit, low, high - low);
-  if (k == table.reach()) k += static_cast<int>(decode_exp_golomb(coder));
-  if (k == -table.reach()) k -= static_cast<int>(decode_exp_golomb(coder));
-  return centre + k;
+  if (k == reach) k += static_cast<int>(decode_exp_golomb(coder));
+  if (k == -reach) k -= static_cast<int>(decode_exp_golomb(coder));
+  return d.centre + k;
+}
+
+std::int32_t decode_laplace(RangeDecoder& coder, std::int32_t mean, int scale) {
+  int fraction;
+  const int centre = nearest(mean, fraction);
+  const int index = (scale << kMeanBits) + fraction + (1 << (kMeanBits - 1));
+  return LaplaceDecoder().decode(coder, {centre, index});
+}
+
+const LaplaceDecoder::Frequencies* LaplaceDecoder::centres() {
+  static const auto all = [] {
+    std::array<Frequencies, kScales << kMeanBits> table;
+    for (int scale = 0; scale < kScales; ++scale)
+      for (int i = 0; i < 1 << kMeanBits; ++i) {
+        const int fraction = i - (1 << (kMeanBits - 1));
+        const LaplaceTable& laplace = laplace_table(scale);
+        table[static_cast<std::size_t>((scale << kMeanBits) + i)] = {
+            static_cast<std::uint16_t>(laplace.cumulative(-1, fraction)),
+            static_cast<std::uint16_t>(laplace.cumulative(0, fraction))};
+      }
+    return table;
+  }();
+  return all.data();
 }
 
 void encode_laplace(RangeEncoder& coder, std::int32_t value, std::int32_t mean, int scale) {

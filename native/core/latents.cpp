@@ -47,20 +47,15 @@ class Wavefront {
   Wavefront(const Architecture& architecture, const Networks& networks)
       : context_(architecture.context),
         slope_(wavefront_slope(architecture.context)),
-        mlp_(networks.arm, 0),
+        model_{IntegerMlp(networks.arm, 0), 1 << (networks.magnitude_bits + kMeanBits)},
+        still_(still()),
         limit_((1 << networks.magnitude_bits) - 1) {
     int longest = 0;
     for (const Offset& o : context_) longest = std::max(longest, -(o.dx + slope_ * o.dy));
     while (ring_size_ <= longest) ring_size_ *= 2;
-    // Where every neighbour is zero the model's answer is always the same.
-    const std::int16_t zeros[kLanes] = {};
-    const std::vector<const std::int16_t*> inputs(context_.size(), zeros);
-    std::int32_t out[2 * kLanes];
-    kernels().mlp_lanes(mlp_, inputs.data(), out);
-    still_ = parameters(out[0], out[kLanes]);
   }
 
-  // Calls coder(y, x, mean, scale), which returns the latent, for each latent of a tile that
+  // Calls coder(y, x, distribution), which returns the latent, for each latent of a tile that
   // is in no empty block. `live` tells which blocks are coded; null: all.
   template <class Coder>
   void visit(int rows, int width, const std::uint8_t* live, int block_log2, Coder&& coder) {
@@ -72,70 +67,64 @@ class Wavefront {
       return ring_.data() + (t & (ring_size_ - 1)) * stride + kMaxContextReach;
     };
     std::vector<const std::int16_t*> inputs(context_.size());
-    alignas(64) std::int32_t out[2 * kLanes];
+    alignas(64) std::int32_t centres[kLanes], indices[kLanes];
     const int steps = width + slope_ * (rows - 1);
     for (int t = 0; t < steps; ++t) {
       const int first = t < width ? 0 : (t - width) / slope_ + 1;
       const int last = std::min(rows - 1, t / slope_);
       std::int16_t* current = diagonal(t);
-      std::memset(current, 0, sizeof(std::int16_t) * static_cast<std::size_t>(rows));
+      std::uint8_t& wrote = busy_[static_cast<std::size_t>(t & (ring_size_ - 1))];
+      if (wrote) std::memset(current, 0, sizeof(std::int16_t) * static_cast<std::size_t>(rows));
+      wrote = 0;
       bool busy = false;
-      for (const Offset& o : context_)
-        if (busy_[static_cast<std::size_t>((t + o.dx + slope_ * o.dy) & (ring_size_ - 1))]) {
-          busy = true;
-          break;
-        }
-      bool wrote = false;
+      for (std::size_t c = 0; c < context_.size(); ++c) {
+        const int from = t + context_[c].dx + slope_ * context_[c].dy;
+        inputs[c] = diagonal(from) + first + context_[c].dy;
+        busy = busy || busy_[static_cast<std::size_t>(from & (ring_size_ - 1))];
+      }
       for (int start = first; start <= last; start += kLanes) {
         const int stop = std::min(start + kLanes - 1, last);
-        bool computed = false;
-        for (int y = start; y <= stop; ++y) {
-          const int x = t - slope_ * y;
+        bool computed = false, fresh = false;
+        int x = t - slope_ * start;
+        for (int y = start; y <= stop; ++y, x -= slope_) {
           if (live && !live[(y >> block_log2) * blocks_across + (x >> block_log2)]) continue;
-          Parameters p = still_;
-          if (busy) {
-            if (!computed) {
-              for (std::size_t c = 0; c < context_.size(); ++c)
-                inputs[c] = diagonal(t + context_[c].dx + slope_ * context_[c].dy) + start +
-                            context_[c].dy;
-              kernels().mlp_lanes(mlp_, inputs.data(), out);
-              computed = true;
-            }
-            p = parameters(out[y - start], out[kLanes + y - start]);
+          if (busy && !computed) {
+            fresh = kernels().distributions(model_, inputs.data(), centres, indices);
+            computed = true;
           }
-          const int value = coder(y, x, p.mean, p.scale);
+          const int lane = y - start;
+          const int value =
+              coder(y, x, fresh ? Distribution{centres[lane], indices[lane]} : still_);
+          if (value == 0) continue;
           current[y] = static_cast<std::int16_t>(value);
-          wrote |= value != 0;
+          wrote = 1;
         }
+        for (const std::int16_t*& input : inputs) input += kLanes;
       }
-      busy_[static_cast<std::size_t>(t & (ring_size_ - 1))] = wrote;
     }
   }
 
   int limit() const { return limit_; }
 
  private:
-  struct Parameters {
-    std::int32_t mean;
-    int scale;
-  };
-
-  Parameters parameters(std::int32_t mean, std::int32_t log2_scale) const {
-    const int bits = mlp_.accumulator_bits;
-    const std::int32_t most = (limit_ + 1) << kMeanBits;
-    const std::int32_t scale = round_shift(log2_scale, bits - 3);
-    return {std::clamp(round_shift(mean, bits - kMeanBits), -most, most),
-            std::clamp(scale, -kScaleZero, kScales - 1 - kScaleZero) + kScaleZero};
+  // What the model says where every neighbour is zero. It says nothing where all lanes are
+  // so: the first one isn't here.
+  Distribution still() const {
+    const std::int16_t one[kLanes] = {1};
+    const std::vector<const std::int16_t*> inputs(context_.size(), one);
+    std::int32_t centres[kLanes], indices[kLanes];
+    kernels().distributions(model_, inputs.data(), centres, indices);
+    return {centres[1], indices[1]};
   }
 
   std::vector<Offset> context_;
   int slope_;
-  IntegerMlp mlp_;
+  ContextModel model_;
+  Distribution still_;
   int limit_;
   int ring_size_ = 2;
   std::vector<std::int16_t> ring_;
   std::vector<std::uint8_t> busy_;  // whether a diagonal holds anything but zeros
-  Parameters still_{};
 };
 
 // Which blocks of a tile are coded, each bit predicted by its left and upper neighbours.
@@ -189,9 +178,9 @@ TilePlan plan(const Architecture& architecture, Wavefront& wavefront, const Late
   double live_bits = 0, empty_bits = 0;
   const int log2 = architecture.block_log2;
   const int across = ((grid.width - 1) >> log2) + 1;
-  wavefront.visit(tile.rows, grid.width, nullptr, log2, [&](int y, int x, std::int32_t mean, int scale) {
+  wavefront.visit(tile.rows, grid.width, nullptr, log2, [&](int y, int x, const Distribution& d) {
     const int value = grid.row(tile.top + y)[x];
-    const double bits = laplace_bits(value, mean, scale);
+    const double bits = laplace_bits(value, d.mean(), d.scale());
     (result.map.data()[(y >> log2) * across + (x >> log2)] ? live_bits : empty_bits) += bits;
     return value;
   });
@@ -222,6 +211,7 @@ bool decode_latents(const Architecture& architecture, const Networks& networks,
                     const std::uint8_t* data, std::size_t size, int first, int count,
                     Latents& latents) {
   RangeDecoder coder(data, size);
+  const LaplaceDecoder laplace;
   Wavefront wavefront(architecture, networks);
   const std::vector<Tile> all = tiles(architecture, latents);
   for (int i = first; i < first + count; ++i) {
@@ -235,8 +225,11 @@ bool decode_latents(const Architecture& architecture, const Networks& networks,
       map.visit([&](bool, AdaptiveBit& model) { return coder.bit(model); });
     const int limit = wavefront.limit();
     wavefront.visit(tile.rows, grid.width, mode == kMapped ? map.data() : nullptr,
-                    architecture.block_log2, [&](int y, int x, std::int32_t mean, int scale) {
-                      const int value = std::clamp(decode_laplace(coder, mean, scale), -limit, limit);
+                    architecture.block_log2, [&](int y, int x, const Distribution& d) {
+                      const int decoded = laplace.decode(coder, d);
+                      if (decoded == 0) return 0;
+                      // Each latent of a step is in another row, hardly in cache.
+                      const int value = std::clamp(decoded, -limit, limit);
                       grid.row(tile.top + y)[x] = static_cast<std::int16_t>(value);
                       return value;
                     });
@@ -262,9 +255,9 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
         return live;
       });
     wavefront.visit(tile.rows, grid.width, chosen.mode == kMapped ? chosen.map.data() : nullptr,
-                    architecture.block_log2, [&](int y, int x, std::int32_t mean, int scale) {
+                    architecture.block_log2, [&](int y, int x, const Distribution& d) {
                       const int value = grid.row(tile.top + y)[x];
-                      encode_laplace(coder, value, mean, scale);
+                      encode_laplace(coder, value, d.mean(), d.scale());
                       return value;
                     });
   }

@@ -12,7 +12,6 @@ namespace {
 constexpr int kFormatBits = 4;      // of every count of fractional bits
 constexpr int kSpreadBits = 8;      // of a parameter group's scale
 constexpr int kMaxSpread = kScales - 1 + 15 * kScaleSteps;
-constexpr std::int32_t kMaxWeight = 32767;
 constexpr std::int32_t kMaxBias = 1 << 23;
 
 // Parameters of one kind (a network's weights, its biases) share a Laplace scale. Scales

@@ -19,9 +19,11 @@ class Isa(Enum):
     BASELINE = 0
     AVX2 = 1
     AVX512 = 2
+    AVX512_VNNI = 3
 
 def has_isa(isa: Isa) -> bool: ...
 def force_isa(isa: Isa) -> None: ...
+def measure_peak() -> float: ...
 def crc32c(data: NDArray[np.uint8] | bytes, previous: int = 0) -> int: ...
 
 class Architecture:
@@ -71,6 +73,15 @@ class Networks:
     @staticmethod
     def decode(architecture: Architecture, references: int, data: bytes) -> Networks: ...
 
+class StageTimes:
+    def __init__(self) -> None: ...
+    @property
+    def upsampling(self) -> float: ...
+    @property
+    def synthesis(self) -> float: ...
+    @property
+    def inter(self) -> float: ...
+
 class LatentReader:
     def __init__(
         self, architecture: Architecture, networks: Networks, height: int, width: int
@@ -80,7 +91,11 @@ class LatentReader:
     def read(self, data: bytes, first: int, count: int) -> None: ...
     def grids(self) -> list[NDArray[np.int16]]: ...
     def reconstruct(
-        self, architecture: Architecture, networks: Networks, references: References
+        self,
+        architecture: Architecture,
+        networks: Networks,
+        references: References,
+        times: StageTimes | None = None,
     ) -> Planes: ...
 
 def encode_latents(

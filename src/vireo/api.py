@@ -26,7 +26,7 @@ from vireo.gop import GopStructure, gop_frames, held_pictures, plan_gop
 from vireo.journal import PacketJournal
 from vireo.metrics import PLANE_WEIGHTS, psnr, weighted_mse
 from vireo.options import EncodeOptions, check_output, checked_threads, lambda_of_quality
-from vireo.profiling import StageTimes
+from vireo.profiling import TimeProfile, measured
 from vireo.targets import Goal, search
 from vireo.video import TrackCopier, VideoSource, open_sink, open_source
 from vireo.video.writer import SinkKind
@@ -91,7 +91,7 @@ def encode(
     listener: Listener | None = None,
     notify: Notify | None = None,
     on_open: Callable[[VideoSource, PacketJournal], None] | None = None,
-    times: StageTimes | None = None,
+    times: TimeProfile | None = None,
     **options: Any,
 ) -> EncodeReport:
     """Encode a video file to a Vireo file.
@@ -150,7 +150,7 @@ class _Job:
     listener: Listener | None
     say: Notify
     on_open: Callable[[VideoSource, PacketJournal], None] | None
-    times: StageTimes | None
+    times: TimeProfile | None
 
     def open(self, asked: EncodeOptions) -> VideoSource:
         return open_source(
@@ -341,6 +341,7 @@ def decode(
     limits: Limits | None = None,
     listener: Callable[[int], None] | None = None,
     notify: Notify | None = None,
+    times: TimeProfile | None = None,
 ) -> DecodeReport:
     """Decode a Vireo file to y4m, raw YUV, lossless Matroska or MP4, or PNG pictures.
 
@@ -351,10 +352,11 @@ def decode(
         kind: "y4m", "yuv", "ffv1", "x264" or "png", in place of the suffix.
         overwrite: whether an existing target may be replaced.
         conceal: go on after damage, with the frame before in place of a missing one.
-        threads: pictures decoded at a time; as many as processors by default.
+        threads: how many to decode with; as many as processors by default.
         limits: what to refuse whatever the stream says.
         listener: called with the number of frames done.
         notify: told, in sentences, what is left out.
+        times: told where the time goes.
 
     Raises:
         UsageError: the target can't be made.
@@ -368,7 +370,9 @@ def decode(
     if os.fspath(target) != "-" and Path(target).exists() and Path(target).samefile(source):
         check_output(source, Path(target), overwrite=True)
     began = perf_counter()
-    decoder = GopDecoder(threads=checked_threads(threads), limits=limits, conceal=conceal)
+    decoder = GopDecoder(
+        threads=checked_threads(threads), limits=limits, conceal=conceal, times=times
+    )
     with MatroskaReader(source) as reader:
         decoder.limits.check(reader.header)
         with open_sink(
@@ -380,7 +384,8 @@ def decode(
             keep_partial=True,
         ) as sink:
             for frame in decoder.decode(reader):
-                sink.write(frame)
+                with measured(times, "writing"):
+                    sink.write(frame)
                 if listener:
                     listener(sink.frame_count)
     for sentence in sink.notices:

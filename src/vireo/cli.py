@@ -188,10 +188,10 @@ def encode(
     from dataclasses import asdict
 
     from vireo.api import encode as run
-    from vireo.profiling import StageTimes
+    from vireo.profiling import TimeProfile
     from vireo.progress import EncodeProgress
 
-    times = StageTimes() if profile_time else None
+    times = TimeProfile() if profile_time else None
     with errors(), EncodeProgress(output, print_json if as_json else None) as progress:
         try:
             report = run(
@@ -210,7 +210,7 @@ def encode(
             say(f"interrupted; {kept} frames are kept: run the same command again to go on")
             sys.exit(INTERRUPTED)
     if as_json:
-        stages = {"stages": dict(times.seconds)} if times else {}
+        stages = {"stages": times.seconds} if times else {}
         print_json({"event": "summary", **asdict(report), **stages})
     for line in times.lines(report.seconds) if times else ():
         click.echo(line, err=True)
@@ -233,10 +233,11 @@ def encode(
     "(lossless x264), a directory or name_%05d.png; - is y4m on standard output.",
 )
 @click.option("--conceal", is_flag=True, help="Go on after damage: repeat the frame before.")
-@click.option("--threads", type=int, help="Pictures decoded at a time. [default: all processors]")
+@click.option("--threads", type=int, help="Threads to use. [default: all processors]")
 @click.option(
     "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
 )
+@click.option("--profile-time", is_flag=True, help="Say where the time went, by stage.")
 @click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 def decode(
@@ -246,6 +247,7 @@ def decode(
     conceal: bool,
     threads: int | None,
     max_pixels: int | None,
+    profile_time: bool,
     as_json: bool,
     overwrite: bool,
 ) -> None:
@@ -255,11 +257,13 @@ def decode(
     before it are kept, and the exit status is 3.
     """
     from vireo.api import decode as run
+    from vireo.profiling import TimeProfile
     from vireo.progress import counter
 
     if as_json and output == "-":
         say("--json and video can't both go to standard output")
         sys.exit(USAGE)
+    times = TimeProfile() if profile_time else None
     with errors(), counter("decoding") as count:
         report = run(
             input,
@@ -271,13 +275,18 @@ def decode(
             limits=_limits(max_pixels),
             listener=count,
             notify=say,
+            times=times,
         )
     for error in report.damage:
         say(str(error))
     if report.concealed:
         say(f"{report.concealed} damaged frames were replaced or left out")
     if as_json:
-        print_json({"frames": report.frames, "seconds": report.seconds, **_damage(report)})
+        stages = {"stages": times.seconds} if times else {}
+        summary = {"frames": report.frames, "seconds": report.seconds, **_damage(report)}
+        print_json({**summary, **stages})
+    for line in times.lines(report.seconds) if times else ():
+        click.echo(line, err=True)
     speed = report.frames / max(report.seconds, 1e-9)
     say(f"{report.frames} frames in {report.seconds:.1f} s ({speed:.1f} per second)")
     if report.damage:
@@ -324,7 +333,7 @@ def info(input: Path, as_json: bool, packets: bool) -> None:
 
 @main.command()
 @click.argument("input", type=click.Path(path_type=Path))
-@click.option("--threads", type=int, help="Pictures decoded at a time. [default: all processors]")
+@click.option("--threads", type=int, help="Threads to use. [default: all processors]")
 @click.option(
     "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
 )

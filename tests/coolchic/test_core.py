@@ -51,7 +51,7 @@ def make_case(
         for i, o in pairwise(widths):
             parts.append(rng.normal(0, scale * 2**weight_bits / np.sqrt(i), i * o))
             parts.append(rng.normal(0, 0.2 * 2**weight_bits, o))
-        return np.concatenate(parts).astype(np.int32)
+        return np.concatenate(parts).clip(-32767, 32767).astype(np.int32)
 
     x = 3 + 3 * frame_references
     networks.set_arm(mlp([len(context), 12, 12, 2], 7, 0.8), 7, 9, [8, 8])
@@ -79,45 +79,104 @@ def make_case(
     return Case(shapes, architecture, networks, grids, references)
 
 
-@pytest.fixture(params=[_core.Isa.BASELINE, _core.Isa.AVX2, _core.Isa.AVX512])
+def same_as_twin(case: Case) -> NDArray[np.uint8]:
+    """Checks the core's picture against the twin's, and returns its luma."""
+    references = case.networks.references
+    twin = reference.decode_networks(case.networks.encode(), case.shapes, references)
+    grids = [g.astype(np.int64) for g in case.grids]
+    expected = reference.reconstruct(twin, grids, case.references)
+    got = _core.reconstruct(case.architecture, case.networks, case.grids, case.references)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    return got[0]
+
+
+@pytest.fixture(params=list(_core.Isa))
 def isa(request: pytest.FixtureRequest):
     if not _core.has_isa(request.param):
         pytest.skip(f"this machine has no {request.param}")
     _core.force_isa(request.param)
     yield request.param
-    _core.force_isa(
-        next(i for i in (_core.Isa.AVX512, _core.Isa.AVX2, _core.Isa.BASELINE) if _core.has_isa(i))
-    )
+    _core.force_isa(next(i for i in reversed(_core.Isa) if _core.has_isa(i)))
 
 
 @pytest.mark.parametrize("references", [0, 1, 2])
-@pytest.mark.parametrize(("height", "width"), [(34, 50), (2, 2), (64, 18), (16, 130)])
+@pytest.mark.parametrize(("height", "width"), [(34, 50), (2, 2), (64, 18), (16, 130), (4, 530)])
 def test_picture_equals_the_twins(references: int, height: int, width: int, isa: _core.Isa) -> None:
-    case = make_case(references, height, width, seed=height)
-    twin = reference.decode_networks(case.networks.encode(), case.shapes, references)
-    expected = reference.reconstruct(
-        twin, [g.astype(np.int64) for g in case.grids], case.references
-    )
-    got = _core.reconstruct(case.architecture, case.networks, case.grids, case.references)
-    for a, b in zip(got, expected, strict=True):
-        np.testing.assert_array_equal(a, b)
+    luma = same_as_twin(make_case(references, height, width, seed=height))
     if height > 2:
-        assert len(np.unique(expected[0])) > 10  # a picture, not a flat field
+        assert len(np.unique(luma)) > 10  # a picture, not a flat field
+
+
+@pytest.mark.parametrize("kernel", [2, 4, 6, 16])
+def test_kernels_of_any_size(kernel: int, isa: _core.Isa) -> None:
+    same_as_twin(make_case(1, 22, 70, seed=kernel, kernel=kernel))
+
+
+@pytest.mark.parametrize("references", [0, 1, 2])
+def test_grids_that_are_empty_or_nearly(references: int, isa: _core.Isa) -> None:
+    """Rows of zeros are passed over, beside rows that are not."""
+    case = make_case(references, 40, 48, seed=8)
+    for grid in case.grids:
+        grid[:] = 0
+    same_as_twin(case)
+    case.grids[0][17, 30] = 3
+    case.grids[2][8, 0] = -2
+    case.grids[3][-1, -1] = 1
+    same_as_twin(case)
+
+
+@pytest.mark.parametrize("flow", [(0.0, 0.0), (3.0, -2.0), (0.3, 0.6), (-60.0, 70.0), (200.0, 3.0)])
+def test_motion_of_the_whole_picture(flow: tuple[float, float], isa: _core.Isa) -> None:
+    """Samples that lie side by side in the reference too, and ones on its border."""
+    case = make_case(1, 44, 76, seed=5)
+    parameters, weight_bits, bias_bits, hidden = case.networks.synthesis
+    biases = np.zeros(6)
+    biases[:2] = np.array(flow) / 16
+    parameters[-6:] = np.round(biases * 2**bias_bits)
+    parameters[-42:-6] //= 16  # hardly anything but the biases
+    case.networks.set_synthesis(parameters, weight_bits, bias_bits, hidden)
+    same_as_twin(case)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_largest_weights_and_inputs(sign: int, isa: _core.Isa) -> None:
+    """The one product sum that 16-bit multiply-adds can't hold is that of -32768 only."""
+    case = make_case(0, 20, 34, seed=6, magnitude_bits=12)
+    rng = np.random.default_rng(7)
+    case.networks.set_kernel(np.full(64, sign * 32767, np.int32), 0)
+    for grid in case.grids:
+        grid[:] = rng.choice([-4095, 4095], grid.shape)
+    weights = rng.choice([-32767, 32767], len(case.networks.synthesis[0])).astype(np.int32)
+    for hidden in ([0, 0], [15, 15], [3, 12]):
+        case.networks.set_synthesis(weights, 0, 0, hidden)
+        same_as_twin(case)
+        case.networks.set_synthesis(weights, 15, 15, hidden)
+        same_as_twin(case)
+
+
+def test_weights_beyond_16_bits_are_refused() -> None:
+    case = make_case(0)
+    for mlp, setter in (
+        (case.networks.arm, case.networks.set_arm),
+        (case.networks.synthesis, case.networks.set_synthesis),
+    ):
+        parameters = mlp[0].copy()
+        parameters[3] = 32768
+        with pytest.raises(ValueError, match="32767"):
+            setter(parameters, *mlp[1:])
+        parameters = mlp[0].copy()
+        parameters[-1] = 100_000  # a bias
+        setter(parameters, *mlp[1:])
+    with pytest.raises(ValueError, match="32767"):
+        case.networks.set_kernel(np.full(64, -32768, np.int32), 9)
 
 
 @pytest.mark.parametrize("spread", [40.0, 4000.0])
 def test_overflow_wraps_alike(spread: float, isa: _core.Isa) -> None:
     case = make_case(2, seed=3, magnitude_bits=11, spread=spread)
-    case.networks.set_synthesis(
-        np.clip(case.networks.synthesis[0], -32767, 32767).astype(np.int32), 9, 8, [0, 15]
-    )
-    twin = reference.decode_networks(case.networks.encode(), case.shapes, 2)
-    expected = reference.reconstruct(
-        twin, [g.astype(np.int64) for g in case.grids], case.references
-    )
-    got = _core.reconstruct(case.architecture, case.networks, case.grids, case.references)
-    for a, b in zip(got, expected, strict=True):
-        np.testing.assert_array_equal(a, b)
+    case.networks.set_synthesis(case.networks.synthesis[0], 9, 8, [0, 15])
+    same_as_twin(case)
 
 
 def sections(case: Case, split: int) -> list[tuple[bytes, int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from vireo.container import CodedFrame, Packet, StoredPacket, StreamHeader
 from vireo.container.header import Codec
 from vireo.errors import LimitError
+from vireo.profiling import TimeProfile
 from vireo.video.frame import Frame, Plane
 
 Planes = tuple[Plane, Plane, Plane]
@@ -43,18 +44,35 @@ class Complexity:
     multiplications: float
 
 
+class ParsedPicture(Protocol):
+    """A packet on its way to a picture.
+
+    Attributes:
+        parts: what is left to do before it can be reconstructed, in any order and at the
+            same time. A part raises a StreamError as parsing does.
+    """
+
+    @property
+    def parts(self) -> Sequence[Callable[[], None]]: ...
+
+
 class PictureDecoder(Protocol):
     """How a codec with one picture per packet decodes; `decoding.GopDecoder` does the rest.
 
-    The first step needs no other picture, so that it can run ahead. Both raise a
+    Parsing needs no other picture, so that it can run ahead. All of it raises a
     StreamError for what the format doesn't allow.
     """
 
     def parse(self, frame: CodedFrame) -> Any:
-        """Everything that the packet says."""
+        """What the packet says, as a ParsedPicture whose parts have not run."""
 
-    def reconstruct(self, parsed: Any, references: Sequence[Planes]) -> Planes:
-        """The picture, at the size at which the codec keeps references."""
+    def reconstruct(
+        self, parsed: Any, references: Sequence[Planes], times: TimeProfile | None = None
+    ) -> Planes:
+        """The picture, at the size at which the codec keeps references.
+
+        Adds to `times` the seconds that its stages took.
+        """
 
     def crop(self, planes: Planes) -> Planes:
         """The part of a picture that is shown."""
@@ -93,6 +111,14 @@ class Limits:
                 f"{header.max_references} reference pictures exceed the limit of "
                 f"{self.pictures}; raise it to decode this stream"
             )
+
+
+def parse_whole(decoder: PictureDecoder, frame: CodedFrame) -> Any:
+    """Parses a picture with all its parts."""
+    parsed = decoder.parse(frame)
+    for part in parsed.parts:
+        part()
+    return parsed
 
 
 _DECODERS = {Codec.COOLCHIC: "vireo.codecs.coolchic.decoder"}

@@ -1,21 +1,23 @@
 """Decoding a stream of GOPs: references, display order, verification, damage.
 
-The same for every codec with one picture per packet. Pictures decode in parallel: each
-is a task that parses its packet, waits for its references and reconstructs. Tasks start
-in coding order and depend on earlier ones only, so they can't wait for each other in
-a circle.
+The same for every codec with one picture per packet. A picture is parsed, part by part,
+and reconstructed when its parts and its references are there. Whatever can be done next
+is done by whichever thread is free, earlier pictures first: parts of one picture, pictures
+of one level of the hierarchy and pictures of different GOPs run at the same time.
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 
-from vireo.codecs.base import Limits, PictureDecoder, Planes, picture_decoder
+from vireo.codecs.base import Limits, ParsedPicture, PictureDecoder, Planes, picture_decoder
+from vireo.codecs.workers import Countdown, Workers
 from vireo.container import (
     CodedFrame,
     GopStart,
@@ -34,6 +36,7 @@ from vireo.errors import (
     StreamError,
     SyntaxElementError,
 )
+from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
 
 
@@ -59,12 +62,13 @@ class GopDecoder:
     """Decodes packets to frames in display order.
 
     Args:
-        threads: pictures decoded at a time, at least 1.
+        threads: how many to decode with, at least 1.
         limits: what to refuse; a header beyond them raises LimitError.
         conceal: go on after damage. A frame that can't be decoded is replaced by the one
             shown before it, or left out if there is none. Otherwise the first damage
             raises, after all frames before it.
         timeline: the file's clock, where decoding doesn't start at the file's first frame.
+        times: told where the time goes.
 
     Attributes:
         damage: the errors met so far, in the packets' order.
@@ -79,6 +83,7 @@ class GopDecoder:
         limits: Limits | None = None,
         conceal: bool = False,
         timeline: Timeline | None = None,
+        times: TimeProfile | None = None,
     ) -> None:
         self.threads = threads
         self.limits = limits or Limits()
@@ -88,6 +93,7 @@ class GopDecoder:
         self.verified = 0
         self._opened: tuple[StreamHeader, PictureDecoder] | None = None
         self._timeline = timeline
+        self._times = times
         self._last: Frame | None = None
 
     def decode(self, packets: Iterable[StoredPacket]) -> Iterator[Frame]:
@@ -99,11 +105,12 @@ class GopDecoder:
         """
         gops: deque[_Gop] = deque()
         source = iter(packets)
-        pool = ThreadPoolExecutor(self.threads, "vireo-decode")
+        pool = Workers(self.threads, "vireo-decode")
         try:
             while (packet := self._next(source)) is not None:
                 try:
-                    self._submit(packet, gops, pool)
+                    with measured(self._times, "reading"):
+                        self._submit(packet, gops, pool)
                 except StreamError as error:
                     self._note(error.at(packet=packet.index))
                     if not self.conceal:
@@ -111,7 +118,7 @@ class GopDecoder:
                 yield from self._show(gops, ended=False)
             yield from self._show(gops, ended=True)
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.close()
         if self.damage and not (self.conceal and self._last):
             raise self.damage[0]
 
@@ -123,12 +130,13 @@ class GopDecoder:
     def _next(self, source: Iterator[StoredPacket]) -> StoredPacket | None:
         """The next packet; None at the end, or where the file is damaged beyond reading on."""
         try:
-            return next(source, None)
+            with measured(self._times, "reading"):
+                return next(source, None)
         except StreamError as error:
             self._note(error)
             return None
 
-    def _submit(self, packet: StoredPacket, gops: deque[_Gop], pool: ThreadPoolExecutor) -> None:
+    def _submit(self, packet: StoredPacket, gops: deque[_Gop], pool: Workers) -> None:
         frame = read_packet(packet.data, gops[-1].start if gops else None)
         if frame.header is not None:
             decoder = self._open(frame.header)
@@ -148,7 +156,8 @@ class GopDecoder:
         if _waiting(gops) >= self.limits.pictures:
             raise LimitError(f"over {self.limits.pictures} pictures wait to be shown")
         references = [gop.references[r] for r in frame.references]
-        planes = pool.submit(_decode_picture, gop.decoder, frame, references)
+        job = _PictureJob(pool, packet.index, gop.decoder, frame, references, self._times)
+        planes = job.start()
         gop.waiting[frame.display_index] = _Picture(frame, packet.index, planes)
         if frame.display_index not in frame.released:
             gop.references[frame.display_index] = planes
@@ -197,7 +206,7 @@ class GopDecoder:
     def _is_far_ahead(self, gops: deque[_Gop]) -> bool:
         """Whether enough is under way, so that the next picture should be waited for."""
         running = sum(not p.planes.done() for g in gops for p in g.waiting.values())
-        return running > 2 * self.threads or _waiting(gops) >= self.limits.pictures
+        return running > 3 * self.threads or _waiting(gops) >= self.limits.pictures
 
     def _check_time(self, pts: int) -> None:
         if abs(pts) > MAX_PTS:
@@ -239,15 +248,80 @@ def _packet_of(error: StreamError) -> float:
     return inf if error.packet is None else error.packet
 
 
-def _decode_picture(
-    decoder: PictureDecoder, frame: CodedFrame, references: Sequence[Future[Planes]]
-) -> Planes:
-    parsed = decoder.parse(frame)
-    try:
-        pictures = [r.result() for r in references]
-    except StreamError as error:
-        raise MissingReferenceError("a reference could not be decoded") from error
-    planes = decoder.reconstruct(parsed, pictures)
-    if picture_hash(decoder.crop(planes)) != frame.picture_hash:
-        raise PictureHashError("the decoded picture is not the one that was encoded")
-    return planes
+class _PictureJob:
+    """One picture's way through the workers."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        rank: int,
+        decoder: PictureDecoder,
+        frame: CodedFrame,
+        references: Sequence[Future[Planes]],
+        times: TimeProfile | None,
+    ) -> None:
+        self._workers = workers
+        self._rank = rank
+        self._decoder = decoder
+        self._frame = frame
+        self._references = references
+        self._times = times
+        self._planes: Future[Planes] = Future()
+
+    def start(self) -> Future[Planes]:
+        self._submit(self._parse)
+        return self._planes
+
+    def _submit(self, step: Callable[[], None]) -> None:
+        self._workers.submit(self._rank, partial(self._run, step))
+
+    def _run(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException as error:
+            self._references = ()
+            self._planes.set_exception(error)
+
+    def _parse(self) -> None:
+        with measured(self._times, "parse"):
+            parsed = self._decoder.parse(self._frame)
+        errors: dict[int, BaseException] = {}
+        ready = Countdown(
+            1 + len(parsed.parts) + len(self._references),
+            lambda: self._submit(lambda: self._reconstruct(parsed, errors)),
+        )
+        for index, part in enumerate(parsed.parts):
+            run = partial(self._run_part, index, part, errors, ready)
+            self._workers.submit(self._rank, run)
+        for reference in self._references:
+            reference.add_done_callback(ready.arrive)
+        ready.arrive()
+
+    def _run_part(
+        self,
+        index: int,
+        part: Callable[[], None],
+        errors: dict[int, BaseException],
+        ready: Countdown,
+    ) -> None:
+        try:
+            with measured(self._times, "parse"):
+                part()
+        except BaseException as error:
+            errors[index] = error
+        ready.arrive()
+
+    def _reconstruct(self, parsed: ParsedPicture, errors: dict[int, BaseException]) -> None:
+        if errors:
+            raise errors[min(errors)]
+        try:
+            pictures = [r.result() for r in self._references]
+        except StreamError as error:
+            raise MissingReferenceError("a reference could not be decoded") from error
+        self._references = ()
+        planes = self._decoder.reconstruct(parsed, pictures, self._times)
+        with measured(self._times, "hash"):
+            fine = picture_hash(self._decoder.crop(planes)) == self._frame.picture_hash
+        if not fine:
+            raise PictureHashError("the decoded picture is not the one that was encoded")
+        self._planes.set_result(planes)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vireo.codecs.base import Limits, Planes, picture_decoder
+from vireo.codecs.base import Limits, Planes, parse_whole, picture_decoder
 from vireo.codecs.order import Task, TaskQueue
 from vireo.container import (
     CodedFrame,
@@ -225,7 +225,7 @@ class GopEncoder:
         began = perf_counter()
         if task.coding_index in self._known:
             data = self._known[task.coding_index]
-            parsed = self._decoder.parse(read_packet(data, task.start))
+            parsed = parse_whole(self._decoder, read_packet(data, task.start))
             planes = self._decoder.reconstruct(parsed, task.references)
             iterations, seconds = 0, 0.0
         else:
@@ -242,7 +242,7 @@ class GopEncoder:
             picture = self._pictures.encode(job, partial(self._progress, job))
             planes, iterations = picture.planes, picture.iterations
             data = write_packet(self._coded(picture, task), task.start)
-            parsed = self._decoder.parse(read_packet(data, task.start))
+            parsed = parse_whole(self._decoder, read_packet(data, task.start))
             seconds = perf_counter() - began
         shown = self._decoder.crop(planes)
         y, u, v = (plane_mse(a, b) for a, b in zip(shown, task.frame.planes, strict=True))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 from vireo import _core
-from vireo.codecs.base import Complexity, Limits, Planes
+from vireo.codecs.base import Complexity, Limits, Planes, parse_whole
 from vireo.codecs.coolchic.stream import (
     LATENT_SECTION,
     PROFILES,
@@ -17,14 +18,33 @@ from vireo.codecs.coolchic.stream import (
 from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
 from vireo.container.syntax import ByteReader
 from vireo.errors import HeaderError, LimitError, SyntaxElementError
+from vireo.profiling import TimeProfile
+
+
+@dataclass(frozen=True)
+class LatentSection:
+    """Tiles that decode by themselves."""
+
+    latents: _core.LatentReader
+    data: bytes
+    first: int
+    count: int
+    offset: int | None
+
+    def __call__(self) -> None:
+        try:
+            self.latents.read(self.data, self.first, self.count)
+        except ValueError as error:
+            raise SyntaxElementError(str(error), offset=self.offset) from error
 
 
 @dataclass(frozen=True)
 class ParsedPicture:
-    """A packet's content: quantised networks and latents."""
+    """A packet's content: quantised networks, and latents that come with the parts."""
 
     networks: _core.Networks
     latents: _core.LatentReader
+    parts: tuple[LatentSection, ...]
 
 
 class CoolchicDecoder:
@@ -54,7 +74,10 @@ class CoolchicDecoder:
         self._shown = video.height, video.width
 
     def parse(self, frame: CodedFrame) -> ParsedPicture:
-        """Entropy decoding; raises SyntaxElementError or TruncatedError."""
+        """The networks, and where the latents are; entropy decoding is left to the parts.
+
+        Raises SyntaxElementError or TruncatedError.
+        """
         sections = frame.sections
         for section in sections:
             if section.droppable:
@@ -66,30 +89,48 @@ class CoolchicDecoder:
         except ValueError as error:
             raise SyntaxElementError(str(error), offset=sections[0].offset) from error
         latents = _core.LatentReader(self.core, networks, self.height, self.width)
+        parts: list[LatentSection] = []
         done = 0
         for section in sections[1:]:
-            done += self._read_tiles(section, latents, done)
+            parts.append(self._latent_section(section, latents, done))
+            done += parts[-1].count
         if done != latents.tiles:
             raise SyntaxElementError(f"{done} of {latents.tiles} tiles are in the packet")
-        return ParsedPicture(networks, latents)
+        return ParsedPicture(networks, latents, tuple(parts))
 
     @staticmethod
-    def _read_tiles(section: Section, latents: _core.LatentReader, first: int) -> int:
+    def _latent_section(section: Section, latents: _core.LatentReader, first: int) -> LatentSection:
         if section.kind != SectionKind.LATENTS:
             raise SyntaxElementError(
                 f"a section of kind {section.kind} among the latents", offset=section.offset
             )
         reader = ByteReader(section.data, base=section.offset or 0)
-        tiles: int = LATENT_SECTION.read(reader)["tiles"]
-        try:
-            latents.read(reader.take(reader.remaining, "latents"), first, tiles)
-        except ValueError as error:
-            raise SyntaxElementError(str(error), offset=section.offset) from error
-        return tiles
+        count: int = LATENT_SECTION.read(reader)["tiles"]
+        if count > latents.tiles - first:
+            raise SyntaxElementError(
+                "a section names tiles that the picture doesn't have", offset=section.offset
+            )
+        data = reader.take(reader.remaining, "latents")
+        return LatentSection(latents, data, first, count, section.offset)
 
-    def reconstruct(self, parsed: ParsedPicture, references: Sequence[Planes]) -> Planes:
+    def reconstruct(
+        self,
+        parsed: ParsedPicture,
+        references: Sequence[Planes],
+        times: TimeProfile | None = None,
+    ) -> Planes:
         """The picture at its coded size."""
-        return parsed.latents.reconstruct(self.core, parsed.networks, references)
+        if times is None:
+            return parsed.latents.reconstruct(self.core, parsed.networks, references)
+        stages = _core.StageTimes()
+        began = perf_counter()
+        planes = parsed.latents.reconstruct(self.core, parsed.networks, references, stages)
+        whole = perf_counter() - began
+        times.add("upsampling", stages.upsampling)
+        times.add("synthesis", stages.synthesis)
+        times.add("inter coding", stages.inter)
+        times.add("preparation", whole - stages.upsampling - stages.synthesis - stages.inter)
+        return planes
 
     def crop(self, planes: Planes) -> Planes:
         """The part of a picture that is shown."""
@@ -102,7 +143,7 @@ class CoolchicDecoder:
 
         A section that holds several grids is divided by the bits that each takes.
         """
-        parsed = self.parse(frame)
+        parsed = parse_whole(self, frame)
         bits = _core.measure_latents(self.core, parsed.networks, parsed.latents.grids())
         latent_bytes = sum(len(s.data) for s in frame.sections[1:])
         scale = latent_bytes / max(1.0, sum(bits))

@@ -23,7 +23,7 @@ from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShap
 from vireo.codecs.coolchic.trainer import Adam
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.container import Section
-from vireo.profiling import StageTimes
+from vireo.profiling import TimeProfile, measured
 
 Floats = NDArray[np.float32]
 
@@ -93,21 +93,21 @@ class CoolchicEncoder:
         settings: Settings,
         make_trainer: TrainerFactory,
         budget: Budget | None = None,
-        times: StageTimes | None = None,
+        times: TimeProfile | None = None,
     ) -> None:
         self.shape = shape
         self.settings = settings
         self._make_trainer = make_trainer
         self._budget = budget
-        self._times = times or StageTimes()
+        self._times = times
         self._core = shape.core()
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """Train, quantise and code one picture; the same seed and job give the same result."""
         lambda_ = self.settings.lambda_
-        with self._times.stage("motion search"):
+        with measured(self._times, "motion search"):
             flows = [estimate_flow(job.target[0], r[0]) for r in job.references]
-        with self._times.stage("moved references"):
+        with measured(self._times, "moved references"):
             skip = self._skip(job, flows, lambda_) if flows else None
         if skip and skip.cost < lambda_ * LEAST_BITS / job.target[0].size:
             return self._finish(job, skip, iterations=0)
@@ -116,7 +116,7 @@ class CoolchicEncoder:
         training = _Training(self, trainer, job, flows, lambda_, progress)
         training.run()
         self._account(trainer, job.threads * (perf_counter() - began))
-        with self._times.stage("number formats"):
+        with measured(self._times, "number formats"):
             grids = [
                 np.rint(g).clip(-MAX_LATENT, MAX_LATENT).astype(np.int16) for g in trainer.latents
             ]
@@ -129,6 +129,8 @@ class CoolchicEncoder:
 
     def _account(self, trainer: Trainer, seconds: float) -> None:
         """Divide what the training's threads had among its stages."""
+        if self._times is None:
+            return
         stages = trainer.stage_seconds()
         for name, busy in stages.items():
             self._times.add(f"training: {name}", busy)
@@ -144,7 +146,7 @@ class CoolchicEncoder:
         return _Coded(networks, grids, cost.total(networks))
 
     def _finish(self, job: PictureJob, coded: _Coded, iterations: int) -> EncodedPicture:
-        with self._times.stage("coding"):
+        with measured(self._times, "coding"):
             return self._code(job, coded, iterations)
 
     def _code(self, job: PictureJob, coded: _Coded, iterations: int) -> EncodedPicture:

@@ -10,7 +10,7 @@ from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.encoding import PictureJob
 from vireo.errors import UsageError
 from vireo.options import EncodeOptions
-from vireo.profiling import StageTimes
+from vireo.profiling import TimeProfile
 from vireo.video.frame import VideoFormat
 
 
@@ -18,7 +18,7 @@ def open_picture_encoder(
     options: EncodeOptions,
     video: VideoFormat,
     frames: int | None,
-    times: StageTimes | None = None,
+    times: TimeProfile | None = None,
 ) -> tuple[CoolchicEncoder, bytes]:
     """The picture encoder, and the codec's configuration for the stream header.
 
