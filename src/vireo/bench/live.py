@@ -88,10 +88,11 @@ class LiveTable:
         """By the points so far: the codecs differ, so this is no more than a guess."""
         task = self._progress.tasks[0]
         done = task.completed - self._known
-        if not done or task.total is None:
+        if not done or task.total is None or task.completed >= task.total:
             return ""
         seconds = (monotonic() - self._began) / done * (task.total - task.completed)
-        return f"about {seconds / 60:.0f} min left at this pace"
+        left = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+        return f"about {left} left at this pace"
 
     def _render(self) -> RenderableType:
         with self._mutex:
