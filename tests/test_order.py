@@ -69,6 +69,13 @@ def test_frames_of_a_level_share_the_threads() -> None:
     assert [(t.index, share) for t, share in queue.start(8, 8)] == [(1, 4), (3, 4)]
 
 
+def test_no_more_frames_are_started_than_may_run() -> None:
+    queue = TaskQueue(iter([gop("random-access", 9), gop("random-access", 9, 9)]))
+    started = queue.start(16, 2)
+    assert [share for _, share in started] == [8, 8]
+    assert queue.start(8, 0) == []
+
+
 def test_the_next_gop_is_opened_when_this_one_must_wait() -> None:
     opened = []
 

@@ -122,6 +122,38 @@ def test_extended_run_computes_what_is_new(folder: Path) -> None:
     assert by_label["again", 22].frames == by_label["anchor", 22].frames
 
 
+def test_one_stream_under_several_names_is_made_once(folder: Path) -> None:
+    names = ("x265-insta-default", "x265-nvrc", "x265-veryslow")
+    tables = "".join(f'[codecs.{name}]\nanchor = "{name}"\ncrf = [30]\n' for name in names)
+    (folder / "copy.y4m").write_bytes((folder / "clip.y4m").read_bytes())
+    (folder / "run.toml").write_text('clips = ["clip.y4m", "copy.y4m"]\n' + tables)
+    log = Log()
+    assert compute(folder, log) == runner.Outcome(known=0, computed=6, failed=0)
+    assert log.stages.count("encodes") == 1
+    records = read_records(folder / "run.jsonl")
+    assert {(r.label, r.clip.name) for r in records} == {
+        (name, clip) for name in names for clip in ("clip", "copy")
+    }
+    assert len({r.stream for r in records}) == 1
+    assert compute(folder) == runner.Outcome(known=6, computed=0, failed=0)
+
+
+def test_an_unexpected_error_fails_its_point_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = runner._Crew._measure
+
+    def fail(crew: runner._Crew, stream: Path, point: Point, wanted: tuple[str, ...]) -> object:
+        if point.value == 22:
+            raise ValueError("odd")
+        return measure(crew, stream, point, wanted)
+
+    monkeypatch.setattr(runner._Crew, "_measure", fail)
+    log = Log()
+    assert compute(folder, log) == runner.Outcome(known=0, computed=2, failed=1)
+    assert log.errors[0].endswith("ValueError: odd")
+
+
 def test_added_measure_needs_no_encode(folder: Path) -> None:
     compute(folder)
     (folder / "run.toml").write_text('measures = ["rgb"]\n' + RUN)
@@ -184,9 +216,8 @@ def test_vireo_meets_a_target(folder: Path) -> None:
 
 
 def test_one_bad_point_leaves_the_others(folder: Path) -> None:
-    data = (folder / "clip.y4m").read_bytes()
-    damaged = folder / "damaged.y4m"
-    damaged.write_bytes(data)
+    damaged = write_y4m(folder / "damaged.y4m", moving(64, 48, 4)[1:])
+    data = damaged.read_bytes()
     (folder / "run.toml").write_text(RUN.replace('"clip.y4m"', '"clip.y4m", "damaged.y4m"'))
     plan = read_plan(folder / "run.toml")
     log = Log()

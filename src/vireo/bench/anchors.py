@@ -93,7 +93,7 @@ class Anchor:
 
     def arguments(self, value: float, threads: int) -> dict[str, str]:
         """FFmpeg's options at a rate point, for `threads` threads."""
-        rate = {self.control: f"{value:g}"}
+        rate = {self.control: f"{value:.12g}"}
         options = {"threads": str(threads), **self.options}
         parameters = dict(self.parameters)
         if self.control_in_parameters:
@@ -115,7 +115,7 @@ class Anchor:
         """What to type for the same stream: ffmpeg and its arguments."""
         return [
             "ffmpeg",
-            *("-i", str(clip), "-map", "0:v:0", "-frames:v", str(frames)),
+            *("-noautorotate", "-i", str(clip), "-map", "0:v:0", "-frames:v", str(frames)),
             *("-pix_fmt", self.encoder.pixel_format, "-c:v", self.encoder.name),
             *(a for k, v in self.arguments(value, threads).items() for a in (f"-{k}", v)),
             *("-f", self.encoder.muxer, str(target)),
@@ -290,22 +290,44 @@ def _describe(context: VideoCodecContext, video: VideoFormat) -> None:
 
 
 def run_binary(
-    anchor: Anchor, value: float, clip: Path, target: Path, frames: int, threads: int
+    anchor: Anchor, value: float, raw: Path, video: VideoFormat, target: Path, threads: int
 ) -> None:
-    """Encode by the printed command, with imageio-ffmpeg's binary; raises AnchorError."""
+    """Encode raw frames with imageio-ffmpeg's binary; raises AnchorError.
+
+    The same options as in the printed command, but the frames that every encoder gets: from
+    the clip itself ffmpeg would repeat frames where it doesn't start at time 0.
+    """
     binary = ffmpeg_binary()
     if binary is None:
         raise AnchorError(f"{anchor.name} needs imageio-ffmpeg: pip install 'vireo[bench]'")
-    command = anchor.command(clip, target, value, frames=frames, threads=threads)
+    command = anchor.command(raw, target, value, frames=1, threads=threads)
+    options = command[command.index("-frames:v") + 2 :]
+    start = [binary, "-nostdin", "-hide_banner", "-loglevel", "error", "-y"]
     done = subprocess.run(
-        [binary, "-nostdin", "-hide_banner", "-loglevel", "error", "-y", *command[1:]],
+        [*start, *_raw_input(raw, video), *options],
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise AnchorError(f"{anchor.name}: ffmpeg failed: {lines[-1]}")
+
+
+def _raw_input(raw: Path, video: VideoFormat) -> list[str]:
+    color = video.color
+    known = {
+        "color_range": (int(color.range), 0),
+        "color_primaries": (color.primaries, 2),
+        "color_trc": (color.transfer, 2),
+        "colorspace": (color.matrix, 2),
+        "chroma_sample_location": (color.chroma_location, 0),
+    }
+    said = [a for k, (v, unsaid) in known.items() if v != unsaid for a in (f"-{k}", str(v))]
+    size = f"{video.width}x{video.height}"
+    shape = ["-pixel_format", "yuv420p", "-video_size", size, "-framerate", str(video.frame_rate)]
+    return ["-f", "rawvideo", *shape, *said, "-i", str(raw)]
 
 
 def shell(command: Iterable[str]) -> str:

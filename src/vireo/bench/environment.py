@@ -16,7 +16,10 @@ import av
 
 import vireo
 
-_CODEC_SOURCES = ("codecs", "container", "api.py", "gop.py", "options.py", "targets.py")
+_CODEC_SOURCES = (
+    *("codecs", "container", "metrics", "video"),
+    *("api.py", "gop.py", "options.py", "targets.py"),
+)
 
 
 @cache

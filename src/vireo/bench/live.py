@@ -71,15 +71,17 @@ class LiveTable:
             del self._work[slot]
             self._progress.advance(self._task)
             self._progress.update(self._task, left=self._time_left())
-            if record is None:
-                self.say(f"{point}: {error}")
-                return
-            cells = _cells(record)
-            self._finished = [*self._finished, cells][-_SHOWN:]
-            if not self._console.is_terminal:
-                self.say(" ".join(cell for cell in cells if cell))
-            if self._as_json:
-                click.echo(record.to_line())
+            if record is not None:
+                cells = _cells(record)
+                self._finished = [*self._finished, cells][-_SHOWN:]
+        # Nothing is printed under the lock: drawing the table takes both, the other way round.
+        if record is None:
+            self.say(f"{point}: {error}")
+            return
+        if not self._console.is_terminal:
+            self.say(" ".join(cell for cell in cells if cell))
+        if self._as_json:
+            click.echo(record.to_line())
 
     def say(self, sentence: str) -> None:
         self._console.print(f"vireo: {sentence}", highlight=False, markup=False, soft_wrap=True)

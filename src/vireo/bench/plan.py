@@ -146,7 +146,9 @@ def _clips(patterns: tuple[str, ...], folder: Path) -> tuple[Path, ...]:
         raise UsageError('it names no clip: add a line such as clips = ["clips/*.mkv"]')
     found: dict[str, Path] = {}
     for pattern in patterns:
-        matches = sorted(glob.glob(str(folder / Path(pattern).expanduser())))
+        path = Path(pattern).expanduser()
+        whole = str(path) if path.is_absolute() else f"{glob.escape(str(folder))}/{path}"
+        matches = sorted(str(Path(match)) for match in glob.glob(whole))
         if not matches:
             raise UsageError(f"there is no clip {pattern!r}")
         for match in map(Path, matches):
@@ -179,8 +181,13 @@ def _anchor_entry(label: str, table: dict[str, Any]) -> Entry:
     for value in values:
         if control == anchor.control and not 0 <= value <= anchor.encoder.coarsest:
             raise UsageError(f"{control} {value:g} is not within 0 … {anchor.encoder.coarsest}")
-        if control == "qp" and value != int(value):
-            raise UsageError(f"qp {value:g} is no whole number")
+        whole = control == "qp" or (control == "crf" and anchor.encoder.step == 1)
+        if whole and value != int(value):
+            raise UsageError(f"{control} {value:g} is no whole number")
+        if control == "target-psnr" and not 10 <= value <= 60:
+            raise UsageError(f"a PSNR of {value:g} dB can't be had; ask for 10 to 60")
+        if control == "target-bitrate" and not 0 < value < float("inf"):
+            raise UsageError("the target bit rate must be above 0 bits per second")
     return Entry(label, anchor, EncodeOptions(), control, values)
 
 

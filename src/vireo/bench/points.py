@@ -57,7 +57,7 @@ class Point:
         command = ["vireo", "encode", str(self.clip.path), self.stream]
         for name, setting in self.entry.settings().items():
             command += [f"--{name}", str(setting)]
-        command += [f"--{self.entry.control}", f"{self.value:g}"]
+        command += [f"--{self.entry.control}", f"{self.value:.12g}"]
         return [*command, "--frames", str(self.clip.frames), "--threads", str(self.threads)]
 
     @property

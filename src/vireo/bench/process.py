@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Collection
 from multiprocessing import get_context, parent_process
@@ -101,6 +102,7 @@ def _work(
 def settle() -> None:
     """Make this process a quiet one that ends with its parent, and not at Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends a child of ours too
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # x265 and SVT-AV1 print to standard error whatever they are told.
     null = os.open(os.devnull, os.O_WRONLY)
@@ -114,4 +116,4 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        os.kill(os.getpid(), signal.SIGTERM)

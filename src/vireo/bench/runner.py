@@ -76,7 +76,11 @@ def run(plan: Plan, results: Results, watcher: Watcher, *, jobs: int | None = No
         missing = _missing(points, results, plan.measures)
         watcher.plan(len(points), len(points) - len(missing))
         crew = _Crew(results, watcher, plan, jobs, cores)
-        failed = crew.work(missing)
+        # Points of one key are one stream: it is computed once, then repeated.
+        unique = {point.key: (point, record) for point, record in reversed(missing)}
+        failed = crew.work(list(reversed(unique.values())))
+        others = [point for point, _ in missing if unique[point.key][0] is not point]
+        failed += len(_missing(others, results, plan.measures))
     return Outcome(len(points) - len(missing), len(missing) - failed, failed)
 
 
@@ -104,17 +108,23 @@ def _missing(
     A record of the same stream under another label is repeated under this one.
     """
     by_key = {r.key: r for r in results.records}
-    whole = {(r.key, r.label) for r in results.records if _has(r, measures)}
+    whole = {(r.key, r.label, r.clip.name) for r in results.records if _has(r, measures)}
     missing = []
     for point in points:
-        if (point.key, point.entry.label) in whole:
+        if (point.key, point.entry.label, point.clip.path.stem) in whole:
             continue
         record = by_key.get(point.key)
         if record is not None and _has(record, measures):
-            results.append(replace(record, label=point.entry.label, codec=point.entry.codec))
+            results.append(_repeated(record, point))
         else:
             missing.append((point, record))
     return missing
+
+
+def _repeated(record: Record, point: Point) -> Record:
+    """The record of the same stream under the point's names."""
+    label, codec = point.entry.label, point.entry.codec
+    return replace(record, label=label, codec=codec, clip=point.clip.record())
 
 
 def _has(record: Record, measures: tuple[str, ...]) -> bool:
@@ -139,11 +149,15 @@ class _Crew:
         self._stages = [Stage(cores[s : s + share] or cores) for s in starts]
         self._stopped = threading.Event()
         # These stay: importing what measures takes longer than measuring.
-        self._measurers = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=settle)
+        self._measurers = self._new_measurers()
+        self._mutex = threading.Lock()
+
+    def _new_measurers(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self._jobs, get_context("spawn"), initializer=settle)
 
     def work(self, points: list[tuple[Point, Record | None]]) -> int:
         """Returns how many failed; on KeyboardInterrupt the processes are ended first."""
-        with self._measurers, ThreadPoolExecutor(self._jobs) as pool:
+        with ThreadPoolExecutor(self._jobs) as pool:
             futures: list[Future[bool]] = [pool.submit(self._compute, *p) for p in points]
             try:
                 return sum(not future.result() for future in as_completed(futures))
@@ -154,6 +168,8 @@ class _Crew:
                 for stage in self._stages:
                     stage.stop()
                 raise
+            finally:
+                self._measurers.shutdown(cancel_futures=True)
 
     def _compute(self, point: Point, known: Record | None) -> bool:
         slot = self._slots.get()
@@ -165,10 +181,11 @@ class _Crew:
             self._results.append(record)
         except (VireoError, OSError) as reason:
             error = str(reason)
-        finally:
-            self._slots.put(slot)
+        except Exception as reason:  # one point must not end the others
+            error = f"{type(reason).__name__}: {reason}"
         if not self._stopped.is_set():
             self._watcher.finish(slot, point, record, error)
+        self._slots.put(slot)
         return record is not None
 
     def _measured_again(self, slot: int, point: Point, known: Record | None) -> Record | None:
@@ -180,15 +197,17 @@ class _Crew:
             return None
         self._watcher.stage(slot, "measures")
         frames = self._measure(stream, point, self._plan.measures).frames
-        label, codec = point.entry.label, point.entry.codec
-        return replace(known, label=label, codec=codec, frames={**known.frames, **frames})
+        return replace(_repeated(known, point), frames={**known.frames, **frames})
 
     def _measure(self, stream: Path, point: Point, wanted: tuple[str, ...]) -> stages.Measured:
         files = stages.ClipFiles.of(point.clip)
+        pool = self._measurers
         try:
-            future = self._measurers.submit(stages.measure, stream, files, wanted, point.threads)
-            return future.result()
+            return pool.submit(stages.measure, stream, files, wanted, point.threads).result()
         except BrokenProcessPool as error:
+            with self._mutex:
+                if self._measurers is pool:
+                    self._measurers = self._new_measurers()
             raise StageError("the process that measures ended without a result") from error
 
     def _record(self, slot: int, point: Point) -> Record:
@@ -292,7 +311,7 @@ class _Crew:
             self._watcher.say(f"{point}: no trial met the target; the nearest is kept")
         chosen = anchor.value_of_lambda(outcome.lambda_)
         if chosen != list(found)[-1]:
-            encode(chosen)
+            costs.append(encode(chosen))
         return chosen, costs
 
 

@@ -64,7 +64,7 @@ def encode_anchor(
     if anchor.encoder.in_pyav:
         run_anchor(anchor, value, raw_frames(clip.raw, clip.format), clip.format, target, threads)
     else:
-        run_binary(anchor, value, clip.path, target, clip.frames, threads)
+        run_binary(anchor, value, clip.raw, clip.format, target, threads)
     return meter.cost()
 
 
@@ -193,12 +193,23 @@ class _Meter:
 
     def cost(self, *, complete: bool = True) -> CostRecord:
         wall, cpu = perf_counter() - self._wall, _cpu_seconds() - self._cpu
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = max(
-            resource.getrusage(who).ru_maxrss
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        return CostRecord(round(wall, 4), round(cpu, 4), peak * unit, complete)
+        return CostRecord(round(wall, 4), round(cpu, 4), _peak_memory(), complete)
+
+
+def _peak_memory() -> int:
+    """Largest resident bytes of this process or a child.
+
+    Linux counts in `ru_maxrss` what the parent held when it forked, so that the process' own
+    mark is read where there is one.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    status = Path("/proc/self/status")
+    if status.exists():
+        marks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        own = int(marks[0].split()[1]) * 1024 if marks else own
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    return max(own, children)
 
 
 def _cpu_seconds() -> float:

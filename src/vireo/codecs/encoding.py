@@ -180,7 +180,7 @@ class GopEncoder:
         pool = ThreadPoolExecutor(most, "vireo-encode")
         try:
             while True:
-                for task, share in queue.start(free if len(running) < most else 0, most):
+                for task, share in queue.start(free, most - len(running)):
                     free -= share
                     running[pool.submit(self._work, task, share)] = task, share
                 if not running and not finished:
@@ -197,6 +197,9 @@ class GopEncoder:
         finally:
             self._stopped.set()
             pool.shutdown(cancel_futures=True)
+            for future, (task, _) in running.items():  # what ended meanwhile isn't lost
+                if not future.cancelled() and future.exception() is None:
+                    self._keep(task, future.result())
         if queue.failure:
             raise queue.failure
         if given == 0:

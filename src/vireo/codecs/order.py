@@ -69,7 +69,7 @@ class TaskQueue:
 
     def start(self, free: int, most: int) -> list[tuple[Task, int]]:
         """Tasks to start with `free` threads, at most `most` of them, and each one's share."""
-        if not free:
+        if free < 1 or most < 1:
             return []
         ready = [task for task in self._waiting if self._is_ready(task)]
         while len(ready) < min(free, most) and self._open_gop():
