@@ -237,6 +237,15 @@ def test_one_bad_point_leaves_the_others(folder: Path) -> None:
     assert all("damaged" in error for error in log.errors)
 
 
+def test_a_truncated_clip_is_no_short_clip(clips: Path, folder: Path) -> None:
+    data = (clips / "carphone_176x144_97f.mkv").read_bytes()
+    (folder / "cut.mkv").write_bytes(data[:200_000])
+    (folder / "run.toml").write_text(RUN.replace("clip.y4m", "cut.mkv"))
+    log = Log()
+    assert compute(folder, log).failed == 3
+    assert all("cut.mkv" in error and "truncated" in error for error in log.errors), log.errors
+
+
 def test_killed_run_goes_on(folder: Path) -> None:
     write_y4m(folder / "clip.y4m", moving(64, 48, 9))
     (folder / "run.toml").write_text(RUN.replace("gop-size = 2", "gop-size = 8"))

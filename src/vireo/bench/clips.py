@@ -22,6 +22,7 @@ class Clip:
         path: the file.
         sha256: of the file.
         format: size, rate, colour.
+        limit: how many frames were asked for; None for all.
         frames: how many are encoded.
         raw: where its samples are kept for the time of the run (`prepare` writes them).
         notices: what reading it converts or leaves out.
@@ -30,6 +31,7 @@ class Clip:
     path: Path
     sha256: str
     format: VideoFormat
+    limit: int | None
     frames: int
     raw: Path
     notices: tuple[str, ...]
@@ -45,6 +47,7 @@ class Clip:
                 path,
                 file_digest(file, "sha256").hexdigest(),
                 source.format,
+                frames,
                 source.frame_count,
                 folder / f"{path.stem}.yuv",
                 source.notices,
@@ -66,7 +69,8 @@ class Clip:
                 return
             part = self.raw.with_suffix(".part")
             count = 0
-            with open_source(self.path, frames=self.frames) as source, part.open("wb") as file:
+            # Read to its end, a truncated file is told from a short one.
+            with open_source(self.path, frames=self.limit) as source, part.open("wb") as file:
                 for frame in source:
                     for plane in frame.planes:
                         file.write(plane.tobytes())
