@@ -110,16 +110,16 @@ class EncodeOptions:
 def checked_threads(threads: int | None) -> int:
     """How many threads to use, by default one per processor; UsageError where out of range."""
     if threads is None:
-        return available_threads()
+        return len(available_processors())
     if not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"{threads} threads can't work; it must be 1 to {MAX_THREADS}")
     return threads
 
 
-def available_threads() -> int:
-    """Processors that this process may use."""
+def available_processors() -> tuple[int, ...]:
+    """Numbers of the processors that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return tuple(sorted(affinity(0))) if affinity else tuple(range(os.cpu_count() or 1))
 
 
 def check_output(source: Path, target: Path, *, overwrite: bool) -> None:

@@ -44,7 +44,7 @@ def in_run(anchor: Anchor, clip: Path, folder: Path, value: float) -> bytes:
     opened = Clip.open(clip, FRAMES, folder)
     opened.prepare()
     target = folder / f"run.{anchor.encoder.muxer}"
-    Stage().run(stages.encode_anchor, anchor, value, stages.ClipFiles.of(opened), target, 1)
+    Stage().run(stages.encode_anchor, anchor, value, opened, target, 1)
     return target.read_bytes()
 
 

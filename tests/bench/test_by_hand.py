@@ -39,10 +39,9 @@ def test_quality_equals_ffmpeg_by_hand(
     anchor = ANCHORS[name]
     clip = Clip.open(clips / f"{clip_name}.mkv", FRAMES, tmp_path)
     clip.prepare()
-    files = stages.ClipFiles.of(clip)
     stream = tmp_path / f"out.{anchor.encoder.muxer}"
-    Stage().run(stages.encode_anchor, anchor, 34, files, stream, 1)
-    measured = stages.measure(stream, files, ("vmaf",), 1)
+    Stage().run(stages.encode_anchor, anchor, 34, clip, stream, 1)
+    measured = stages.measure(stream, clip, ("vmaf",), 1)
 
     said = ffmpeg(stream, clip.path, "psnr")
     match = re.search(r"PSNR y:([\d.]+) u:([\d.]+) v:([\d.]+)", said)

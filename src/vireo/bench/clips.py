@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import file_digest
 from pathlib import Path
@@ -16,7 +15,7 @@ from vireo.video import ColorRange, Frame, VideoFormat, open_source
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip, opened for a run.
+    """One clip, opened for a run; can be sent to a process.
 
     Attributes:
         path: the file.
@@ -35,7 +34,6 @@ class Clip:
     frames: int
     raw: Path
     notices: tuple[str, ...]
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @staticmethod
     def open(path: Path, frames: int | None, folder: Path) -> Clip:
@@ -64,20 +62,19 @@ class Clip:
 
     def prepare(self) -> None:
         """Write the raw file, once; raises InputError where the clip is damaged."""
-        with self._lock:
-            if self.raw.exists():
-                return
-            part = self.raw.with_suffix(".part")
-            count = 0
-            # Read to its end, a truncated file is told from a short one.
-            with open_source(self.path, frames=self.limit) as source, part.open("wb") as file:
-                for frame in source:
-                    for plane in frame.planes:
-                        file.write(plane.tobytes())
-                    count += 1
-            if count != self.frames:
-                raise InputError(f"{self.path}: has {count} frames, not {self.frames}")
-            part.rename(self.raw)
+        if self.raw.exists():
+            return
+        part = self.raw.with_suffix(".part")
+        count = 0
+        # Read to its end, a truncated file is told from a short one.
+        with open_source(self.path, frames=self.limit) as source, part.open("wb") as file:
+            for frame in source:
+                for plane in frame.planes:
+                    file.write(plane.tobytes())
+                count += 1
+        if count != self.frames:
+            raise InputError(f"{self.path}: has {count} frames, not {self.frames}")
+        part.rename(self.raw)
 
     def record(self) -> ClipRecord:
         return ClipRecord(

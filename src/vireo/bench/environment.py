@@ -15,6 +15,7 @@ from typing import Any
 import av
 
 import vireo
+from vireo.options import available_processors
 
 _CODEC_SOURCES = (
     *("codecs", "container", "metrics", "video"),
@@ -43,17 +44,10 @@ def machine() -> dict[str, Any]:
     """The processor, how many of them, memory in bytes, and the kind of system."""
     return {
         "processor": _processor(),
-        "cores": len(processors()),
+        "cores": len(available_processors()),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def processors() -> tuple[int, ...]:
-    """Numbers of the processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
 
 
 @cache

@@ -23,6 +23,7 @@ A codec's rate points are `crf` or `qp` (anchors, whichever is the anchor's), `q
 from __future__ import annotations
 
 import glob
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -77,10 +78,15 @@ class Entry:
         return {"codec": self.options.codec, **own}
 
     def options_at(self, value: float) -> EncodeOptions:
-        """A Vireo codec's options at a rate point."""
+        """A Vireo codec's options at a rate point; of an anchor, what a target asks for."""
         name = self.control.replace("-", "_") + ("_" if self.control == "lambda" else "")
         asked: dict[str, Any] = {name: value}
         return replace(self.options, **asked)
+
+    def check(self) -> None:
+        """Raises UsageError or TypeError where an encode would refuse what is asked for."""
+        for value in self.values:
+            self.options_at(value)
 
 
 @dataclass(frozen=True)
@@ -184,11 +190,10 @@ def _anchor_entry(label: str, table: dict[str, Any]) -> Entry:
         whole = control == "qp" or (control == "crf" and anchor.encoder.step == 1)
         if whole and value != int(value):
             raise UsageError(f"{control} {value:g} is no whole number")
-        if control == "target-psnr" and not 10 <= value <= 60:
-            raise UsageError(f"a PSNR of {value:g} dB can't be had; ask for 10 to 60")
-        if control == "target-bitrate" and not 0 < value < float("inf"):
-            raise UsageError("the target bit rate must be above 0 bits per second")
-    return Entry(label, anchor, EncodeOptions(), control, values)
+    entry = Entry(label, anchor, EncodeOptions(), control, values)
+    if control in TARGETS:
+        entry.check()
+    return entry
 
 
 def _vireo_entry(label: str, table: dict[str, Any]) -> Entry:
@@ -200,8 +205,7 @@ def _vireo_entry(label: str, table: dict[str, Any]) -> Entry:
     control, values = _rate(table, _VIREO_CONTROLS, _VIREO_QUALITIES)
     try:
         entry = Entry(label, None, EncodeOptions(codec=codec, **known), control, values)
-        for value in values:
-            entry.options_at(value)
+        entry.check()
     except TypeError as error:
         raise UsageError(f"an option has a wrong type: {error}") from error
     return entry
@@ -218,7 +222,7 @@ def _rate(
     values = table[asked[0]]
     values = values if isinstance(values, list) else [values]
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if not values or len(numbers) < len(values):
+    if not values or len(numbers) < len(values) or not all(map(math.isfinite, numbers)):
         raise UsageError(f"`{asked[0]}` must be numbers")
     if len(set(numbers)) < len(numbers):
         raise UsageError(f"`{asked[0]}` names a point twice")

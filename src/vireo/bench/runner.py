@@ -18,15 +18,15 @@ from typing import Protocol
 from vireo.bench import stages
 from vireo.bench.anchors import shell
 from vireo.bench.clips import Clip
-from vireo.bench.environment import machine, processors, versions
+from vireo.bench.environment import machine, versions
 from vireo.bench.plan import Plan
 from vireo.bench.points import Encoded, Point
 from vireo.bench.process import Stage, StageError, settle
 from vireo.bench.record import CostRecord, Record
 from vireo.bench.results import Results
 from vireo.errors import UsageError, VireoError
-from vireo.metrics import psnr, weighted_mse
-from vireo.options import lambda_of_quality
+from vireo.metrics.quality import MEASURES
+from vireo.options import available_processors, lambda_of_quality
 from vireo.targets import Goal, search
 
 _SERIES = {
@@ -63,7 +63,7 @@ def run(plan: Plan, results: Results, watcher: Watcher, *, jobs: int | None = No
     the watcher and left out. Raises UsageError or InputError before anything is computed
     where the plan can't be run.
     """
-    cores = processors()
+    cores = available_processors()
     jobs = jobs or max(1, len(cores) // plan.threads)
     _check_available(plan)
     results.streams.mkdir(exist_ok=True)
@@ -151,6 +151,7 @@ class _Crew:
         # These stay: importing what measures takes longer than measuring.
         self._measurers = self._new_measurers()
         self._mutex = threading.Lock()
+        self._preparing = threading.Lock()
 
     def _new_measurers(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(self._jobs, get_context("spawn"), initializer=settle)
@@ -176,7 +177,8 @@ class _Crew:
         self._watcher.begin(slot, point)
         record, error = None, ""
         try:
-            point.clip.prepare()
+            with self._preparing:
+                point.clip.prepare()
             record = self._measured_again(slot, point, known) or self._record(slot, point)
             self._results.append(record)
         except (VireoError, OSError) as reason:
@@ -200,10 +202,9 @@ class _Crew:
         return replace(_repeated(known, point), frames={**known.frames, **frames})
 
     def _measure(self, stream: Path, point: Point, wanted: tuple[str, ...]) -> stages.Measured:
-        files = stages.ClipFiles.of(point.clip)
         pool = self._measurers
         try:
-            return pool.submit(stages.measure, stream, files, wanted, point.threads).result()
+            return pool.submit(stages.measure, stream, point.clip, wanted, point.threads).result()
         except BrokenProcessPool as error:
             with self._mutex:
                 if self._measurers is pool:
@@ -254,18 +255,16 @@ class _Crew:
     def _encode(
         self, stage: Stage, point: Point, stream: Path, tell: Callable[[str], None]
     ) -> Encoded:
-        entry, files, threads = point.entry, stages.ClipFiles.of(point.clip), point.threads
+        entry, clip, threads = point.entry, point.clip, point.threads
         if entry.anchor is None:
             options = entry.options_at(point.value)
-            options = replace(options, frames=files.frames, threads=threads)
-            cost, trials = stage.run(stages.encode_vireo, options, files, stream, say=tell)
+            options = replace(options, frames=clip.frames, threads=threads)
+            cost, trials = stage.run(stages.encode_vireo, options, clip, stream, say=tell)
             return Encoded(cost, trials, shell(point.vireo_command()))
         anchor = entry.anchor
 
         def encode(value: float) -> CostRecord:
-            cost: CostRecord = stage.run(
-                stages.encode_anchor, anchor, value, files, stream, threads
-            )
+            cost: CostRecord = stage.run(stages.encode_anchor, anchor, value, clip, stream, threads)
             return cost
 
         if entry.control == anchor.control:
@@ -278,9 +277,7 @@ class _Crew:
             round(sum(c.cpu for c in costs), 4),
             max(c.peak_memory for c in costs),
         )
-        command = anchor.command(
-            files.path, stream.name, value, frames=files.frames, threads=threads
-        )
+        command = anchor.command(clip.path, stream.name, value, frames=clip.frames, threads=threads)
         return Encoded(total, len(costs), shell(command))
 
     def _search(
@@ -318,6 +315,7 @@ class _Crew:
 def _aimed_at(measured: stages.Measured, point: Point, *, at_psnr: bool) -> float:
     """What a target's search compares: dB, or the logarithm of bits per second."""
     if at_psnr:
-        planes = (measured.frames[name] for name in ("mse_y", "mse_u", "mse_v"))
-        return psnr(weighted_mse([sum(p) / len(p) for p in planes]))
+        quality = MEASURES["psnr"].of(measured.frames)
+        assert quality is not None  # these series are always there
+        return quality
     return math.log(8 * measured.size.video * point.clip.frame_rate / point.clip.frames)

@@ -1,6 +1,7 @@
-"""A point's three stages: encode, decode, measure. Each runs in a process of its own.
+"""A point's three stages: encode, decode, measure. Each runs in another process than the run.
 
-So each has its own peak memory, and no encoder meets what another has left in its process.
+Encoding and decoding get one of their own each time: so each has its own peak memory, and no
+encoder meets what another has left in its process.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -22,22 +23,7 @@ from vireo.bench.elementary import encoder_version, remarks
 from vireo.bench.record import CostRecord, SizeRecord
 from vireo.bench.streams import VIREO_SUFFIX, pictures
 from vireo.options import EncodeOptions
-from vireo.video import Frame, VideoFormat
-
-
-@dataclass(frozen=True)
-class ClipFiles:
-    """What a stage needs to know of a clip; can be sent to a process."""
-
-    path: Path
-    raw: Path
-    format: VideoFormat
-    frames: int
-    full_range: bool
-
-    @staticmethod
-    def of(clip: Clip) -> ClipFiles:
-        return ClipFiles(clip.path, clip.raw, clip.format, clip.frames, clip.is_full_range)
+from vireo.video import Frame
 
 
 @dataclass(frozen=True)
@@ -50,14 +36,14 @@ class Measured:
     """
 
     size: SizeRecord
-    parts: dict[str, float]
-    frames: dict[str, list[Any]]
-    decoder: dict[str, float]
-    encoder: str | None
+    parts: dict[str, float] = field(default_factory=dict)
+    frames: dict[str, list[Any]] = field(default_factory=dict)
+    decoder: dict[str, float] = field(default_factory=dict)
+    encoder: str | None = None
 
 
 def encode_anchor(
-    anchor: Anchor, value: float, clip: ClipFiles, target: Path, threads: int
+    anchor: Anchor, value: float, clip: Clip, target: Path, threads: int
 ) -> CostRecord:
     """Encode to an elementary stream; the cost of the encoder alone."""
     meter = _Meter()
@@ -69,7 +55,7 @@ def encode_anchor(
 
 
 def encode_vireo(
-    options: EncodeOptions, clip: ClipFiles, target: Path, say: Callable[[str], None]
+    options: EncodeOptions, clip: Clip, target: Path, say: Callable[[str], None]
 ) -> tuple[CostRecord, int]:
     """Encode to a Vireo file; its cost, and the trials made to meet a target.
 
@@ -102,13 +88,15 @@ def decode(stream: Path, threads: int) -> CostRecord:
     return meter.cost()
 
 
-def measure(stream: Path, clip: ClipFiles, wanted: tuple[str, ...], threads: int) -> Measured:
+def measure(stream: Path, clip: Clip, wanted: tuple[str, ...], threads: int) -> Measured:
     """Sizes, and quality frame by frame against the clip; `wanted` as in `Plan.measures`."""
     from vireo.metrics.quality import GROUPS, measure_frame
 
     groups = set(wanted) & set(GROUPS)
-    size, parts, decoder, encoder = (
-        _account_vireo(stream) if stream.suffix == VIREO_SUFFIX else _account_elementary(stream)
+    about, decoded = (
+        _about_vireo(stream, threads)
+        if stream.suffix == VIREO_SUFFIX
+        else _about_elementary(stream, threads)
     )
     if "ms-ssim" in wanted:
         import torch
@@ -118,13 +106,12 @@ def measure(stream: Path, clip: ClipFiles, wanted: tuple[str, ...], threads: int
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "decoded.yuv"
         with copy.open("wb") as file:
-            decoded = _described(stream, threads)
             for (kind, bytes_, frame), source in zip(
                 decoded, raw_frames(clip.raw, clip.format), strict=True
             ):
                 series["type"].append(kind)
                 series["bytes"].append(bytes_)
-                values = measure_frame(source, frame, groups, clip.full_range)
+                values = measure_frame(source, frame, groups, clip.is_full_range)
                 for name, value in values.items():
                     series.setdefault(name, []).append(_shortened(value))
                 if "vmaf" in wanted:
@@ -132,7 +119,7 @@ def measure(stream: Path, clip: ClipFiles, wanted: tuple[str, ...], threads: int
                         file.write(plane.tobytes())
         if "vmaf" in wanted:
             series["vmaf_neg"] = _vmaf(clip, copy, threads)
-    return Measured(size, parts, series, decoder, encoder)
+    return replace(about, frames=series)
 
 
 def _shortened(value: float | None) -> float | None:
@@ -140,48 +127,43 @@ def _shortened(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.7g}")
 
 
-def _vmaf(clip: ClipFiles, decoded: Path, threads: int) -> list[Any]:
+def _vmaf(clip: Clip, decoded: Path, threads: int) -> list[float]:
     from vireo.metrics.vmaf import vmaf_neg
 
-    assert clip.format.frame_rate is not None
     shape = clip.format.width, clip.format.height
-    rate = clip.format.frame_rate
-    return list(vmaf_neg(clip.raw, decoded, shape, clip.frames, rate, threads=threads))
+    return vmaf_neg(clip.raw, decoded, shape, clip.frames, clip.frame_rate, threads=threads)
 
 
-def _described(stream: Path, threads: int) -> Iterable[tuple[str, int, Frame]]:
-    """Type, bytes and picture of each frame, in display order."""
-    if stream.suffix != VIREO_SUFFIX:
-        for coded, frame in decode_elementary(stream, threads=threads):
-            yield coded.type, coded.size, frame
-        return
-    import vireo
-
-    packets = sorted(vireo.probe(stream).packets, key=lambda p: p.pts)
-    for packet, frame in zip(packets, pictures(stream, threads=threads), strict=True):
-        yield packet.frame_type, packet.size, frame
+Described = Iterator[tuple[str, int, Frame]]
+"""Type, bytes and picture of each frame, in display order."""
 
 
-def _account_vireo(stream: Path) -> tuple[SizeRecord, dict[str, float], dict[str, float], None]:
+def _about_vireo(stream: Path, threads: int) -> tuple[Measured, Described]:
+    """What a file says without its pictures, and its frames."""
     import vireo
     from vireo.report import CONTAINER
 
     info = vireo.probe(stream)
     container = round(info.parts[CONTAINER])
-    parts = {name: round(size, 1) for name, size in info.parts.items() if name != CONTAINER}
-    decoder = {
-        "parameters": info.complexity.parameters,
-        "multiplications": info.complexity.multiplications,
-    }
-    return SizeRecord(info.size, info.size - container, container), parts, decoder, None
+    about = Measured(
+        SizeRecord(info.size, info.size - container, container),
+        {name: round(size, 1) for name, size in info.parts.items() if name != CONTAINER},
+        decoder=asdict(info.complexity),
+    )
+    packets = sorted(info.packets, key=lambda p: p.pts)
+    shown = zip(packets, pictures(stream, threads=threads), strict=True)
+    return about, ((packet.frame_type, packet.size, frame) for packet, frame in shown)
 
 
-def _account_elementary(
-    stream: Path,
-) -> tuple[SizeRecord, dict[str, float], dict[str, float], str | None]:
+def _about_elementary(stream: Path, threads: int) -> tuple[Measured, Described]:
+    """As `_about_vireo`, of an elementary stream."""
     data = stream.read_bytes()
     text = remarks(data, stream.suffix[1:])
-    return SizeRecord(len(data), len(data) - text, 0, text), {}, {}, encoder_version(data)
+    about = Measured(
+        SizeRecord(len(data), len(data) - text, 0, text), encoder=encoder_version(data)
+    )
+    shown = decode_elementary(stream, threads=threads)
+    return about, ((coded.type, coded.size, frame) for coded, frame in shown)
 
 
 class _Meter:

@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,23 +93,7 @@ def bd_rate(anchor: Curve, test: Curve) -> BdRate:
     Raises:
         UsageError: the library bjontegaard is not installed.
     """
-    refusal = _fault("anchor", anchor) or _fault("test", test)
-    if refusal:
-        return BdRate(None, 0.0, refusal)
-    (rates, qualities), (test_rates, test_qualities) = _points(anchor), _points(test)
-    overlap = _overlap(qualities, test_qualities)
-    if overlap < MIN_OVERLAP:
-        return BdRate(None, overlap, _too_small(overlap, "quality"))
-    value = _library().bd_rate(
-        rates,
-        qualities,
-        test_rates,
-        test_qualities,
-        method="pchip",
-        require_matching_points=False,
-        min_overlap=0,
-    )
-    return BdRate(float(value), overlap)
+    return BdRate(*_delta(anchor, test, "quality"))
 
 
 def bd_quality(anchor: Curve, test: Curve) -> BdQuality:
@@ -120,14 +105,25 @@ def bd_quality(anchor: Curve, test: Curve) -> BdQuality:
     Raises:
         UsageError: the library bjontegaard is not installed.
     """
+    return BdQuality(*_delta(anchor, test, "rate"))
+
+
+def _delta(
+    anchor: Curve, test: Curve, shared: Literal["quality", "rate"]
+) -> tuple[float | None, float, str | None]:
+    """Value, overlap and refusal, at equal `shared`."""
     refusal = _fault("anchor", anchor) or _fault("test", test)
     if refusal:
-        return BdQuality(None, 0.0, refusal)
+        return None, 0.0, refusal
     (rates, qualities), (test_rates, test_qualities) = _points(anchor), _points(test)
-    overlap = _overlap(np.log10(rates), np.log10(test_rates))
+    if shared == "quality":
+        overlap = _overlap(qualities, test_qualities)
+    else:
+        overlap = _overlap(np.log10(rates), np.log10(test_rates))
     if overlap < MIN_OVERLAP:
-        return BdQuality(None, overlap, _too_small(overlap, "rate"))
-    value = _library().bd_psnr(
+        return None, overlap, _too_small(overlap, shared)
+    library = _library()
+    value = (library.bd_rate if shared == "quality" else library.bd_psnr)(
         rates,
         qualities,
         test_rates,
@@ -136,7 +132,7 @@ def bd_quality(anchor: Curve, test: Curve) -> BdQuality:
         require_matching_points=False,
         min_overlap=0,
     )
-    return BdQuality(float(value), overlap)
+    return float(value), overlap, None
 
 
 def _points(curve: Curve) -> tuple[Values, Values]:
