@@ -123,11 +123,15 @@ class Trainer:
         self.architecture = architecture
         self.frame_type = frame_type
         self._native = _train.FrameTrainer(
+            [(list(architecture.context), list(architecture.arm_widths()))],
+            [(k, 0, -1) for k in range(architecture.grids)],
             architecture.grids,
-            list(architecture.context),
-            list(architecture.arm_hidden),
             architecture.upsampling_kernel,
             list(architecture.synthesis_widths(frame_type)[1:]),
+            [],
+            0,
+            0,
+            0,
             [np.ascontiguousarray(p) for p in target],
             [[np.ascontiguousarray(p) for p in r] for r in references],
             threads,
