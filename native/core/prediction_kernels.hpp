@@ -28,16 +28,11 @@ struct Source {
 
 VIREO_INLINE int limit(int v, int low, int high) { return v < low ? low : v > high ? high : v; }
 
-// The window of a block at (x, y); where it lies outside the plane, a copy in `room`.
+// Where a window at (x, y) lies outside the plane, the border is repeated; it has its own
+// function because the blocks inside need the registers.
 template <class W>
-VIREO_INLINE Source window(const PlaneView& plane, int x, int y, std::uint8_t* room) {
-  x -= W::before;
-  y -= W::before;
-  if (x >= 0 && y >= 0 && x <= plane.width - W::rows && y <= plane.height - W::rows) {
-    // Loads that reach behind the row's end meet the next row, unless there is none.
-    const std::uint8_t* p = plane.samples + static_cast<std::ptrdiff_t>(y) * plane.width + x;
-    if (y < plane.height - W::rows || x <= plane.width - W::load) return {p, plane.width};
-  }
+__attribute__((noinline)) Source border_window(const PlaneView& plane, int x, int y,
+                                               std::uint8_t* room) {
   // Further out, nothing changes any more.
   x = limit(x, -W::rows, plane.width);
   y = limit(y, -W::rows, plane.height);
@@ -47,6 +42,19 @@ VIREO_INLINE Source window(const PlaneView& plane, int x, int y, std::uint8_t* r
     for (int j = 0; j < W::rows; ++j) room[i * W::load + j] = row[limit(x + j, 0, plane.width - 1)];
   }
   return {room, W::load};
+}
+
+// The window of a block at (x, y), in the plane or in `room`.
+template <class W>
+VIREO_INLINE Source window(const PlaneView& plane, int x, int y, std::uint8_t* room) {
+  x -= W::before;
+  y -= W::before;
+  if (x >= 0 && y >= 0 && x <= plane.width - W::rows && y <= plane.height - W::rows) {
+    // Loads that reach behind the row's end meet the next row, unless there is none.
+    const std::uint8_t* p = plane.samples + static_cast<std::ptrdiff_t>(y) * plane.width + x;
+    if (y < plane.height - W::rows || x <= plane.width - W::load) return {p, plane.width};
+  }
+  return border_window<W>(plane, x, y, room);
 }
 
 #if defined(__AVX2__)
@@ -238,24 +246,19 @@ VIREO_INLINE void store_chroma(const ChromaBlock& b, std::int16_t* u, std::int16
 
 #endif
 
-struct BlockPrediction {
-  LumaBlock luma;
-  ChromaBlock chroma;
-};
-
 // A block at (x, y) from one reference.
-VIREO_INLINE BlockPrediction predict_block(const PlaneView* planes, int x, int y, std::int32_t vx,
-                                           std::int32_t vy) {
+VIREO_INLINE void predict_block(const PlaneView* planes, int x, int y, std::int32_t vx,
+                                std::int32_t vy, LumaBlock& luma, ChromaBlock& chroma) {
   std::uint8_t room[3][LumaWindow::rows * LumaWindow::load];
-  const Source luma = window<LumaWindow>(planes[0], x + (vx >> 6), y + (vy >> 6), room[0]);
+  const Source s = window<LumaWindow>(planes[0], x + (vx >> 6), y + (vy >> 6), room[0]);
   // In chroma samples, half as much: (v + 1) >> 1, for every v.
   const std::int32_t cx = (vx >> 1) + (vx & 1), cy = (vy >> 1) + (vy & 1);
   const int at_x = x / 2 + (cx >> 6), at_y = y / 2 + (cy >> 6);
   const Source u = window<ChromaWindow>(planes[1], at_x, at_y, room[1]);
   const Source v = window<ChromaWindow>(planes[2], at_x, at_y, room[2]);
   constexpr int fraction = kFractions - 1;
-  return {predict_luma(luma, vx & fraction, vy & fraction),
-          predict_chroma(u, v, cx & fraction, cy & fraction)};
+  luma = predict_luma(s, vx & fraction, vy & fraction);
+  chroma = predict_chroma(u, v, cx & fraction, cy & fraction);
 }
 
 void predict_blocks(const BlockRow& row) {
@@ -266,12 +269,15 @@ void predict_blocks(const BlockRow& row) {
     const int x = i * kBlock;
     const std::int32_t alpha = alphas[i], beta = row.references == 2 ? betas[i] : kBlendOne;
     const std::int32_t first = alpha * beta, second = alpha * (kBlendOne - beta);
-    BlockPrediction a{}, b{};
-    if (first) a = predict_block(row.planes[0], x, y, row.fields[0][i], row.fields[1][i]);
-    if (second) b = predict_block(row.planes[1], x, y, row.fields[2][i], row.fields[3][i]);
+    LumaBlock luma[2] = {};
+    ChromaBlock chroma[2] = {};
+    if (first)
+      predict_block(row.planes[0], x, y, row.fields[0][i], row.fields[1][i], luma[0], chroma[0]);
+    if (second)
+      predict_block(row.planes[1], x, y, row.fields[2][i], row.fields[3][i], luma[1], chroma[1]);
     const std::int32_t weights = first | (second << 16);
-    store_luma(blend(a.luma, b.luma, weights), row.out[0] + x, row.stride);
-    store_chroma(blend(a.chroma, b.chroma, weights), row.out[1] + x / 2, row.out[2] + x / 2,
+    store_luma(blend(luma[0], luma[1], weights), row.out[0] + x, row.stride);
+    store_chroma(blend(chroma[0], chroma[1], weights), row.out[1] + x / 2, row.out[2] + x / 2,
                  row.stride / 2);
   }
 }
