@@ -15,6 +15,7 @@
 #include "core/coolchic.hpp"
 #include "core/crc32c.hpp"
 #include "core/kernels.hpp"
+#include "core/prediction.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -157,13 +158,7 @@ vireo::PlaneView to_view(const Samples& plane) {
   return {plane.data(), static_cast<int>(plane.shape(0)), static_cast<int>(plane.shape(1))};
 }
 
-nb::tuple reconstruct(const Architecture& architecture, const Networks& networks,
-                      const Latents& latents, const References& references, bool with_signals,
-                      vireo::StageTimes* times = nullptr) {
-  const int height = latents[0].height, width = latents[0].width;
-  if (height % 2 || width % 2) throw std::invalid_argument("pictures are coded at even sizes");
-  if (static_cast<int>(references.size()) != networks.references)
-    throw std::invalid_argument("as many references as the frame type says are needed");
+std::vector<vireo::Reference> to_pictures(const References& references, int height, int width) {
   std::vector<vireo::Reference> pictures;
   for (const auto& planes : references) {
     if (planes.size() != 3) throw std::invalid_argument("a reference has three planes");
@@ -173,6 +168,85 @@ nb::tuple reconstruct(const Architecture& architecture, const Networks& networks
         throw std::invalid_argument("a reference has the wrong size");
     pictures.push_back(picture);
   }
+  return pictures;
+}
+
+nb::list block_fields(const std::vector<Matrix<std::int16_t>>& grids, int motion_first, int height,
+                      int width, int references) {
+  if (references < 1 || references > 2) throw std::invalid_argument("1 or 2 references");
+  const int count = 3 * references;
+  const int per_field = static_cast<int>(grids.size()) / count;
+  if (per_field < 1 || per_field * count != static_cast<int>(grids.size()) ||
+      motion_first < vireo::kBlockLog2 || motion_first + per_field > vireo::kMaxGrids)
+    throw std::invalid_argument("every field has as many grids");
+  Latents fields;
+  for (std::size_t i = 0; i < grids.size(); ++i) {
+    fields.push_back(to_plane(grids[i]));
+    const int k = motion_first + static_cast<int>(i) % per_field, cell = 1 << k;
+    if (fields.back().height != (height + cell - 1) / cell ||
+        fields.back().width != (width + cell - 1) / cell)
+      throw std::invalid_argument("a latent grid has the wrong size");
+  }
+  vireo::BlockFields result;
+  {
+    nb::gil_scoped_release release;
+    result = vireo::block_fields(fields, count, per_field, motion_first, height, width);
+  }
+  nb::list list;
+  for (auto& field : result.values) list.append(to_numpy(std::move(field)));
+  return list;
+}
+
+// Planes in 1/64 sample; rows of a last block beyond the picture are left out.
+nb::tuple predict(const std::vector<Matrix<std::int32_t>>& fields, const References& references,
+                  int height, int width) {
+  if (height < 2 || width < 2 || height % 2 || width % 2)
+    throw std::invalid_argument("pictures are coded at even sizes");
+  if (references.empty() || references.size() > 2 || fields.size() != 3 * references.size())
+    throw std::invalid_argument("one reference and three fields, or two and six");
+  const std::vector<vireo::Reference> pictures = to_pictures(references, height, width);
+  vireo::BlockFields blocks{(height + vireo::kBlock - 1) / vireo::kBlock,
+                            (width + vireo::kBlock - 1) / vireo::kBlock, {}};
+  for (std::size_t f = 0; f < fields.size(); ++f) {
+    blocks.values.push_back(to_plane(fields[f]));
+    const auto& values = blocks.values.back();
+    if (values.height != blocks.rows || values.width != blocks.columns)
+      throw std::invalid_argument("a field has one value per block");
+    if (f >= 2 * references.size() &&
+        std::any_of(values.samples.begin(), values.samples.end(),
+                    [](std::int32_t v) { return v < 0 || v > vireo::kBlendOne; }))
+      throw std::invalid_argument("alpha and beta are in 0 ... 64");
+  }
+  Plane<std::int16_t> planes[3] = {{height, width}, {height / 2, width / 2}, {height / 2, width / 2}};
+  {
+    nb::gil_scoped_release release;
+    const vireo::Predictor predictor(blocks, pictures, height, width);
+    std::vector<std::int16_t> rows(predictor.stride() * (vireo::kBlock + vireo::kBlock / 2));
+    std::int16_t* const out[3] = {rows.data(), rows.data() + vireo::kBlock * predictor.stride(),
+                                  rows.data() + (vireo::kBlock + 1) * predictor.stride()};
+    for (int by = 0; by < blocks.rows; ++by) {
+      predictor.rows(by, out[0], out[1], out[2]);
+      for (int c = 0; c < 3; ++c) {
+        const int side = c ? vireo::kBlock / 2 : vireo::kBlock;
+        const std::size_t stride = predictor.stride() / (c ? 2 : 1);
+        for (int i = 0; i < std::min(side, planes[c].height - by * side); ++i)
+          std::copy_n(out[c] + static_cast<std::size_t>(i) * stride, planes[c].width,
+                      planes[c].row(by * side + i));
+      }
+    }
+  }
+  return nb::make_tuple(to_numpy(std::move(planes[0])), to_numpy(std::move(planes[1])),
+                        to_numpy(std::move(planes[2])));
+}
+
+nb::tuple reconstruct(const Architecture& architecture, const Networks& networks,
+                      const Latents& latents, const References& references, bool with_signals,
+                      vireo::StageTimes* times = nullptr) {
+  const int height = latents[0].height, width = latents[0].width;
+  if (height % 2 || width % 2) throw std::invalid_argument("pictures are coded at even sizes");
+  if (static_cast<int>(references.size()) != networks.references)
+    throw std::invalid_argument("as many references as the frame type says are needed");
+  const std::vector<vireo::Reference> pictures = to_pictures(references, height, width);
   vireo::SignalPlanes signals;
   Picture out;
   {
@@ -334,4 +408,8 @@ NB_MODULE(_core, m) {
         return reconstruct(a, n, to_latents(a, grids), references, signals);
       },
       "architecture"_a, "networks"_a, "grids"_a, "references"_a, "signals"_a = false);
+  m.def("block_fields", &block_fields, "grids"_a, "motion_first"_a, "height"_a, "width"_a,
+        "references"_a, "Vectors, alpha (and beta) of each block, from the fields' grids.");
+  m.def("predict", &predict, "fields"_a, "references"_a, "height"_a, "width"_a,
+        "Inter prediction in 1/64 sample: Y, U, V.");
 }

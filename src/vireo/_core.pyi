@@ -121,3 +121,9 @@ def reconstruct(
     references: References,
     signals: Literal[True],
 ) -> Signals: ...
+def block_fields(
+    grids: Grids, motion_first: int, height: int, width: int, references: int
+) -> list[NDArray[np.int32]]: ...
+def predict(
+    fields: Sequence[NDArray[np.int32]], references: References, height: int, width: int
+) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]: ...

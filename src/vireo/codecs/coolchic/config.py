@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from enum import IntEnum
+from itertools import accumulate, pairwise
 
 from vireo.gop import FrameType
 
@@ -29,17 +30,126 @@ NEAREST_12: tuple[tuple[int, int], ...] = (
 )
 
 
+# The nearest six, for grids of motion: a wavefront advances two columns per row.
+NEAREST_6: tuple[tuple[int, int], ...] = (
+    (-2, 0),
+    (-1, -1),
+    (-1, 0),
+    (-1, 1),
+    (0, -2),
+    (0, -1),
+)
+
+
+class GridKind(IntEnum):
+    """What a grid of latents is for; each kind has an autoregressive model of its own."""
+
+    LUMA = 0
+    CHROMA = 1
+    VECTORS = 2
+    BLENDING = 3
+
+
+@dataclass(frozen=True)
+class LatentGrid:
+    """A grid's place in a frame.
+
+    Attributes:
+        kind: what its latents are for.
+        level: the grid is 2**level times smaller than luma.
+        height, width: its size.
+        other: index of the grid of the same size whose latents its model sees besides the
+            context, always one that is coded before it; None where that input is 0.
+    """
+
+    kind: GridKind
+    level: int
+    height: int
+    width: int
+    other: int | None = None
+
+
+@dataclass(frozen=True)
+class MlpFormat:
+    """Fixed-point format of a network: fractional bits of its parts.
+
+    Attributes:
+        weight_bits, bias_bits: of all weights, of all biases.
+        hidden_bits: of each hidden layer's activations.
+    """
+
+    weight_bits: int
+    bias_bits: int
+    hidden_bits: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Luma, chroma and motion with latents of their own (profile `standard`).
+
+    Luma's latents are those of `Architecture.grids`. Chroma has a pyramid per plane and a
+    synthesis at half resolution, which also sees luma's grids. Motion has no synthesis: its
+    latents are the field, a pyramid of vectors and blending weights, one value per 4x4 block.
+
+    Attributes:
+        chroma_first: the finest grid of U and of V is 2**n times smaller than luma, n >= 1;
+            the coarsest is luma's.
+        chroma_hidden: widths of the chroma synthesis' hidden layers.
+        motion_first: the finest grid of a field is 2**n times smaller than luma, n >= 2.
+        motion_grids: grids per field.
+        motion_context: causal neighbours (dy, dx) that the fields' autoregressive models see.
+        motion_hidden: widths of their hidden layers.
+    """
+
+    chroma_first: int = 2
+    chroma_hidden: tuple[int, ...] = (12,)
+    motion_first: int = 3
+    motion_grids: int = 4
+    motion_context: tuple[tuple[int, int], ...] = NEAREST_6
+    motion_hidden: tuple[int, ...] = (8,)
+
+
+# The fields of I, P and B frames in the order of their grids: kind, and how many fields behind
+# in the list the one is that is `other`, 0 for none.
+_FIELDS: tuple[tuple[tuple[GridKind, int], ...], ...] = (
+    (),
+    (
+        (GridKind.VECTORS, 0),  # x0
+        (GridKind.VECTORS, 0),  # y0
+        (GridKind.BLENDING, 0),  # alpha
+    ),
+    (
+        (GridKind.VECTORS, 2),  # x0
+        (GridKind.VECTORS, 2),  # y0
+        (GridKind.VECTORS, 0),  # x1
+        (GridKind.VECTORS, 0),  # y1
+        (GridKind.BLENDING, 1),  # alpha
+        (GridKind.BLENDING, 0),  # beta
+    ),
+)
+
+_INTERPOLATION = (8 * 11 + 8 * 4) / 4 + 2 * (4 * 5 + 4 * 2) / 4 / 2  # per luma sample, by blocks
+
+# Fixed-point formats of networks with parts: constants of the format (docs/bitstream.md,
+# "Networks"), in C++ in native/core/coolchic.hpp.
+KERNEL_BITS = 10
+_ARM_BITS = 8, 8, 8  # weights, biases, activations
+_SYNTHESIS_BITS = 10, 12, 11
+
+
 @dataclass(frozen=True)
 class Architecture:
-    """Shapes of the latent grids and the three networks (paper, section 3.1, table 1).
+    """Shapes of the latent grids and the networks (paper, section 3.1, table 1).
 
     Attributes:
         grids: number of latent grids; grid k has size `ceil(H / 2**k) x ceil(W / 2**k)`.
         context: causal neighbours (dy, dx) that the autoregressive model sees.
         arm_hidden: widths of the autoregressive model's hidden layers.
         upsampling_kernel: side of the stride-2 transposed convolution's kernel, even.
-        synthesis_hidden: widths of the synthesis' hidden layers before the last one,
-            whose width is the number of outputs X.
+        synthesis_hidden: widths of the synthesis' hidden layers: with parts all of luma's,
+            else those before the last one, whose width is the number of outputs X.
+        parts: None where one synthesis gives every signal from one pyramid, as in the paper;
+            otherwise the above are luma's.
     """
 
     grids: int = 7
@@ -47,29 +157,111 @@ class Architecture:
     arm_hidden: tuple[int, ...] = (12, 12)
     upsampling_kernel: int = 8
     synthesis_hidden: tuple[int, ...] = (18,)
+    parts: Parts | None = None
 
     def outputs(self, frame_type: FrameType) -> int:
-        """Signals X that the synthesis gives: 3 for I, 6 for P, 9 for B frames."""
-        return 3 + 3 * frame_type
+        """Signals X that the (luma) synthesis gives.
 
-    def arm_widths(self) -> tuple[int, ...]:
-        return (len(self.context), *self.arm_hidden, 2)
+        With parts 1. Otherwise 3 for I, 6 for P, 9 for B frames.
+        """
+        return 1 if self.parts else 3 + 3 * frame_type
+
+    def context_of(self, kind: GridKind) -> tuple[tuple[int, int], ...]:
+        """Causal neighbours (dy, dx) that the autoregressive model of a kind sees."""
+        if self.parts and kind >= GridKind.VECTORS:
+            return self.parts.motion_context
+        return self.context
+
+    def arm_widths(self, kind: GridKind = GridKind.LUMA) -> tuple[int, ...]:
+        """Widths of a kind's autoregressive model; all but luma's have `other` as last input."""
+        if kind == GridKind.LUMA:
+            return (len(self.context), *self.arm_hidden, 2)
+        parts = self._parts()
+        hidden = self.arm_hidden if kind == GridKind.CHROMA else parts.motion_hidden
+        return (len(self.context_of(kind)) + 1, *hidden, 2)
 
     def synthesis_widths(self, frame_type: FrameType) -> tuple[int, ...]:
+        """Widths of the synthesis, with parts of luma's."""
+        if self.parts:
+            return (self.grids, *self.synthesis_hidden, 1)
         x = self.outputs(frame_type)
         return (self.grids, *self.synthesis_hidden, x, x)
 
+    def chroma_synthesis_widths(self) -> tuple[int, ...]:
+        """Widths of the chroma synthesis.
+
+        Its inputs are the grids of U, those of V, and luma's grids but the finest one, each
+        finest first; its results are the residuals of U and V.
+        """
+        parts = self._parts()
+        chroma = self.grids - parts.chroma_first
+        return (2 * chroma + self.grids - 1, *parts.chroma_hidden, 2)
+
+    def networks(self, frame_type: FrameType) -> dict[str, tuple[int, ...]]:
+        """Widths of the networks by name, in the order of the parameters; not the kernel."""
+        if not self.parts:
+            return {"arm": self.arm_widths(), "synthesis": self.synthesis_widths(frame_type)}
+        return {
+            **{f"arm_{kind.name.lower()}": self.arm_widths(kind) for kind in GridKind},
+            "synthesis_luma": self.synthesis_widths(frame_type),
+            "synthesis_chroma": self.chroma_synthesis_widths(),
+        }
+
+    def formats(self) -> dict[str, MlpFormat]:
+        """The networks' fixed-point formats by name; only with parts are they fixed."""
+        self._parts()
+        return {
+            name: _format(_ARM_BITS if name.startswith("arm") else _SYNTHESIS_BITS, widths)
+            for name, widths in self.networks(FrameType.I).items()
+        }
+
     def grid_sizes(self, height: int, width: int) -> Iterator[tuple[int, int]]:
-        """Height and width of each latent grid, finest first."""
+        """Height and width of each (luma) grid, finest first."""
         for k in range(self.grids):
-            yield -(-height >> k), -(-width >> k)
+            yield _grid_size(height, width, k)
+
+    def latent_grids(
+        self, frame_type: FrameType, height: int, width: int
+    ) -> tuple[LatentGrid, ...]:
+        """All grids of a frame in list order; they are coded in reverse.
+
+        Luma, finest first. With parts then U, V and each field, finest first; the fields are
+        x0, y0, alpha in P frames and x0, y0, x1, y1, alpha, beta in B frames.
+        """
+        # Kind, finest level, number of grids, and how many pyramids behind `other` is.
+        pyramids: list[tuple[GridKind, int, int, int]] = [(GridKind.LUMA, 0, self.grids, 0)]
+        if self.parts:
+            chroma = GridKind.CHROMA, self.parts.chroma_first, self.grids - self.parts.chroma_first
+            pyramids += [(*chroma, 1), (*chroma, 0)]
+            motion = self.parts.motion_first, self.parts.motion_grids
+            pyramids += [(kind, *motion, behind) for kind, behind in _FIELDS[frame_type]]
+        grids: list[LatentGrid] = []
+        for kind, first, count, behind in pyramids:
+            for k in range(first, first + count):
+                other = len(grids) + behind * count if behind else None
+                grids.append(LatentGrid(kind, k, *_grid_size(height, width, k), other))
+        return tuple(grids)
 
     def parameters(self, frame_type: FrameType) -> dict[str, int]:
-        """Parameters per module, biases included (paper, table 1)."""
+        """Parameters per module, biases included (paper, table 1), in the order of the flat
+        array that training and shipped networks use.
+
+        A network's are, per layer, weights `[out, in]`, then biases. With parts they are the
+        same in all frames; an I frame holds those of motion too, from its base.
+        """
+        counts = {
+            name: _mlp_parameters(widths) for name, widths in self.networks(frame_type).items()
+        }
+        arms = {name: n for name, n in counts.items() if name.startswith("arm")}
+        return {**arms, "upsampling": self.upsampling_kernel**2} | counts
+
+    def parameter_slices(self, frame_type: FrameType) -> dict[str, slice]:
+        """Where each module's parameters are in the flat array."""
+        counts = self.parameters(frame_type)
+        ends = accumulate(counts.values())
         return {
-            "arm": _mlp_parameters(self.arm_widths()),
-            "upsampling": self.upsampling_kernel**2,
-            "synthesis": _mlp_parameters(self.synthesis_widths(frame_type)),
+            name: slice(end - count, end)
+            for (name, count), end in zip(counts.items(), ends, strict=True)
         }
 
     def multiplications(
@@ -77,25 +269,62 @@ class Architecture:
     ) -> dict[str, float]:
         """Multiplications per decoded luma sample and module (paper, table 1).
 
-        The autoregressive model runs once per latent, the synthesis once per luma
-        sample. A transposed convolution multiplies each input sample by each of the
-        kernel's; with `padding`, the samples that border replication adds on each side
-        count too, as a counter of operations sees them. Inter coding takes four per
-        reference for bilinear interpolation and one each to weight by beta and alpha.
+        The autoregressive model runs once per latent, the synthesis once per luma sample. A
+        transposed convolution multiplies each input sample by each of the kernel's; with
+        `padding`, the samples that border replication adds on each side count too, as a counter
+        of operations sees them. Inter coding takes four per reference for bilinear interpolation
+        and one each to weight by beta and alpha.
+
+        With parts the chroma synthesis runs once per chroma sample. Inter coding takes, per
+        reference, eight taps across for 11 rows and eight down for 4 rows of a 4x4 block of luma,
+        four across for 5 rows and four down for 2 rows of the two 2x2 blocks of chroma; one per
+        sample to weight by alpha, two more by beta; and four per value of a doubled field.
         """
-        sizes = list(self.grid_sizes(height, width))
         pixels = height * width
-        latents = sum(h * w for h, w in sizes)
-        upsampled = sum(
-            (self.grids - k) * (sizes[k][0] + 2 * padding) * (sizes[k][1] + 2 * padding)
-            for k in range(1, self.grids)
+
+        def size(k: int) -> int:
+            h, w = _grid_size(height, width, k)
+            return (h + 2 * padding) * (w + 2 * padding)
+
+        upsampled = sum((self.grids - k) * size(k) for k in range(1, self.grids))
+        synthesis = float(_mlp_multiplications(self.synthesis_widths(frame_type)))
+        inter = (0.0, 5.0, 10.0)[frame_type]
+        if self.parts:
+            upsampled += sum(
+                2 * (self.grids - max(k, self.parts.chroma_first)) * size(k)
+                for k in range(2, self.grids)
+            )
+            synthesis += _mlp_multiplications(self.chroma_synthesis_widths()) / 4
+            coarsest = self.parts.motion_first + self.parts.motion_grids - 1
+            doubled = sum(
+                h * w for h, w in (_grid_size(height, width, k) for k in range(2, coarsest))
+            )
+            inter = frame_type * (_INTERPOLATION + 1.5) + 1.5 * (frame_type == FrameType.B)
+            inter += len(_FIELDS[frame_type]) * 4 * doubled / pixels
+        arm = sum(
+            _mlp_multiplications(self.arm_widths(grid.kind)) * grid.height * grid.width
+            for grid in self.latent_grids(frame_type, height, width)
         )
         return {
-            "arm": _mlp_multiplications(self.arm_widths()) * latents / pixels,
+            "arm": arm / pixels,
             "upsampling": self.upsampling_kernel**2 * upsampled / pixels,
-            "synthesis": float(_mlp_multiplications(self.synthesis_widths(frame_type))),
-            "inter": (0.0, 5.0, 10.0)[frame_type],
+            "synthesis": synthesis,
+            "inter": inter,
         }
+
+    def _parts(self) -> Parts:
+        if self.parts is None:
+            raise ValueError("the architecture has no parts")
+        return self.parts
+
+
+def _grid_size(height: int, width: int, level: int) -> tuple[int, int]:
+    return -(-height >> level), -(-width >> level)
+
+
+def _format(bits: tuple[int, int, int], widths: tuple[int, ...]) -> MlpFormat:
+    weight_bits, bias_bits, hidden_bits = bits
+    return MlpFormat(weight_bits, bias_bits, (hidden_bits,) * (len(widths) - 2))
 
 
 def _mlp_parameters(widths: tuple[int, ...]) -> int:
@@ -107,3 +336,4 @@ def _mlp_multiplications(widths: tuple[int, ...]) -> int:
 
 
 PAPER = Architecture()
+STANDARD = Architecture(synthesis_hidden=(16, 16), parts=Parts())

@@ -10,22 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.codecs.coolchic.config import Architecture
+from vireo.codecs.coolchic.config import Architecture, MlpFormat
 from vireo.gop import FrameType
 from vireo.metrics import plane_mse, weighted_mse
 from vireo.metrics.psnr import PEAK
 
 MAX_WEIGHT = 32767
 MAX_BITS = 15  # of any fixed-point format
-
-
-@dataclass(frozen=True)
-class MlpFormat:
-    """Fixed-point formats of one network: fractional bits of its parts."""
-
-    weight_bits: int
-    bias_bits: int
-    hidden_bits: tuple[int, ...]
 
 
 @dataclass(frozen=True)
