@@ -106,6 +106,10 @@ struct Kernels {
   // references.
   void (*inter_code)(const Signals& signals, const PlaneView* planes, int references, int x,
                      int y, int count, std::uint8_t* out);
+  // Decoded samples of a piece of a row from the synthesis' accumulators with `bits` fractional
+  // bits, and predictions in 1/64 sample.
+  void (*add_residuals)(const std::int32_t* sums, const std::int16_t* predictions, int bits,
+                        int count, std::uint8_t* out);
   // Inter prediction of a row of blocks.
   void (*predict_blocks)(const BlockRow& row);
   // kPeakSums * 2 * `lanes` multiply-adds a round.

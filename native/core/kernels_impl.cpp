@@ -12,8 +12,8 @@ namespace vireo {
 extern const Kernels VIREO_ISA;
 const Kernels VIREO_ISA{
     distributions,  synthesise,       scale_row,  pair_rows,      upsample_rows, luma_signals,
-    chroma_signals, chroma_residuals, inter_code, predict_blocks, multiply_adds, kVector,
-    kCrc32c,
+    chroma_signals, chroma_residuals, inter_code, add_residuals,  predict_blocks, multiply_adds,
+    kVector,        kCrc32c,
 };
 
 }  // namespace vireo
