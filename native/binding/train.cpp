@@ -246,6 +246,12 @@ NB_MODULE(_train, m) {
             std::copy_n(values.data(), values.size(), t.parameters().begin());
           },
           "parameters"_a)
+      .def("base",
+           [](FrameTrainer& t) {
+             const Array a = make({t.base().size()});
+             std::copy(t.base().begin(), t.base().end(), a.data);
+             return a.object;
+           })
       .def(
           "set_base",
           [](FrameTrainer& t, Floats<1> values) {

@@ -153,7 +153,7 @@ def test_networks_pay_for_their_distance_from_the_base() -> None:
     steps = []
     for weight in (0.0, 3.0):
         trainer = case.trainer()
-        trainer.set_base(base)
+        trainer.base = base
         # With an epsilon far above all gradients Adam's step is proportional to them.
         adam = Adam(beta1=0.0, beta2=0.0, epsilon=1e6, parameter_rate=weight)
         trainer.run(schedule(1, lambda_=LAMBDA, networks_rate=1e8), adam=adam)

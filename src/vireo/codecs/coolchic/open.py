@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from vireo.codecs.coolchic.budget import TimeBudget
 from vireo.codecs.coolchic.config import PAPER, Architecture
-from vireo.codecs.coolchic.encoder import CoolchicEncoder, Settings, Trainer, TrainerFactory
+from vireo.codecs.coolchic.encoder import CoolchicEncoder, Settings
 from vireo.codecs.coolchic.presets import PRESETS
 from vireo.codecs.coolchic.stream import StreamShape
+from vireo.codecs.coolchic.training import Trainer, TrainerFactory
 from vireo.codecs.encoding import PictureJob
 from vireo.errors import UsageError
 from vireo.options import EncodeOptions

@@ -165,9 +165,14 @@ class Trainer:
     def parameters(self, values: NDArray[np.floating]) -> None:
         self._native.set_parameters(np.ascontiguousarray(values, dtype=np.float32))
 
-    def set_base(self, parameters: NDArray[np.floating]) -> None:
-        """What the parameters' own rate is counted from; zeros until then."""
-        self._native.set_base(np.ascontiguousarray(parameters, dtype=np.float32))
+    @property
+    def base(self) -> Floats:
+        """What the parameters' own rate is counted from; zeros at first."""
+        return self._native.base()
+
+    @base.setter
+    def base(self, values: NDArray[np.floating]) -> None:
+        self._native.set_base(np.ascontiguousarray(values, dtype=np.float32))
 
     def set_flow_targets(self, flows: NDArray[np.floating]) -> None:
         """What the flow term pulls to: `[2 * references, H, W]` in luma samples."""
