@@ -20,7 +20,7 @@ from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.skip import best_skip
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
 from vireo.codecs.coolchic.trainer import Adam
-from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training
+from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.container import Section
 from vireo.profiling import TimeProfile, measured
@@ -87,7 +87,8 @@ class CoolchicEncoder:
         trainer = self._make_trainer(self.shape.architecture, job)
         training = _Training(self, trainer, job, flows, lambda_, progress)
         training.run()
-        self._account(trainer, job.threads * (perf_counter() - began))
+        if self._times:
+            account(self._times, trainer, job.threads * (perf_counter() - began))
         with measured(self._times, "number formats"):
             grids = round_latents(trainer.latents)
             cost = FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
@@ -96,15 +97,6 @@ class CoolchicEncoder:
         if skip and skip.cost < chosen.cost:
             chosen = skip
         return self._finish(job, chosen, training.steps.done)
-
-    def _account(self, trainer: Trainer, seconds: float) -> None:
-        """Divide what the training's threads had among its stages."""
-        if self._times is None:
-            return
-        stages = trainer.stage_seconds()
-        for name, busy in stages.items():
-            self._times.add(f"training: {name}", busy)
-        self._times.add("training: the rest", max(0.0, seconds - sum(stages.values())))
 
     def _skip(self, job: PictureJob, flows: list[Floats], lambda_: float) -> _Coded:
         grids = [

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from vireo import _core, _train
 from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.encoder import Settings
-from vireo.codecs.coolchic.networks import SETS, NetworkSets
+from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
 from vireo.codecs.coolchic.trainer import Adam
-from vireo.codecs.coolchic.training import Budget, TrainerFactory, Training
+from vireo.codecs.coolchic.training import Budget, TrainerFactory, Training, account
 from vireo.codecs.coolchic.updates import (
     Integers,
     UpdateCost,
@@ -65,7 +65,6 @@ class PartsEncoder:
         make_trainer: TrainerFactory,
         budget: Budget | None = None,
         times: TimeProfile | None = None,
-        sets: NetworkSets | None = None,
     ) -> None:
         assert shape.architecture.parts is not None
         self.shape = shape
@@ -74,7 +73,7 @@ class PartsEncoder:
         self._make_trainer = make_trainer
         self._budget = budget
         self._times = times
-        self._sets = SETS() if sets is None else sets
+        self._sets = shipped_sets(shape.architecture)
         self._core = shape.core()
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
@@ -104,7 +103,8 @@ class PartsEncoder:
         )
         base = self._train(training, job, start, began)
         if self._times:
-            self._times.add_training(trainer.stage_seconds(), job.threads, perf_counter() - began)
+            seconds = job.threads * (perf_counter() - began)
+            account(self._times, trainer, seconds)
         with measured(self._times, "network updates"):
             chosen = self._quantise(job, base, round_latents(trainer.latents), trainer.parameters)
         if moved and moved.cost < chosen.cost:
@@ -139,9 +139,7 @@ class PartsEncoder:
                 trials.append(_Coded(base, networks, grids, total))
         return min(trials, key=lambda trial: trial.cost)
 
-    def _cost(
-        self, job: PictureJob, grids: list[NDArray[np.int16]], lambda_: float
-    ) -> FrameCost:
+    def _cost(self, job: PictureJob, grids: list[NDArray[np.int16]], lambda_: float) -> FrameCost:
         return FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
 
     def _bases(self, job: PictureJob) -> list[Base]:

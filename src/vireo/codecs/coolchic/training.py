@@ -13,6 +13,7 @@ from vireo.codecs.coolchic.presets import Preset
 from vireo.codecs.coolchic.schedule import Stage
 from vireo.codecs.coolchic.trainer import Adam
 from vireo.codecs.encoding import PictureJob
+from vireo.profiling import TimeProfile
 
 Floats = NDArray[np.float32]
 
@@ -43,6 +44,14 @@ class Budget(Protocol):
     """Decides how many steps a frame gets."""
 
     def preset(self, job: PictureJob, seconds_per_step: float, spent: float) -> Preset: ...
+
+
+def account(times: TimeProfile, trainer: Trainer, seconds: float) -> None:
+    """Divide what the training's threads had among its stages."""
+    stages = trainer.stage_seconds()
+    for name, busy in stages.items():
+        times.add(f"training: {name}", busy)
+    times.add("training: the rest", max(0.0, seconds - sum(stages.values())))
 
 
 class Training:
