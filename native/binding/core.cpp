@@ -1,12 +1,14 @@
 // vireo._core: the normative decoder and what the encoder shares with it.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -15,6 +17,7 @@
 #include "core/coolchic.hpp"
 #include "core/crc32c.hpp"
 #include "core/kernels.hpp"
+#include "core/prediction.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -24,6 +27,7 @@ namespace {
 using vireo::Architecture;
 using vireo::Latents;
 using vireo::Networks;
+using vireo::Parts;
 using vireo::Picture;
 using vireo::Plane;
 using vireo::QuantisedMlp;
@@ -55,17 +59,26 @@ nb::bytes to_bytes(const std::vector<std::uint8_t>& data) {
   return nb::bytes(reinterpret_cast<const char*>(data.data()), data.size());
 }
 
-Architecture make_architecture(int grids, const std::vector<std::pair<int, int>>& context,
+using Context = std::vector<std::pair<int, int>>;
+
+std::vector<vireo::Offset> to_context(const Context& context) {
+  std::vector<vireo::Offset> offsets;
+  for (const auto& [dy, dx] : context) offsets.push_back({dy, dx});
+  return offsets;
+}
+
+Architecture make_architecture(int grids, const Context& context,
                                std::vector<int> arm, int kernel, std::vector<int> synthesis,
-                               int band_rows_log2, int block_log2) {
+                               int band_rows_log2, int block_log2, std::optional<Parts> parts) {
   Architecture a;
   a.grids = grids;
-  for (const auto& [dy, dx] : context) a.context.push_back({dy, dx});
+  a.context = to_context(context);
   a.arm = std::move(arm);
   a.kernel = kernel;
   a.synthesis = std::move(synthesis);
   a.band_rows_log2 = band_rows_log2;
   a.block_log2 = block_log2;
+  a.parts = std::move(parts);
   if (!a.valid()) throw std::invalid_argument("not a Cool-chic architecture that a stream may have");
   return a;
 }
@@ -76,6 +89,80 @@ void check_weights(const std::int32_t* weights, std::size_t count) {
         return w > vireo::kMaxWeight || w < -vireo::kMaxWeight;
       }))
     throw std::invalid_argument("weights and kernel samples are in -32767 ... 32767");
+}
+
+void check_parts(const Networks& networks, bool expected) {
+  if (networks.has_parts() != expected)
+    throw std::invalid_argument(expected ? "the networks have no parts"
+                                         : "networks with parts are set and coded as a whole");
+}
+
+// The parameters of networks with parts that an array holds.
+std::vector<std::int32_t> to_parameters(const Networks& networks, const Integers& values) {
+  std::vector<std::int32_t> parameters = networks.parameters();
+  if (values.size() != parameters.size())
+    throw std::invalid_argument("the parameters don't fit the architecture");
+  check_weights(values.data(), values.size());
+  std::copy_n(values.data(), values.size(), parameters.begin());
+  return parameters;
+}
+
+// Networks of another architecture would be read out of bounds.
+void check_fits(const Architecture& architecture, const Networks& networks) {
+  const auto same = [](const std::vector<QuantisedMlp>& mlps,
+                       const std::vector<std::vector<int>>& widths) {
+    return std::equal(
+        mlps.begin(), mlps.end(), widths.begin(), widths.end(),
+        [](const QuantisedMlp& m, const std::vector<int>& w) { return m.widths == w; });
+  };
+  if (!same(networks.arms, architecture.arm_widths()) ||
+      !same(networks.syntheses, architecture.synthesis_widths(networks.references)) ||
+      static_cast<int>(networks.kernel.size()) != architecture.kernel * architecture.kernel)
+    throw std::invalid_argument("the networks are of another architecture");
+}
+
+Networks make_networks(const Architecture& architecture, int references, int magnitude_bits,
+                       int motion_magnitude_bits) {
+  const auto fine = [](int bits) { return bits >= 0 && bits <= vireo::kMaxMagnitudeBits; };
+  if (references < 0 || references > 2 || !fine(magnitude_bits) || !fine(motion_magnitude_bits))
+    throw std::invalid_argument("references are 0 ... 2, magnitude bits 0 ... 12");
+  Networks networks = Networks::zeros(architecture, references);
+  networks.magnitude_bits = magnitude_bits;
+  networks.motion_magnitude_bits = motion_magnitude_bits;
+  return networks;
+}
+
+// A base to code networks against; those of motion are the base's own in an I frame.
+std::vector<std::int32_t> to_base(const Networks& networks, const Integers& values) {
+  check_parts(networks, true);
+  std::vector<std::int32_t> base = to_parameters(networks, values);
+  if (networks.references > 0) return base;
+  Networks kept = networks;
+  kept.set_parameters(base.data());
+  for (const int kind : {vireo::kVectors, vireo::kBlending})
+    if (kept.arms[kind].parameters != networks.arms[kind].parameters)
+      throw std::invalid_argument("an I frame doesn't change the networks of motion");
+  return base;
+}
+
+Networks decode_update(const Architecture& architecture, int references, const Bytes& data,
+                       const Matrix<std::int16_t>& sets, const std::vector<Networks>& bases) {
+  Networks networks = make_networks(architecture, references, 0, 0);
+  check_parts(networks, true);
+  const std::size_t count = networks.parameters().size();
+  if (sets.shape(1) != count) throw std::invalid_argument("the sets are of another architecture");
+  if (static_cast<int>(bases.size()) != references)
+    throw std::invalid_argument("as many references as the frame type says are needed");
+  const auto shipped = std::min<std::size_t>(sets.shape(0), vireo::kReferenceBase);
+  vireo::Bases known{sets.data(), static_cast<int>(shipped), {}};
+  for (const Networks& base : bases) {
+    known.references.push_back(base.parameters());
+    if (known.references.back().size() != count)
+      throw std::invalid_argument("a reference's networks are of another architecture");
+  }
+  if (!vireo::decode_update(data.data(), data.size(), known, networks))
+    throw nb::value_error("a network parameter is out of range, or its base doesn't exist");
+  return networks;
 }
 
 void set_mlp(QuantisedMlp& mlp, const Integers& parameters, int weight_bits, int bias_bits,
@@ -104,12 +191,21 @@ nb::tuple mlp_of(const QuantisedMlp& mlp) {
                         mlp.hidden_bits);
 }
 
-Latents to_latents(const Architecture& architecture, const std::vector<Matrix<std::int16_t>>& grids) {
-  if (static_cast<int>(grids.size()) != architecture.grids)
+nb::list mlps_of(const std::vector<QuantisedMlp>& mlps) {
+  nb::list list;
+  for (const QuantisedMlp& mlp : mlps) list.append(mlp_of(mlp));
+  return list;
+}
+
+Latents to_latents(const Architecture& architecture, const Networks& networks,
+                   const std::vector<Matrix<std::int16_t>>& grids) {
+  check_fits(architecture, networks);
+  if (grids.size() != architecture.latent_grids(networks.references).size())
     throw std::invalid_argument("as many latent grids as the architecture has are needed");
   Latents latents;
   for (const auto& grid : grids) latents.push_back(to_plane(grid));
-  const Latents expected = vireo::make_latents(architecture, latents[0].height, latents[0].width);
+  const Latents expected = vireo::make_latents(architecture, networks.references,
+                                               latents[0].height, latents[0].width);
   for (std::size_t k = 0; k < latents.size(); ++k)
     if (latents[k].height != expected[k].height || latents[k].width != expected[k].width)
       throw std::invalid_argument("a latent grid has the wrong size");
@@ -128,7 +224,9 @@ class LatentReader {
   LatentReader(const Architecture& architecture, const Networks& networks, int height, int width)
       : architecture_(architecture),
         networks_(networks),
-        latents_(vireo::make_latents(architecture, height, width)) {}
+        latents_(vireo::make_latents(architecture, networks.references, height, width)) {
+    check_fits(architecture, networks);
+  }
 
   int tiles() const { return vireo::tile_count(architecture_, latents_); }
 
@@ -157,13 +255,7 @@ vireo::PlaneView to_view(const Samples& plane) {
   return {plane.data(), static_cast<int>(plane.shape(0)), static_cast<int>(plane.shape(1))};
 }
 
-nb::tuple reconstruct(const Architecture& architecture, const Networks& networks,
-                      const Latents& latents, const References& references, bool with_signals,
-                      vireo::StageTimes* times = nullptr) {
-  const int height = latents[0].height, width = latents[0].width;
-  if (height % 2 || width % 2) throw std::invalid_argument("pictures are coded at even sizes");
-  if (static_cast<int>(references.size()) != networks.references)
-    throw std::invalid_argument("as many references as the frame type says are needed");
+std::vector<vireo::Reference> to_pictures(const References& references, int height, int width) {
   std::vector<vireo::Reference> pictures;
   for (const auto& planes : references) {
     if (planes.size() != 3) throw std::invalid_argument("a reference has three planes");
@@ -173,6 +265,87 @@ nb::tuple reconstruct(const Architecture& architecture, const Networks& networks
         throw std::invalid_argument("a reference has the wrong size");
     pictures.push_back(picture);
   }
+  return pictures;
+}
+
+nb::list block_fields(const std::vector<Matrix<std::int16_t>>& grids, int motion_first, int height,
+                      int width, int references) {
+  if (references < 1 || references > 2) throw std::invalid_argument("1 or 2 references");
+  const int count = 3 * references;
+  const int per_field = static_cast<int>(grids.size()) / count;
+  if (per_field < 1 || per_field * count != static_cast<int>(grids.size()) ||
+      motion_first < vireo::kBlockLog2 || motion_first + per_field > vireo::kMaxGrids)
+    throw std::invalid_argument("every field has as many grids");
+  Latents fields;
+  for (std::size_t i = 0; i < grids.size(); ++i) {
+    fields.push_back(to_plane(grids[i]));
+    const int k = motion_first + static_cast<int>(i) % per_field, cell = 1 << k;
+    if (fields.back().height != (height + cell - 1) / cell ||
+        fields.back().width != (width + cell - 1) / cell)
+      throw std::invalid_argument("a latent grid has the wrong size");
+  }
+  vireo::BlockFields result;
+  {
+    nb::gil_scoped_release release;
+    result = vireo::block_fields(fields, count, per_field, motion_first, height, width);
+  }
+  nb::list list;
+  for (auto& field : result.values) list.append(to_numpy(std::move(field)));
+  return list;
+}
+
+// Planes in 1/64 sample; rows of a last block beyond the picture are left out.
+nb::tuple predict(const std::vector<Matrix<std::int32_t>>& fields, const References& references,
+                  int height, int width) {
+  if (height < 2 || width < 2 || height % 2 || width % 2)
+    throw std::invalid_argument("pictures are coded at even sizes");
+  if (references.empty() || references.size() > 2 || fields.size() != 3 * references.size())
+    throw std::invalid_argument("one reference and three fields, or two and six");
+  const std::vector<vireo::Reference> pictures = to_pictures(references, height, width);
+  vireo::BlockFields blocks{(height + vireo::kBlock - 1) / vireo::kBlock,
+                            (width + vireo::kBlock - 1) / vireo::kBlock, {}};
+  for (std::size_t f = 0; f < fields.size(); ++f) {
+    blocks.values.push_back(to_plane(fields[f]));
+    const auto& values = blocks.values.back();
+    if (values.height != blocks.rows || values.width != blocks.columns)
+      throw std::invalid_argument("a field has one value per block");
+    if (f >= 2 * references.size() &&
+        std::any_of(values.samples.begin(), values.samples.end(),
+                    [](std::int32_t v) { return v < 0 || v > vireo::kBlendOne; }))
+      throw std::invalid_argument("alpha and beta are in 0 ... 64");
+  }
+  Plane<std::int16_t> planes[3] = {{height, width}, {height / 2, width / 2}, {height / 2, width / 2}};
+  {
+    nb::gil_scoped_release release;
+    const vireo::Predictor predictor(blocks, pictures, height, width);
+    std::vector<std::int16_t> rows(predictor.stride() * (vireo::kBlock + vireo::kBlock / 2));
+    std::int16_t* const out[3] = {rows.data(), rows.data() + vireo::kBlock * predictor.stride(),
+                                  rows.data() + (vireo::kBlock + 1) * predictor.stride()};
+    for (int by = 0; by < blocks.rows; ++by) {
+      predictor.rows(by, out[0], out[1], out[2]);
+      for (int c = 0; c < 3; ++c) {
+        const int side = c ? vireo::kBlock / 2 : vireo::kBlock;
+        const std::size_t stride = predictor.stride() / (c ? 2 : 1);
+        for (int i = 0; i < std::min(side, planes[c].height - by * side); ++i)
+          std::copy_n(out[c] + static_cast<std::size_t>(i) * stride, planes[c].width,
+                      planes[c].row(by * side + i));
+      }
+    }
+  }
+  return nb::make_tuple(to_numpy(std::move(planes[0])), to_numpy(std::move(planes[1])),
+                        to_numpy(std::move(planes[2])));
+}
+
+nb::tuple reconstruct(const Architecture& architecture, const Networks& networks,
+                      const Latents& latents, const References& references, bool with_signals,
+                      vireo::StageTimes* times = nullptr) {
+  const int height = latents[0].height, width = latents[0].width;
+  if (height % 2 || width % 2) throw std::invalid_argument("pictures are coded at even sizes");
+  if (static_cast<int>(references.size()) != networks.references)
+    throw std::invalid_argument("as many references as the frame type says are needed");
+  const std::vector<vireo::Reference> pictures = to_pictures(references, height, width);
+  if (with_signals && architecture.parts)
+    throw std::invalid_argument("an architecture with parts has no such signals");
   vireo::SignalPlanes signals;
   Picture out;
   {
@@ -216,42 +389,62 @@ NB_MODULE(_core, m) {
   m.def("measure_peak", &vireo::measure_peak,
         "16-bit multiply-adds per second that one core does at best, with the build in use.");
 
+  nb::class_<Parts>(m, "Parts", "Shapes where luma, chroma and motion have their own latents.")
+      .def("__init__",
+           [](Parts* self, int chroma_first, std::vector<int> chroma_synthesis, int motion_first,
+              int motion_grids, const Context& motion_context, std::vector<int> motion_arm) {
+             new (self) Parts{chroma_first, std::move(chroma_synthesis), motion_first,
+                              motion_grids, to_context(motion_context), std::move(motion_arm)};
+           },
+           "chroma_first"_a, "chroma_synthesis"_a, "motion_first"_a, "motion_grids"_a,
+           "motion_context"_a, "motion_arm"_a);
+
   nb::class_<Architecture>(m, "Architecture", "Shapes of a Cool-chic decoder.")
       .def("__init__",
-           [](Architecture* self, int grids, const std::vector<std::pair<int, int>>& context,
-              std::vector<int> arm, int kernel, std::vector<int> synthesis, int band_rows_log2,
-              int block_log2) {
+           [](Architecture* self, int grids, const Context& context, std::vector<int> arm,
+              int kernel, std::vector<int> synthesis, int band_rows_log2, int block_log2,
+              std::optional<Parts> parts) {
              new (self) Architecture(make_architecture(grids, context, std::move(arm), kernel,
                                                        std::move(synthesis), band_rows_log2,
-                                                       block_log2));
+                                                       block_log2, std::move(parts)));
            },
            "grids"_a, "context"_a, "arm"_a, "kernel"_a, "synthesis"_a, "band_rows_log2"_a,
-           "block_log2"_a);
+           "block_log2"_a, "parts"_a = nb::none());
 
   nb::class_<Networks>(m, "Networks", "The quantised networks of one frame.")
       .def("__init__",
            [](Networks* self, const Architecture& a, int references, int magnitude_bits) {
-             if (references < 0 || references > 2 || magnitude_bits < 0 ||
-                 magnitude_bits > vireo::kMaxMagnitudeBits)
-               throw std::invalid_argument("references are 0 ... 2, magnitude bits 0 ... 12");
-             new (self) Networks(Networks::zeros(a, references));
-             self->magnitude_bits = magnitude_bits;
+             new (self) Networks(make_networks(a, references, magnitude_bits, 0));
+             check_parts(*self, false);
            },
            "architecture"_a, "references"_a, "magnitude_bits"_a)
+      .def("__init__",
+           [](Networks* self, const Architecture& a, int references, int magnitude_bits,
+              int motion_magnitude_bits, const Integers& parameters) {
+             new (self)
+                 Networks(make_networks(a, references, magnitude_bits, motion_magnitude_bits));
+             check_parts(*self, true);
+             self->set_parameters(to_parameters(*self, parameters).data());
+           },
+           "architecture"_a, "references"_a, "magnitude_bits"_a, "motion_magnitude_bits"_a,
+           "parameters"_a)
       .def("set_arm",
            [](Networks& n, const Integers& p, int weight_bits, int bias_bits,
               std::vector<int> hidden_bits) {
-             set_mlp(n.arm, p, weight_bits, bias_bits, std::move(hidden_bits));
+             check_parts(n, false);
+             set_mlp(n.arms[0], p, weight_bits, bias_bits, std::move(hidden_bits));
            },
            "parameters"_a, "weight_bits"_a, "bias_bits"_a, "hidden_bits"_a)
       .def("set_synthesis",
            [](Networks& n, const Integers& p, int weight_bits, int bias_bits,
               std::vector<int> hidden_bits) {
-             set_mlp(n.synthesis, p, weight_bits, bias_bits, std::move(hidden_bits));
+             check_parts(n, false);
+             set_mlp(n.syntheses[0], p, weight_bits, bias_bits, std::move(hidden_bits));
            },
            "parameters"_a, "weight_bits"_a, "bias_bits"_a, "hidden_bits"_a)
       .def("set_kernel",
            [](Networks& n, const Integers& p, int bits) {
+             check_parts(n, false);
              if (p.size() != n.kernel.size()) throw std::invalid_argument("the kernel has another size");
              check_weights(p.data(), p.size());
              std::copy_n(p.data(), p.size(), n.kernel.begin());
@@ -260,18 +453,44 @@ NB_MODULE(_core, m) {
            "parameters"_a, "bits"_a)
       .def_ro("references", &Networks::references)
       .def_ro("magnitude_bits", &Networks::magnitude_bits)
-      .def_prop_ro("arm", [](const Networks& n) { return mlp_of(n.arm); })
-      .def_prop_ro("synthesis", [](const Networks& n) { return mlp_of(n.synthesis); })
+      .def_ro("motion_magnitude_bits", &Networks::motion_magnitude_bits)
+      .def_prop_ro("parameters", [](const Networks& n) { return parameters_of(n.parameters()); })
+      .def_prop_ro("arms", [](const Networks& n) { return mlps_of(n.arms); })
+      .def_prop_ro("syntheses", [](const Networks& n) { return mlps_of(n.syntheses); })
+      .def_prop_ro("arm", [](const Networks& n) { return mlp_of(n.arms[0]); })
+      .def_prop_ro("synthesis", [](const Networks& n) { return mlp_of(n.syntheses[0]); })
       .def_prop_ro("kernel", [](const Networks& n) {
         return nb::make_tuple(parameters_of(n.kernel), n.kernel_bits);
       })
-      .def("encode", [](const Networks& n) { return to_bytes(vireo::encode_networks(n)); })
-      .def_prop_ro("bits", &vireo::measure_networks)
+      .def("encode",
+           [](const Networks& n) {
+             check_parts(n, false);
+             return to_bytes(vireo::encode_networks(n));
+           })
+      .def_prop_ro("bits",
+                   [](const Networks& n) {
+                     check_parts(n, false);
+                     return vireo::measure_networks(n);
+                   })
+      .def("encode_update",
+           [](const Networks& n, int number, const Integers& base) {
+             if (number < 0 || number > vireo::kReferenceBase + 1)
+               throw std::invalid_argument("no such base");
+             return to_bytes(vireo::encode_update(n, number, to_base(n, base)));
+           },
+           "number"_a, "base"_a)
+      .def("update_bits",
+           [](const Networks& n, const Integers& base) {
+             return vireo::measure_update(n, to_base(n, base));
+           },
+           "base"_a)
+      .def_static("decode_update", &decode_update, "architecture"_a, "references"_a, "data"_a,
+                  "sets"_a, "bases"_a)
       .def_static(
           "decode",
           [](const Architecture& a, int references, const Bytes& data) {
-            if (references < 0 || references > 2) throw std::invalid_argument("0, 1 or 2 references");
-            Networks n = Networks::zeros(a, references);
+            Networks n = make_networks(a, references, 0, 0);
+            check_parts(n, false);
             if (!vireo::decode_networks(data.data(), data.size(), n))
               throw nb::value_error("a network parameter is out of range");
             return n;
@@ -294,6 +513,9 @@ NB_MODULE(_core, m) {
           "reconstruct",
           [](const LatentReader& r, const Architecture& a, const Networks& n,
              const References& references, vireo::StageTimes* times) {
+            check_fits(a, n);
+            if (r.latents().size() != a.latent_grids(n.references).size())
+              throw std::invalid_argument("as many latent grids as the architecture has are needed");
             return reconstruct(a, n, r.latents(), references, false, times);
           },
           "architecture"_a, "networks"_a, "references"_a, "times"_a = nb::none());
@@ -302,7 +524,7 @@ NB_MODULE(_core, m) {
       "encode_latents",
       [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids,
          int first, int count) {
-        const Latents latents = to_latents(a, grids);
+        const Latents latents = to_latents(a, n, grids);
         if (first < 0 || count < 1 || count > vireo::tile_count(a, latents) - first)
           throw std::invalid_argument("no such tiles");
         std::vector<std::uint8_t> data;
@@ -315,23 +537,27 @@ NB_MODULE(_core, m) {
       "architecture"_a, "networks"_a, "grids"_a, "first"_a, "count"_a);
   m.def(
       "tile_count",
-      [](const Architecture& a, int height, int width) {
-        return vireo::tile_count(a, vireo::make_latents(a, height, width));
+      [](const Architecture& a, int height, int width, int references) {
+        return vireo::tile_count(a, vireo::make_latents(a, references, height, width));
       },
-      "architecture"_a, "height"_a, "width"_a);
+      "architecture"_a, "height"_a, "width"_a, "references"_a = 0);
   m.def(
       "measure_latents",
       [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids) {
-        const Latents latents = to_latents(a, grids);
+        const Latents latents = to_latents(a, n, grids);
         nb::gil_scoped_release release;
         return vireo::measure_latents(a, n, latents);
       },
-      "architecture"_a, "networks"_a, "grids"_a, "Bits per grid, finest first.");
+      "architecture"_a, "networks"_a, "grids"_a, "Bits per grid.");
   m.def(
       "reconstruct",
       [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids,
          const References& references, bool signals) {
-        return reconstruct(a, n, to_latents(a, grids), references, signals);
+        return reconstruct(a, n, to_latents(a, n, grids), references, signals);
       },
       "architecture"_a, "networks"_a, "grids"_a, "references"_a, "signals"_a = false);
+  m.def("block_fields", &block_fields, "grids"_a, "motion_first"_a, "height"_a, "width"_a,
+        "references"_a, "Vectors, alpha (and beta) of each block, from the fields' grids.");
+  m.def("predict", &predict, "fields"_a, "references"_a, "height"_a, "width"_a,
+        "Inter prediction in 1/64 sample: Y, U, V.");
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace vireo {
@@ -18,21 +19,56 @@ constexpr int kMaxContextReach = 8;  // of a context, rows and columns
 constexpr int kMaxMagnitudeBits = 12;
 constexpr std::int32_t kMaxWeight = 32767;  // and of a kernel's sample
 
+// Fixed-point formats of networks with parts (docs/bitstream.md, "Networks").
+constexpr int kArmBits = 8;  // of weights, biases and activations
+constexpr int kKernelBits = 10;
+constexpr int kSynthesisWeightBits = 10, kSynthesisBiasBits = 12, kSynthesisHiddenBits = 11;
+
 struct Offset {
   int dy, dx;
 };
 
-// Shapes: what the stream header fixes.
+// What a grid of latents is for; each kind has an autoregressive model of its own.
+enum GridKind { kLuma, kChroma, kVectors, kBlending, kKinds };
+
+// A grid's place in a frame: 2**level times smaller than luma. `other` is the grid, coded
+// before it, whose latents its model sees besides the context; -1: none.
+struct LatentGrid {
+  GridKind kind;
+  int level;
+  int other;
+};
+
+// Luma, chroma and motion with latents of their own.
+struct Parts {
+  int chroma_first = 0;  // level of the finest chroma grids
+  std::vector<int> chroma_synthesis;  // hidden widths
+  int motion_first = 0;  // level of a field's finest grid
+  int motion_grids = 0;  // of each field
+  std::vector<Offset> motion_context;
+  std::vector<int> motion_arm;  // hidden widths
+};
+
+// Shapes: what the stream header fixes. With parts the others are luma's.
 struct Architecture {
   int grids = 0;
   std::vector<Offset> context;
   std::vector<int> arm;        // widths, from the context's to 2
   int kernel = 0;
-  std::vector<int> synthesis;  // hidden widths; two layers of the outputs' width follow
+  std::vector<int> synthesis;  // hidden widths; two layers of the outputs' width follow, or
+                               // with parts one
   int band_rows_log2 = 0;      // rows of a tile; 0: a tile is a whole grid
   int block_log2 = 0;          // side of the blocks that a map may declare empty
+  std::optional<Parts> parts;
 
-  std::vector<int> synthesis_widths(int references) const;
+  const std::vector<Offset>& context_of(GridKind kind) const;
+  // Of the autoregressive models, by kind.
+  std::vector<std::vector<int>> arm_widths() const;
+  // Of the synthesis, or with parts of luma's and of chroma's.
+  std::vector<std::vector<int>> synthesis_widths(int references) const;
+  // All grids of a frame in the order in which everything lists them: luma's, finest first,
+  // and with parts U's, V's and each field's. They are coded in reverse.
+  std::vector<LatentGrid> latent_grids(int references) const;
   bool valid() const;
 };
 
@@ -51,14 +87,22 @@ struct QuantisedMlp {
 };
 
 struct Networks {
-  int references = 0;      // 0, 1, 2 for I, P, B
-  int magnitude_bits = 0;  // latents lie strictly between -2**bits and 2**bits
-  QuantisedMlp arm;
+  int references = 0;             // 0, 1, 2 for I, P, B
+  int magnitude_bits = 0;         // latents lie strictly between -2**bits and 2**bits
+  int motion_magnitude_bits = 0;  // those of motion, with parts
+  std::vector<QuantisedMlp> arms;  // by kind
   std::vector<std::int32_t> kernel;
   int kernel_bits = 0;
-  QuantisedMlp synthesis;
+  std::vector<QuantisedMlp> syntheses;  // one, or luma's and chroma's
 
   static Networks zeros(const Architecture& architecture, int references);
+  bool has_parts() const { return arms.size() > 1; }
+  int magnitude_bits_of(GridKind kind) const {
+    return kind >= kVectors ? motion_magnitude_bits : magnitude_bits;
+  }
+  // All parameters in one row: autoregressive models, kernel, syntheses.
+  std::vector<std::int32_t> parameters() const;
+  void set_parameters(const std::int32_t* values);
   // Fractional bits of latents on their way through upsampling and synthesis: as many
   // as 16-bit integers leave, up to ten.
   int latent_bits() const { return magnitude_bits < 4 ? 10 : 14 - magnitude_bits; }
@@ -82,10 +126,10 @@ struct PlaneView {
   int height, width;
 };
 
-using Latents = std::vector<Plane<std::int16_t>>;  // finest grid first
+using Latents = std::vector<Plane<std::int16_t>>;  // in the order of latent_grids
 
 // Grids for a picture of even size, all zero.
-Latents make_latents(const Architecture& architecture, int height, int width);
+Latents make_latents(const Architecture& architecture, int references, int height, int width);
 
 struct Picture {
   Plane<std::uint8_t> y, u, v;
@@ -107,21 +151,37 @@ double measure_networks(const Networks& networks);
 // False if the bytes hold values that the format does not allow.
 bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& networks);
 
-// Tiles: bands of the grids, coarsest grid first, top band first.
+// With parts a packet says how networks differ from a base: shipped ones, or a reference's.
+constexpr int kReferenceBase = 254;  // number of the first reference's
+struct Bases {
+  const std::int16_t* sets;  // shipped parameters, one set after another
+  int count;
+  std::vector<std::vector<std::int32_t>> references;
+};
+// `base` is the parameters of base `number`; in I frames those of motion must be the base's.
+std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
+                                        const std::vector<std::int32_t>& base);
+// Bits that encode_update would spend.
+double measure_update(const Networks& networks, const std::vector<std::int32_t>& base);
+// False if the bytes hold values that the format does not allow, or name no base.
+bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& bases,
+                   Networks& networks);
+
+// Tiles: bands of the grids, last grid of the list first, top band first.
 int tile_count(const Architecture& architecture, const Latents& latents);
 // Reads tiles first ... first + count - 1 into latents that are 0 there; false if the bytes
-// hold a value that the format does not allow.
+// hold a value that the format does not allow. With parts those before them are there already.
 bool decode_latents(const Architecture& architecture, const Networks& networks,
                     const std::uint8_t* data, std::size_t size, int first, int count,
                     Latents& latents);
 std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
                                          const Networks& networks, const Latents& latents,
                                          int first, int count);
-// Bits that encode_latents would spend, per grid, finest first.
+// Bits that encode_latents would spend, per grid.
 std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
                                     const Latents& latents);
 
-// What the synthesis says about each luma sample, for looking at (tests, tools).
+// What a synthesis without parts says about each luma sample, for looking at (tests, tools).
 struct SignalPlanes {
   std::vector<Plane<std::int32_t>> flows;  // x, y per reference, in 1/64 luma samples
   Plane<std::int32_t> residual;            // of luma, in 1/64 sample values
@@ -134,7 +194,7 @@ struct StageTimes {
 };
 
 // The decoded picture; `references` holds as many as networks.references says, of the same
-// size. Fills `signals` and `times` if they are not null.
+// size. Fills `signals` (not with parts) and `times` if they are not null.
 Picture reconstruct(const Architecture& architecture, const Networks& networks,
                     const Latents& latents, const std::vector<Reference>& references,
                     SignalPlanes* signals = nullptr, StageTimes* times = nullptr);

@@ -59,6 +59,15 @@ struct Signals {
   alignas(64) std::int32_t beta[kChunk];
 };
 
+// A row of blocks to predict.
+struct BlockRow {
+  const std::int32_t* fields[6];  // BlockFields' values
+  int row, columns, references;
+  PlaneView planes[2][3];  // of the references
+  std::int16_t* out[3];
+  std::size_t stride;  // of out[0]; half of it for the others
+};
+
 constexpr int kPeakSums = 12;
 constexpr std::size_t kCrcPart = 1024;
 
@@ -97,6 +106,12 @@ struct Kernels {
   // references.
   void (*inter_code)(const Signals& signals, const PlaneView* planes, int references, int x,
                      int y, int count, std::uint8_t* out);
+  // Decoded samples of a piece of a row from the synthesis' accumulators with `bits` fractional
+  // bits, and predictions in 1/64 sample.
+  void (*add_residuals)(const std::int32_t* sums, const std::int16_t* predictions, int bits,
+                        int count, std::uint8_t* out);
+  // Inter prediction of a row of blocks.
+  void (*predict_blocks)(const BlockRow& row);
   // kPeakSums * 2 * `lanes` multiply-adds a round.
   std::int32_t (*multiply_adds)(int rounds);
   int lanes;

@@ -22,10 +22,11 @@ struct Tile {
   int grid, top, rows;
 };
 
-// Tiles in coding order: coarsest grid first, top band first.
+// Tiles in coding order: last grid first, which is luma's coarsest one or with parts a field's;
+// top band first.
 std::vector<Tile> tiles(const Architecture& architecture, const Latents& latents) {
   std::vector<Tile> all;
-  for (int k = architecture.grids - 1; k >= 0; --k) {
+  for (int k = static_cast<int>(latents.size()) - 1; k >= 0; --k) {
     const int height = latents[static_cast<std::size_t>(k)].height;
     const int band = architecture.band_rows_log2 ? 1 << architecture.band_rows_log2 : height;
     for (int top = 0; top < height; top += band)
@@ -42,23 +43,28 @@ int wavefront_slope(const std::vector<Offset>& context) {
   return slope;
 }
 
+// Visits the latents of one kind of grids.
 class Wavefront {
  public:
-  Wavefront(const Architecture& architecture, const Networks& networks)
-      : context_(architecture.context),
-        slope_(wavefront_slope(architecture.context)),
-        model_{IntegerMlp(networks.arm, 0), 1 << (networks.magnitude_bits + kMeanBits)},
+  Wavefront(const Architecture& architecture, const Networks& networks, GridKind kind)
+      : context_(architecture.context_of(kind)),
+        slope_(wavefront_slope(context_)),
+        model_{IntegerMlp(networks.arms[kind], 0),
+               1 << (networks.magnitude_bits_of(kind) + kMeanBits)},
         still_(still()),
-        limit_((1 << networks.magnitude_bits) - 1) {
+        limit_((1 << networks.magnitude_bits_of(kind)) - 1) {
     int longest = 0;
     for (const Offset& o : context_) longest = std::max(longest, -(o.dx + slope_ * o.dy));
     while (ring_size_ <= longest) ring_size_ *= 2;
   }
 
   // Calls coder(y, x, distribution), which returns the latent, for each latent of a tile that
-  // is in no empty block. `live` tells which blocks are coded; null: all.
+  // is in no empty block. `live` tells which blocks are coded; null: all. `other` is the grid
+  // that the model also sees; null: zeros.
   template <class Coder>
-  void visit(int rows, int width, const std::uint8_t* live, int block_log2, Coder&& coder) {
+  void visit(const Tile& tile, int width, const Plane<std::int16_t>* other,
+             const std::uint8_t* live, int block_log2, Coder&& coder) {
+    const int rows = tile.rows;
     const int blocks_across = ((width - 1) >> block_log2) + 1;
     const int stride = rows + kMaxContextReach + kLanes;
     ring_.assign(static_cast<std::size_t>(ring_size_ * stride), 0);
@@ -66,7 +72,9 @@ class Wavefront {
     const auto diagonal = [&](int t) {
       return ring_.data() + (t & (ring_size_ - 1)) * stride + kMaxContextReach;
     };
-    std::vector<const std::int16_t*> inputs(context_.size());
+    std::int16_t others[kLanes] = {};
+    std::vector<const std::int16_t*> inputs(
+        static_cast<std::size_t>(model_.mlp.layers.front().inputs), others);
     alignas(64) std::int32_t centres[kLanes], indices[kLanes];
     const int steps = width + slope_ * (rows - 1);
     for (int t = 0; t < steps; ++t) {
@@ -84,11 +92,13 @@ class Wavefront {
       }
       for (int start = first; start <= last; start += kLanes) {
         const int stop = std::min(start + kLanes - 1, last);
+        const bool seen = other && see(*other, tile.top + start, t - slope_ * start,
+                                       stop - start + 1, others);
         bool computed = false, fresh = false;
         int x = t - slope_ * start;
         for (int y = start; y <= stop; ++y, x -= slope_) {
           if (live && !live[(y >> block_log2) * blocks_across + (x >> block_log2)]) continue;
-          if (busy && !computed) {
+          if ((busy || seen) && !computed) {
             fresh = kernels().distributions(model_, inputs.data(), centres, indices);
             computed = true;
           }
@@ -99,7 +109,7 @@ class Wavefront {
           current[y] = static_cast<std::int16_t>(value);
           wrote = 1;
         }
-        for (const std::int16_t*& input : inputs) input += kLanes;
+        for (std::size_t c = 0; c < context_.size(); ++c) inputs[c] += kLanes;
       }
     }
   }
@@ -107,11 +117,20 @@ class Wavefront {
   int limit() const { return limit_; }
 
  private:
+  // The other grid's latents at `count` latents' places, the first one's being (y, x); whether
+  // there is anything but zeros.
+  bool see(const Plane<std::int16_t>& other, int y, int x, int count, std::int16_t* values) const {
+    int any = 0;
+    for (int i = 0; i < count; ++i, x -= slope_) any |= values[i] = other.row(y + i)[x];
+    return any != 0;
+  }
+
   // What the model says where every neighbour is zero. It says nothing where all lanes are
   // so: the first one isn't here.
   Distribution still() const {
     const std::int16_t one[kLanes] = {1};
-    const std::vector<const std::int16_t*> inputs(context_.size(), one);
+    const std::vector<const std::int16_t*> inputs(
+        static_cast<std::size_t>(model_.mlp.layers.front().inputs), one);
     std::int32_t centres[kLanes], indices[kLanes];
     kernels().distributions(model_, inputs.data(), centres, indices);
     return {centres[1], indices[1]};
@@ -125,6 +144,35 @@ class Wavefront {
   int ring_size_ = 2;
   std::vector<std::int16_t> ring_;
   std::vector<std::uint8_t> busy_;  // whether a diagonal holds anything but zeros
+};
+
+// The wavefronts of a frame's grids.
+class Wavefronts {
+ public:
+  Wavefronts(const Architecture& architecture, const Networks& networks)
+      : grids_(architecture.latent_grids(networks.references)) {
+    for (int kind = 0; kind < static_cast<int>(networks.arms.size()); ++kind)
+      kinds_.emplace_back(architecture, networks, static_cast<GridKind>(kind));
+  }
+
+  template <class Coder>
+  void visit(const Latents& latents, const Tile& tile, const std::uint8_t* live, int block_log2,
+             Coder&& coder) {
+    const int other = grids_[static_cast<std::size_t>(tile.grid)].other;
+    of(tile).visit(tile, latents[static_cast<std::size_t>(tile.grid)].width,
+                   other < 0 ? nullptr : &latents[static_cast<std::size_t>(other)], live,
+                   block_log2, coder);
+  }
+
+  int limit(const Tile& tile) { return of(tile).limit(); }
+
+ private:
+  Wavefront& of(const Tile& tile) {
+    return kinds_[grids_[static_cast<std::size_t>(tile.grid)].kind];
+  }
+
+  std::vector<LatentGrid> grids_;
+  std::vector<Wavefront> kinds_;
 };
 
 // Which blocks of a tile are coded, each bit predicted by its left and upper neighbours.
@@ -169,7 +217,7 @@ struct TilePlan {
   double bits;
 };
 
-TilePlan plan(const Architecture& architecture, Wavefront& wavefront, const Latents& latents,
+TilePlan plan(const Architecture& architecture, Wavefronts& wavefronts, const Latents& latents,
               const Tile& tile) {
   const auto& grid = latents[static_cast<std::size_t>(tile.grid)];
   TilePlan result{kEmpty, BlockMap(tile.rows, grid.width, architecture.block_log2), kTileModeBits};
@@ -178,7 +226,7 @@ TilePlan plan(const Architecture& architecture, Wavefront& wavefront, const Late
   double live_bits = 0, empty_bits = 0;
   const int log2 = architecture.block_log2;
   const int across = ((grid.width - 1) >> log2) + 1;
-  wavefront.visit(tile.rows, grid.width, nullptr, log2, [&](int y, int x, const Distribution& d) {
+  wavefronts.visit(latents, tile, nullptr, log2, [&](int y, int x, const Distribution& d) {
     const int value = grid.row(tile.top + y)[x];
     const double bits = laplace_bits(value, d.mean(), d.scale());
     (result.map.data()[(y >> log2) * across + (x >> log2)] ? live_bits : empty_bits) += bits;
@@ -212,7 +260,7 @@ bool decode_latents(const Architecture& architecture, const Networks& networks,
                     Latents& latents) {
   RangeDecoder coder(data, size);
   const LaplaceDecoder laplace;
-  Wavefront wavefront(architecture, networks);
+  Wavefronts wavefronts(architecture, networks);
   const std::vector<Tile> all = tiles(architecture, latents);
   for (int i = first; i < first + count; ++i) {
     const Tile& tile = all[static_cast<std::size_t>(i)];
@@ -223,16 +271,16 @@ bool decode_latents(const Architecture& architecture, const Networks& networks,
     BlockMap map(tile.rows, grid.width, architecture.block_log2);
     if (mode == kMapped)
       map.visit([&](bool, AdaptiveBit& model) { return coder.bit(model); });
-    const int limit = wavefront.limit();
-    wavefront.visit(tile.rows, grid.width, mode == kMapped ? map.data() : nullptr,
-                    architecture.block_log2, [&](int y, int x, const Distribution& d) {
-                      const int decoded = laplace.decode(coder, d);
-                      if (decoded == 0) return 0;
-                      // Each latent of a step is in another row, hardly in cache.
-                      const int value = std::clamp(decoded, -limit, limit);
-                      grid.row(tile.top + y)[x] = static_cast<std::int16_t>(value);
-                      return value;
-                    });
+    const int limit = wavefronts.limit(tile);
+    wavefronts.visit(latents, tile, mode == kMapped ? map.data() : nullptr,
+                     architecture.block_log2, [&](int y, int x, const Distribution& d) {
+                       const int decoded = laplace.decode(coder, d);
+                       if (decoded == 0) return 0;
+                       // Each latent of a step is in another row, hardly in cache.
+                       const int value = std::clamp(decoded, -limit, limit);
+                       grid.row(tile.top + y)[x] = static_cast<std::int16_t>(value);
+                       return value;
+                     });
   }
   return true;
 }
@@ -241,12 +289,12 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
                                          const Networks& networks, const Latents& latents,
                                          int first, int count) {
   RangeEncoder coder;
-  Wavefront wavefront(architecture, networks);
+  Wavefronts wavefronts(architecture, networks);
   const std::vector<Tile> all = tiles(architecture, latents);
   for (int i = first; i < first + count; ++i) {
     const Tile& tile = all[static_cast<std::size_t>(i)];
     const auto& grid = latents[static_cast<std::size_t>(tile.grid)];
-    TilePlan chosen = plan(architecture, wavefront, latents, tile);
+    TilePlan chosen = plan(architecture, wavefronts, latents, tile);
     coder.bits(chosen.mode, kTileModeBits);
     if (chosen.mode == kEmpty) continue;
     if (chosen.mode == kMapped)
@@ -254,12 +302,12 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
         coder.bit(live, model);
         return live;
       });
-    wavefront.visit(tile.rows, grid.width, chosen.mode == kMapped ? chosen.map.data() : nullptr,
-                    architecture.block_log2, [&](int y, int x, const Distribution& d) {
-                      const int value = grid.row(tile.top + y)[x];
-                      encode_laplace(coder, value, d.mean(), d.scale());
-                      return value;
-                    });
+    wavefronts.visit(latents, tile, chosen.mode == kMapped ? chosen.map.data() : nullptr,
+                     architecture.block_log2, [&](int y, int x, const Distribution& d) {
+                       const int value = grid.row(tile.top + y)[x];
+                       encode_laplace(coder, value, d.mean(), d.scale());
+                       return value;
+                     });
   }
   return coder.finish();
 }
@@ -267,9 +315,9 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
 std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
                                     const Latents& latents) {
   std::vector<double> bits(latents.size());
-  Wavefront wavefront(architecture, networks);
+  Wavefronts wavefronts(architecture, networks);
   for (const Tile& tile : tiles(architecture, latents))
-    bits[static_cast<std::size_t>(tile.grid)] += plan(architecture, wavefront, latents, tile).bits;
+    bits[static_cast<std::size_t>(tile.grid)] += plan(architecture, wavefronts, latents, tile).bits;
   return bits;
 }
 

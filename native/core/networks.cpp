@@ -11,6 +11,8 @@ namespace {
 
 constexpr int kFormatBits = 4;      // of every count of fractional bits
 constexpr int kSpreadBits = 8;      // of a parameter group's scale
+constexpr int kBaseBits = 8;        // of a base's number
+constexpr int kStepBits = 4;        // of an update's unit
 constexpr int kMaxSpread = kScales - 1 + 15 * kScaleSteps;
 constexpr std::int32_t kMaxBias = 1 << 23;
 
@@ -71,6 +73,8 @@ class Writer {
  public:
   void format(int value) { coder_.bits(static_cast<std::uint32_t>(value), kFormatBits); }
 
+  void number(int value, int bits) { coder_.bits(static_cast<std::uint32_t>(value), bits); }
+
   void group(const std::vector<std::int32_t>& values) {
     double bits;
     const int best = best_spread(values, bits);
@@ -101,7 +105,8 @@ class Reader {
  public:
   Reader(const std::uint8_t* data, std::size_t size) : coder_(data, size) {}
 
-  int format() { return static_cast<int>(coder_.bits(kFormatBits)); }
+  int format() { return number(kFormatBits); }
+  int number(int bits) { return static_cast<int>(coder_.bits(bits)); }
 
   bool group(std::vector<std::int32_t>& values, std::int32_t limit) {
     const Spread s(static_cast<int>(coder_.bits(kSpreadBits)));
@@ -140,32 +145,131 @@ class Reader {
   RangeDecoder coder_;
 };
 
+// Groups of an update in the order in which they are coded, by their parameters' places in
+// Networks::parameters: all weights, then all biases of each network, and the kernel between.
+std::vector<std::vector<std::size_t>> update_groups(const Networks& networks) {
+  std::vector<std::vector<std::size_t>> groups;
+  std::size_t at = 0;
+  const auto take = [&](int count, std::vector<std::size_t>& group) {
+    for (int i = 0; i < count; ++i) group.push_back(at++);
+  };
+  const auto mlp = [&](const QuantisedMlp& m, bool present) {
+    std::vector<std::size_t> weights, biases;
+    for (std::size_t l = 0; l < m.layers(); ++l) {
+      take(m.widths[l] * m.widths[l + 1], weights);
+      take(m.widths[l + 1], biases);
+    }
+    if (present) groups.insert(groups.end(), {std::move(weights), std::move(biases)});
+  };
+  for (std::size_t k = 0; k < networks.arms.size(); ++k)
+    mlp(networks.arms[k], networks.references > 0 || k < kVectors);
+  take(static_cast<int>(networks.kernel.size()), groups.emplace_back());
+  for (const QuantisedMlp& m : networks.syntheses) mlp(m, true);
+  return groups;
+}
+
+// A group's differences from the base, in units of 2**step, step being the greatest possible;
+// empty where there are none.
+struct Update {
+  int step = 0;
+  std::vector<std::int32_t> values;
+
+  Update(const std::vector<std::size_t>& group, const std::vector<std::int32_t>& parameters,
+         const std::vector<std::int32_t>& base) {
+    std::int32_t any = 0;
+    for (const std::size_t i : group) {
+      values.push_back(parameters[i] - base[i]);
+      any |= values.back();
+    }
+    if (!any) {
+      values.clear();
+      return;
+    }
+    while (!(any >> step & 1)) ++step;
+    for (std::int32_t& v : values) v >>= step;
+  }
+};
+
+bool in_range(int v, int low, int high) { return v >= low && v <= high; }
+
+bool valid_context(const std::vector<Offset>& context) {
+  if (context.empty() || context.size() > kMaxContext) return false;
+  return std::all_of(context.begin(), context.end(), [](const Offset& o) {
+    const bool causal = o.dy < 0 || (o.dy == 0 && o.dx < 0);
+    return causal && o.dy >= -kMaxContextReach &&
+           in_range(o.dx, -kMaxContextReach, kMaxContextReach);
+  });
+}
+
+bool valid_mlp(const std::vector<int>& widths) {
+  if (widths.size() < 2 || widths.size() > kMaxLayers + 1) return false;
+  return std::all_of(widths.begin(), widths.end(), [](int w) { return in_range(w, 1, kMaxWidth); });
+}
+
+bool valid_parts(const Parts& p, int grids) {
+  return in_range(p.chroma_first, 1, grids - 1) && in_range(p.motion_first, 2, kMaxGrids - 1) &&
+         in_range(p.motion_grids, 1, kMaxGrids - p.motion_first) && valid_context(p.motion_context);
+}
+
 }  // namespace
 
-std::vector<int> Architecture::synthesis_widths(int references) const {
+const std::vector<Offset>& Architecture::context_of(GridKind kind) const {
+  return kind >= kVectors ? parts->motion_context : context;
+}
+
+std::vector<std::vector<int>> Architecture::arm_widths() const {
+  if (!parts) return {arm};
+  std::vector<int> chroma = arm;
+  ++chroma.front();  // the other grid
+  std::vector<int> motion{static_cast<int>(parts->motion_context.size()) + 1};
+  motion.insert(motion.end(), parts->motion_arm.begin(), parts->motion_arm.end());
+  motion.push_back(2);
+  return {arm, chroma, motion, motion};
+}
+
+std::vector<std::vector<int>> Architecture::synthesis_widths(int references) const {
+  const auto widths = [](int inputs, const std::vector<int>& hidden, std::vector<int> outputs) {
+    std::vector<int> all{inputs};
+    all.insert(all.end(), hidden.begin(), hidden.end());
+    all.insert(all.end(), outputs.begin(), outputs.end());
+    return all;
+  };
   const int outputs = 3 + 3 * references;
-  std::vector<int> widths{grids};
-  widths.insert(widths.end(), synthesis.begin(), synthesis.end());
-  widths.insert(widths.end(), {outputs, outputs});
-  return widths;
+  if (!parts) return {widths(grids, synthesis, {outputs, outputs})};
+  const int chroma_grids = grids - parts->chroma_first;
+  return {widths(grids, synthesis, {1}),
+          widths(2 * chroma_grids + grids - 1, parts->chroma_synthesis, {2})};
+}
+
+std::vector<LatentGrid> Architecture::latent_grids(int references) const {
+  std::vector<LatentGrid> all;
+  // `behind` says how many pyramids of this size further on the other grid is; 0: none.
+  const auto pyramid = [&](GridKind kind, int first, int count, int behind) {
+    for (int k = first; k < first + count; ++k)
+      all.push_back({kind, k, behind ? static_cast<int>(all.size()) + behind * count : -1});
+  };
+  pyramid(kLuma, 0, grids, 0);
+  if (!parts) return all;
+  for (const int behind : {1, 0})
+    pyramid(kChroma, parts->chroma_first, grids - parts->chroma_first, behind);
+  const auto field = [&](GridKind kind, int behind) {
+    pyramid(kind, parts->motion_first, parts->motion_grids, behind);
+  };
+  for (int r = 0; r < references; ++r)  // x and y; of the first of two, those of the second
+    for (int axis = 0; axis < 2; ++axis) field(kVectors, 2 * (references - 1 - r));
+  for (int r = 0; r < references; ++r) field(kBlending, references - 1 - r);  // alpha, beta
+  return all;
 }
 
 bool Architecture::valid() const {
-  const auto in_range = [](int v, int low, int high) { return v >= low && v <= high; };
-  if (!in_range(grids, 1, kMaxGrids)) return false;
-  if (context.empty() || context.size() > kMaxContext) return false;
-  for (const Offset& o : context) {
-    const bool causal = o.dy < 0 || (o.dy == 0 && o.dx < 0);
-    if (!causal || o.dy < -kMaxContextReach || !in_range(o.dx, -kMaxContextReach, kMaxContextReach))
-      return false;
-  }
-  if (arm.size() < 2 || arm.size() > kMaxLayers + 1) return false;
-  if (arm.front() != static_cast<int>(context.size()) || arm.back() != 2) return false;
-  if (synthesis.size() > kMaxLayers - 2) return false;
-  for (const int w : arm)
-    if (!in_range(w, 1, kMaxWidth)) return false;
-  for (const int w : synthesis)
-    if (!in_range(w, 1, kMaxWidth)) return false;
+  if (!in_range(grids, 1, kMaxGrids) || !valid_context(context)) return false;
+  if (parts && !valid_parts(*parts, grids)) return false;
+  if (arm.size() < 2 || arm.front() != static_cast<int>(context.size()) || arm.back() != 2)
+    return false;
+  for (const auto& widths : arm_widths())
+    if (!valid_mlp(widths)) return false;
+  for (const auto& widths : synthesis_widths(2))
+    if (!valid_mlp(widths)) return false;
   if (kernel % 2 != 0 || !in_range(kernel, 2, kMaxKernel)) return false;
   return in_range(band_rows_log2, 0, 15) && in_range(block_log2, 2, 15);
 }
@@ -184,31 +288,65 @@ QuantisedMlp QuantisedMlp::zeros(const std::vector<int>& widths) {
 Networks Networks::zeros(const Architecture& architecture, int references) {
   Networks n;
   n.references = references;
-  n.arm = QuantisedMlp::zeros(architecture.arm);
+  for (const auto& widths : architecture.arm_widths())
+    n.arms.push_back(QuantisedMlp::zeros(widths));
   n.kernel.assign(static_cast<std::size_t>(architecture.kernel * architecture.kernel), 0);
-  n.synthesis = QuantisedMlp::zeros(architecture.synthesis_widths(references));
+  for (const auto& widths : architecture.synthesis_widths(references))
+    n.syntheses.push_back(QuantisedMlp::zeros(widths));
+  if (!architecture.parts) return n;
+  for (QuantisedMlp& m : n.arms) {
+    m.weight_bits = m.bias_bits = kArmBits;
+    std::fill(m.hidden_bits.begin(), m.hidden_bits.end(), kArmBits);
+  }
+  n.kernel_bits = kKernelBits;
+  for (QuantisedMlp& m : n.syntheses) {
+    m.weight_bits = kSynthesisWeightBits;
+    m.bias_bits = kSynthesisBiasBits;
+    std::fill(m.hidden_bits.begin(), m.hidden_bits.end(), kSynthesisHiddenBits);
+  }
   return n;
 }
 
-Latents make_latents(const Architecture& architecture, int height, int width) {
+std::vector<std::int32_t> Networks::parameters() const {
+  std::vector<std::int32_t> all;
+  const auto add = [&](const std::vector<std::int32_t>& p) {
+    all.insert(all.end(), p.begin(), p.end());
+  };
+  for (const QuantisedMlp& m : arms) add(m.parameters);
+  add(kernel);
+  for (const QuantisedMlp& m : syntheses) add(m.parameters);
+  return all;
+}
+
+void Networks::set_parameters(const std::int32_t* values) {
+  const auto take = [&](std::vector<std::int32_t>& p) {
+    std::copy_n(values, p.size(), p.begin());
+    values += p.size();
+  };
+  for (QuantisedMlp& m : arms) take(m.parameters);
+  take(kernel);
+  for (QuantisedMlp& m : syntheses) take(m.parameters);
+}
+
+Latents make_latents(const Architecture& architecture, int references, int height, int width) {
   Latents latents;
-  for (int k = 0; k < architecture.grids; ++k)
-    latents.emplace_back(((height - 1) >> k) + 1, ((width - 1) >> k) + 1);
+  for (const LatentGrid& grid : architecture.latent_grids(references))
+    latents.emplace_back(((height - 1) >> grid.level) + 1, ((width - 1) >> grid.level) + 1);
   return latents;
 }
 
 std::vector<std::uint8_t> encode_networks(const Networks& networks) {
   Writer writer;
   writer.format(networks.magnitude_bits);
-  writer.mlp(networks.arm);
+  writer.mlp(networks.arms[0]);
   writer.format(networks.kernel_bits);
   writer.group(networks.kernel);
-  writer.mlp(networks.synthesis);
+  writer.mlp(networks.syntheses[0]);
   return writer.finish();
 }
 
 double measure_networks(const Networks& networks) {
-  const Groups arm(networks.arm), synthesis(networks.synthesis);
+  const Groups arm(networks.arms[0]), synthesis(networks.syntheses[0]);
   double total = 0;
   for (const auto* group : {&arm.weights, &arm.biases, &networks.kernel, &synthesis.weights,
                             &synthesis.biases}) {
@@ -216,7 +354,8 @@ double measure_networks(const Networks& networks) {
     best_spread(*group, bits);
     total += bits + kSpreadBits;
   }
-  const auto formats = 6 + networks.arm.hidden_bits.size() + networks.synthesis.hidden_bits.size();
+  const auto formats =
+      6 + networks.arms[0].hidden_bits.size() + networks.syntheses[0].hidden_bits.size();
   return total + kFormatBits * static_cast<double>(formats);
 }
 
@@ -224,10 +363,74 @@ bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& netwo
   Reader reader(data, size);
   networks.magnitude_bits = reader.format();
   if (networks.magnitude_bits > kMaxMagnitudeBits) return false;
-  if (!reader.mlp(networks.arm)) return false;
+  if (!reader.mlp(networks.arms[0])) return false;
   networks.kernel_bits = reader.format();
   if (!reader.group(networks.kernel, kMaxWeight)) return false;
-  return reader.mlp(networks.synthesis);
+  return reader.mlp(networks.syntheses[0]);
+}
+
+std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
+                                        const std::vector<std::int32_t>& base) {
+  Writer writer;
+  writer.format(networks.magnitude_bits);
+  writer.format(networks.motion_magnitude_bits);
+  writer.number(number, kBaseBits);
+  const std::vector<std::int32_t> parameters = networks.parameters();
+  for (const auto& group : update_groups(networks)) {
+    const Update update(group, parameters, base);
+    writer.number(!update.values.empty(), 1);
+    if (update.values.empty()) continue;
+    writer.number(update.step, kStepBits);
+    writer.group(update.values);
+  }
+  return writer.finish();
+}
+
+double measure_update(const Networks& networks, const std::vector<std::int32_t>& base) {
+  double total = 2 * kFormatBits + kBaseBits;
+  const std::vector<std::int32_t> parameters = networks.parameters();
+  for (const auto& group : update_groups(networks)) {
+    const Update update(group, parameters, base);
+    total += 1;
+    if (update.values.empty()) continue;
+    double bits;
+    best_spread(update.values, bits);
+    total += kStepBits + kSpreadBits + bits;
+  }
+  return total;
+}
+
+bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& bases,
+                   Networks& networks) {
+  Reader reader(data, size);
+  networks.magnitude_bits = reader.format();
+  networks.motion_magnitude_bits = reader.format();
+  if (std::max(networks.magnitude_bits, networks.motion_magnitude_bits) > kMaxMagnitudeBits)
+    return false;
+  const int number = reader.number(kBaseBits);
+  std::vector<std::int32_t> parameters = networks.parameters();
+  if (number < bases.count) {
+    const std::int16_t* set = bases.sets + static_cast<std::size_t>(number) * parameters.size();
+    std::copy_n(set, parameters.size(), parameters.begin());
+  } else if (number >= kReferenceBase && number - kReferenceBase < networks.references) {
+    parameters = bases.references[static_cast<std::size_t>(number - kReferenceBase)];
+  } else {
+    return false;
+  }
+  std::vector<std::int32_t> values;
+  for (const auto& group : update_groups(networks)) {
+    if (!reader.number(1)) continue;
+    const int step = reader.number(kStepBits);
+    values.resize(group.size());
+    if (!reader.group(values, 2 * kMaxWeight)) return false;
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      const std::int64_t value = parameters[group[i]] + (std::int64_t{values[i]} << step);
+      if (value > kMaxWeight || value < -kMaxWeight) return false;
+      parameters[group[i]] = static_cast<std::int32_t>(value);
+    }
+  }
+  networks.set_parameters(parameters.data());
+  return true;
 }
 
 }  // namespace vireo

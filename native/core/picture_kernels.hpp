@@ -61,6 +61,16 @@ void chroma_residuals(const std::int32_t* top, const std::int32_t* bottom, int b
             kMaxResidual, count, residuals);
 }
 
+void add_residuals(const std::int32_t* sums, const std::int16_t* predictions, int bits, int count,
+                   std::uint8_t* out) {
+  const int shift = bits - kResidualBits - kResidualUnitBits;
+  for (int x = 0; x < count; x += kVector) {
+    const Vec residual = clamp(round_shift(load(sums + x), shift), -kMaxResidual, kMaxResidual);
+    const Vec sum = residual + widen(predictions + x);
+    store_bytes(out + x, clamp(round_shift(sum, kResidualBits), 0, 255));
+  }
+}
+
 // Each lane's bytes at index and behind it, as a pair.
 VIREO_INLINE Vec neighbours(const PlaneView& plane, Vec index) {
 #if VIREO_GATHER

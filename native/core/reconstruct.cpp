@@ -5,43 +5,13 @@
 
 #include "core/coolchic.hpp"
 #include "core/kernels.hpp"
+#include "core/reconstruct_parts.hpp"
 #include "core/stopwatch.hpp"
+#include "core/synthesis.hpp"
 #include "core/upsampling.hpp"
 
 namespace vireo {
 namespace {
-
-// The synthesis' accumulators for pieces of rows, [output][kChunk].
-class Synthesis {
- public:
-  explicit Synthesis(const Networks& networks)
-      : mlp_(networks.synthesis, networks.latent_bits()),
-        still_(static_cast<std::size_t>(mlp_.layers.back().outputs) * kChunk) {
-    const std::int16_t zeros[kChunk] = {};
-    const std::vector<const std::int16_t*> inputs(grids(), zeros);
-    kernels().synthesise(mlp_, inputs.data(), kChunk, still_.data());
-    for (auto& sums : sums_) sums.resize(still_.size());
-  }
-
-  std::size_t grids() const { return static_cast<std::size_t>(mlp_.layers.front().inputs); }
-  int bits() const { return mlp_.accumulator_bits; }
-
-  // Of `count` samples from column x on; `row` is 0 or 1 and tells whose sums are replaced.
-  const std::int32_t* run(int row, const std::vector<DenseRow>& values, int x, int count) {
-    if (std::all_of(values.begin(), values.end(), [](const DenseRow& v) { return v.empty; }))
-      return still_.data();
-    inputs_.resize(values.size());
-    for (std::size_t k = 0; k < values.size(); ++k) inputs_[k] = values[k].values + x;
-    kernels().synthesise(mlp_, inputs_.data(), count, sums_[row].data());
-    return sums_[row].data();
-  }
-
- private:
-  IntegerMlp mlp_;
-  std::vector<std::int32_t> still_;  // of inputs that are all 0
-  std::vector<std::int32_t> sums_[2];
-  std::vector<const std::int16_t*> inputs_;
-};
 
 // One plane of a picture and of what it is predicted from.
 struct CodedPlane {
@@ -75,6 +45,8 @@ void keep(const Signals& signals, int references, int x, int y, int count, Signa
 Picture reconstruct(const Architecture& architecture, const Networks& networks,
                     const Latents& latents, const std::vector<Reference>& references,
                     SignalPlanes* signals, StageTimes* times) {
+  if (architecture.parts)
+    return reconstruct_parts(architecture, networks, latents, references, times);
   const int height = latents[0].height, width = latents[0].width;
   const int count_references = networks.references;
   Picture picture{{height, width}, {height / 2, width / 2}, {height / 2, width / 2}};
@@ -90,8 +62,8 @@ Picture reconstruct(const Architecture& architecture, const Networks& networks,
   const UpsamplingKernel kernel(networks.kernel, architecture.kernel, networks.kernel_bits);
   std::vector<GridUpsampler> grids;
   for (int k = 0; k < architecture.grids; ++k)
-    grids.emplace_back(kernel, latents, k, networks.latent_bits());
-  Synthesis synthesis(networks);
+    grids.emplace_back(kernel, latents, k, k, 0, networks.latent_bits());
+  Synthesis synthesis(networks.syntheses[0], networks.latent_bits());
   std::vector<DenseRow> rows[2];
   for (auto& row : rows) row.resize(grids.size());
   Signals luma[2], colour;

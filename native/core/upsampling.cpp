@@ -11,19 +11,21 @@ static_assert(kRing >= kMaxKernel / 2, "a kernel's rows fit");
 }  // namespace
 
 GridUpsampler::GridUpsampler(const UpsamplingKernel& kernel, const Latents& latents, int grid,
-                             int latent_bits)
-    : kernel_(kernel), latents_(latents[static_cast<std::size_t>(grid)]), latent_bits_(latent_bits) {
+                             int level, int top, int latent_bits)
+    : kernel_(kernel),
+      latents_(latents[static_cast<std::size_t>(grid)]),
+      latent_bits_(latent_bits) {
   const auto width = static_cast<std::size_t>(latents_.width + kSlack);
   for (auto& row : latent_rows_) row.assign(width, 0);
-  for (int k = grid; k > 0; --k) {
+  for (int k = level; k > top; --k) {
     const auto& in = latents[static_cast<std::size_t>(k)];
-    Stage stage{in.height, in.width, first_row(), {}, {}, {}, true, {true, true}};
+    Stage stage{in.height, in.width, first_row(), {}, {}, {}, true, {true, true, true, true}};
     stage.pairs.assign(kRing * pair_stride(stage), 0);
-    stage.out.assign(4 * out_stride(stage), 0);
+    stage.out.assign(2 * kOutRows * out_stride(stage), 0);
     stage.empty.assign(kRing, 1);
     stages_.push_back(std::move(stage));
   }
-  zeros_.assign(static_cast<std::size_t>(latents[0].width + kSlack), 0);
+  zeros_.assign(static_cast<std::size_t>(latents[static_cast<std::size_t>(top)].width + kSlack), 0);
 }
 
 int GridUpsampler::first_row() const {
@@ -44,7 +46,7 @@ std::size_t GridUpsampler::out_stride(const Stage& stage) const {
 }
 
 std::int16_t* GridUpsampler::out_rows(Stage& stage, int i) const {
-  return stage.out.data() + static_cast<std::size_t>(2 * (i & 1)) * out_stride(stage);
+  return stage.out.data() + static_cast<std::size_t>(2 * (i & (kOutRows - 1))) * out_stride(stage);
 }
 
 DenseRow GridUpsampler::latent_row(int y) {
@@ -58,7 +60,7 @@ DenseRow GridUpsampler::row_of(std::size_t count, int y) {
   Stage& stage = stages_[count - 1];
   const int at = y + kernel_.taps - 1;
   while (stage.next <= at >> 1) advance(count - 1);
-  if (stage.out_empty[(at >> 1) & 1]) return {zeros_.data(), true};
+  if (stage.out_empty[(at >> 1) & (kOutRows - 1)]) return {zeros_.data(), true};
   return {out_rows(stage, at >> 1) + static_cast<std::size_t>(at & 1) * out_stride(stage), false};
 }
 
@@ -88,7 +90,7 @@ void GridUpsampler::advance(std::size_t index) {
     rows[j] = pairs_of(stage, i - 2 * j);
     empty = empty && stage.empty[slot(i - 2 * j)];
   }
-  stage.out_empty[i & 1] = empty;
+  stage.out_empty[i & (kOutRows - 1)] = empty;
   if (empty) return;
   std::int16_t* out = out_rows(stage, i);
   kernels().upsample_rows(kernel_, rows, stage.width, out, out + out_stride(stage));

@@ -19,12 +19,20 @@ struct DenseRow {
 // each size only the few rows are kept that the next one still needs.
 class GridUpsampler {
  public:
-  GridUpsampler(const UpsamplingKernel& kernel, const Latents& latents, int grid, int latent_bits);
+  // Grid `grid` of a list is `level` times halved and goes to the size of grid `top` of the same
+  // list, which begins with luma's.
+  GridUpsampler(const UpsamplingKernel& kernel, const Latents& latents, int grid, int level,
+                int top, int latent_bits);
 
-  // Row y at the picture's size. Rows are asked for in order; two stay valid.
+  // Row y at the size of `top`. Rows are asked for in order; two stay valid.
   DenseRow row(int y) { return row_of(stages_.size(), y); }
+  // Row y at half of it, where it is not the grid's own size. Asked for in order too, two before
+  // the four of row() at the same place; until then they stay valid.
+  DenseRow half_row(int y) { return row_of(stages_.size() - 1, y); }
 
  private:
+  static constexpr int kOutRows = 4;
+
   // One doubling. Input row i meets those above it in the output rows 2 i - taps + 1 and
   // 2 i - taps + 2; rows beyond the border are copies of those on it.
   struct Stage {
@@ -32,9 +40,9 @@ class GridUpsampler {
     int next;           // input row that comes next
     std::vector<std::int32_t> pairs;  // ring: a row's samples with those above
     std::vector<std::uint8_t> empty;  // as `pairs`: nothing but zeros
-    std::vector<std::int16_t> out;    // two rows for each of the last two input rows
+    std::vector<std::int16_t> out;    // two rows for each of the last kOutRows input rows
     bool above_empty;                 // the last input row
-    bool out_empty[2];
+    bool out_empty[kOutRows];
   };
 
   DenseRow row_of(std::size_t stage, int y);

@@ -26,6 +26,17 @@ def force_isa(isa: Isa) -> None: ...
 def measure_peak() -> float: ...
 def crc32c(data: NDArray[np.uint8] | bytes, previous: int = 0) -> int: ...
 
+class Parts:
+    def __init__(
+        self,
+        chroma_first: int,
+        chroma_synthesis: Sequence[int],
+        motion_first: int,
+        motion_grids: int,
+        motion_context: Sequence[tuple[int, int]],
+        motion_arm: Sequence[int],
+    ) -> None: ...
+
 class Architecture:
     def __init__(
         self,
@@ -36,11 +47,22 @@ class Architecture:
         synthesis: Sequence[int],
         band_rows_log2: int,
         block_log2: int,
+        parts: Parts | None = None,
     ) -> None: ...
 
 class Networks:
+    @overload
     def __init__(
         self, architecture: Architecture, references: int, magnitude_bits: int
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        architecture: Architecture,
+        references: int,
+        magnitude_bits: int,
+        motion_magnitude_bits: int,
+        parameters: NDArray[np.int32],
     ) -> None: ...
     def set_arm(
         self,
@@ -62,6 +84,14 @@ class Networks:
     @property
     def magnitude_bits(self) -> int: ...
     @property
+    def motion_magnitude_bits(self) -> int: ...
+    @property
+    def parameters(self) -> NDArray[np.int32]: ...
+    @property
+    def arms(self) -> list[Mlp]: ...
+    @property
+    def syntheses(self) -> list[Mlp]: ...
+    @property
     def arm(self) -> Mlp: ...
     @property
     def synthesis(self) -> Mlp: ...
@@ -72,6 +102,16 @@ class Networks:
     def encode(self) -> bytes: ...
     @staticmethod
     def decode(architecture: Architecture, references: int, data: bytes) -> Networks: ...
+    def encode_update(self, number: int, base: NDArray[np.int32]) -> bytes: ...
+    def update_bits(self, base: NDArray[np.int32]) -> float: ...
+    @staticmethod
+    def decode_update(
+        architecture: Architecture,
+        references: int,
+        data: bytes,
+        sets: NDArray[np.int16],
+        bases: Sequence[Networks],
+    ) -> Networks: ...
 
 class StageTimes:
     def __init__(self) -> None: ...
@@ -101,7 +141,7 @@ class LatentReader:
 def encode_latents(
     architecture: Architecture, networks: Networks, grids: Grids, first: int, count: int
 ) -> bytes: ...
-def tile_count(architecture: Architecture, height: int, width: int) -> int: ...
+def tile_count(architecture: Architecture, height: int, width: int, references: int = 0) -> int: ...
 def measure_latents(
     architecture: Architecture, networks: Networks, grids: Grids
 ) -> list[float]: ...
@@ -121,3 +161,9 @@ def reconstruct(
     references: References,
     signals: Literal[True],
 ) -> Signals: ...
+def block_fields(
+    grids: Grids, motion_first: int, height: int, width: int, references: int
+) -> list[NDArray[np.int32]]: ...
+def predict(
+    fields: Sequence[NDArray[np.int32]], references: References, height: int, width: int
+) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]: ...

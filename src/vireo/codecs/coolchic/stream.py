@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from vireo import _core
-from vireo.codecs.coolchic.config import NEAREST_12, Architecture
+from vireo.codecs.coolchic.config import NEAREST_6, NEAREST_12, Architecture, Parts
 from vireo.container.syntax import U8, ByteReader, Field, Rule, Structure, Varint
 from vireo.errors import HeaderError, StreamError
 
 CONTEXTS = (NEAREST_12,)
-PROFILES = ("paper",)  # by their numbers in the stream header
+MOTION_CONTEXTS = (NEAREST_6,)
+PROFILES = ("paper", "standard")  # by their numbers in the stream header
+
+
+def _layers(network: str, description: str, most: int) -> tuple[Field, Field]:
+    """A count of hidden layers, and their widths."""
+    count = f"{network}_layers"
+    repeat = Rule(f"`{count}`", lambda values: values[count])
+    return (
+        Field(count, U8, description, 0, most),
+        Field(f"{network}_width", U8, "their widths", 1, 64, repeat=repeat),
+    )
+
+
+_KERNEL = Field("kernel", U8, "side of the upsampling kernel, even", 2, 16)
+_TILES = (
+    Field("band_rows_log2", U8, "log2 of the rows of a tile; 0: a grid is one tile", 0, 15),
+    Field("block_log2", U8, "log2 of the side of a block", 2, 15),
+)
 
 CONFIGURATION = Structure(
     "coolchic-configuration",
@@ -19,27 +38,29 @@ CONFIGURATION = Structure(
     (
         Field("grids", U8, "number of latent grids; grid k halves the picture k times", 1, 16),
         Field("context", U8, "context of the autoregressive model", names={0: "nearest 12"}),
-        Field("arm_layers", U8, "hidden layers of the autoregressive model", 0, 7),
-        Field(
-            "arm_width",
-            U8,
-            "their widths",
-            1,
-            64,
-            repeat=Rule("`arm_layers`", lambda values: values["arm_layers"]),
-        ),
-        Field("kernel", U8, "side of the upsampling kernel, even", 2, 16),
-        Field("synthesis_layers", U8, "hidden layers of the synthesis before its last two", 0, 6),
-        Field(
-            "synthesis_width",
-            U8,
-            "their widths",
-            1,
-            64,
-            repeat=Rule("`synthesis_layers`", lambda values: values["synthesis_layers"]),
-        ),
-        Field("band_rows_log2", U8, "log2 of the rows of a tile; 0: a grid is one tile", 0, 15),
-        Field("block_log2", U8, "log2 of the side of a block", 2, 15),
+        *_layers("arm", "hidden layers of the autoregressive model", 7),
+        _KERNEL,
+        *_layers("synthesis", "hidden layers of the synthesis before its last two", 6),
+        *_TILES,
+    ),
+)
+
+STANDARD_CONFIGURATION = Structure(
+    "coolchic-standard-configuration",
+    "Configuration of a Cool-chic stream of profile standard",
+    (
+        Field("grids", U8, "luma grids; grid k halves the picture k times", 2, 16),
+        Field("context", U8, "context of luma's and chroma's models", names={0: "nearest 12"}),
+        *_layers("arm", "hidden layers of luma's and chroma's models", 7),
+        _KERNEL,
+        *_layers("synthesis", "hidden layers of the luma synthesis", 7),
+        Field("chroma_first", U8, "level of the finest chroma grids, below `grids`", 1, 15),
+        *_layers("chroma", "hidden layers of the chroma synthesis", 7),
+        Field("motion_context", U8, "context of the fields' models", names={0: "nearest 6"}),
+        Field("motion_first", U8, "level of a field's finest grid", 2, 15),
+        Field("motion_grids", U8, "grids of a field; the coarsest has a level below 16", 1, 14),
+        *_layers("motion", "hidden layers of the fields' models", 7),
+        *_TILES,
     ),
 )
 
@@ -59,7 +80,7 @@ class SectionKind(IntEnum):
 
 @dataclass(frozen=True)
 class StreamShape:
-    """What the configuration fixes.
+    """What the configuration fixes; its profile follows from the architecture.
 
     Attributes:
         architecture: the networks' shapes.
@@ -71,28 +92,43 @@ class StreamShape:
     band_rows_log2: int = 0
     block_log2: int = 3
 
+    @property
+    def profile(self) -> int:
+        """Its number in the stream header."""
+        return PROFILES.index("standard" if self.architecture.parts else "paper")
+
     def write(self) -> bytes:
         a = self.architecture
-        return CONFIGURATION.write(
-            {
-                "grids": a.grids,
-                "context": CONTEXTS.index(a.context),
-                "arm_layers": len(a.arm_hidden),
-                "arm_width": a.arm_hidden,
-                "kernel": a.upsampling_kernel,
-                "synthesis_layers": len(a.synthesis_hidden),
-                "synthesis_width": a.synthesis_hidden,
-                "band_rows_log2": self.band_rows_log2,
-                "block_log2": self.block_log2,
+        values: dict[str, Any] = {
+            "grids": a.grids,
+            "context": CONTEXTS.index(a.context),
+            "arm_layers": len(a.arm_hidden),
+            "arm_width": a.arm_hidden,
+            "kernel": a.upsampling_kernel,
+            "synthesis_layers": len(a.synthesis_hidden),
+            "synthesis_width": a.synthesis_hidden,
+            "band_rows_log2": self.band_rows_log2,
+            "block_log2": self.block_log2,
+        }
+        if a.parts:
+            values |= {
+                "chroma_first": a.parts.chroma_first,
+                "chroma_layers": len(a.parts.chroma_hidden),
+                "chroma_width": a.parts.chroma_hidden,
+                "motion_context": MOTION_CONTEXTS.index(a.parts.motion_context),
+                "motion_first": a.parts.motion_first,
+                "motion_grids": a.parts.motion_grids,
+                "motion_layers": len(a.parts.motion_hidden),
+                "motion_width": a.parts.motion_hidden,
             }
-        )
+        return _CONFIGURATIONS[self.profile].write(values)
 
     @staticmethod
-    def read(data: bytes) -> StreamShape:
+    def read(data: bytes, profile: int = 0) -> StreamShape:
         """Raises a StreamError where the configuration is damaged or not known."""
         reader = ByteReader(data)
         try:
-            values = CONFIGURATION.read(reader)
+            values = _CONFIGURATIONS[profile].read(reader)
         except StreamError as error:  # Its offset is within the configuration.
             raise HeaderError(f"the codec's configuration is damaged: {error.reason}") from error
         if values["kernel"] % 2:
@@ -106,6 +142,7 @@ class StreamShape:
                 arm_hidden=values["arm_width"],
                 upsampling_kernel=values["kernel"],
                 synthesis_hidden=values["synthesis_width"],
+                parts=_read_parts(values) if PROFILES[profile] == "standard" else None,
             ),
             values["band_rows_log2"],
             values["block_log2"],
@@ -122,7 +159,37 @@ class StreamShape:
             list(a.synthesis_hidden),
             self.band_rows_log2,
             self.block_log2,
+            _core_parts(a.parts) if a.parts else None,
         )
+
+
+_CONFIGURATIONS = (CONFIGURATION, STANDARD_CONFIGURATION)  # by profile
+
+
+def _read_parts(values: dict[str, Any]) -> Parts:
+    if values["chroma_first"] >= values["grids"]:
+        raise HeaderError("chroma has no grids")
+    if values["motion_first"] + values["motion_grids"] > 16:
+        raise HeaderError("the fields have too many grids")
+    return Parts(
+        chroma_first=values["chroma_first"],
+        chroma_hidden=values["chroma_width"],
+        motion_first=values["motion_first"],
+        motion_grids=values["motion_grids"],
+        motion_context=MOTION_CONTEXTS[values["motion_context"]],
+        motion_hidden=values["motion_width"],
+    )
+
+
+def _core_parts(parts: Parts) -> _core.Parts:
+    return _core.Parts(
+        parts.chroma_first,
+        list(parts.chroma_hidden),
+        parts.motion_first,
+        parts.motion_grids,
+        list(parts.motion_context),
+        list(parts.motion_hidden),
+    )
 
 
 def coded_size(height: int, width: int) -> tuple[int, int]:

@@ -1,0 +1,99 @@
+#include "core/prediction.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include "core/kernels.hpp"
+
+namespace vireo {
+namespace {
+
+constexpr int kFieldBits = 8;   // fractional bits of a field on its way up
+constexpr int kVectorShift = 4; // a vector's latent is a quarter sample, a vector 1/64
+constexpr int kAlphaShift = 3, kBetaShift = 4;
+constexpr std::int32_t kAlphaZero = 80, kBetaZero = 32;  // of latents that are 0
+
+int size_at(int size, int grid) { return (size + (1 << grid) - 1) >> grid; }
+
+// Twice as large and cropped: bilinear, samples in the middle of their cells.
+Plane<std::int32_t> doubled(const Plane<std::int32_t>& in, int height, int width) {
+  Plane<std::int32_t> out(height, width);
+  std::vector<std::int32_t> padded(static_cast<std::size_t>(in.width) + 2);
+  for (int y = 0; y < height; ++y) {
+    const std::int32_t* near = in.row(y >> 1);
+    const std::int32_t* far = in.row(std::clamp((y >> 1) + (y & 1 ? 1 : -1), 0, in.height - 1));
+    for (int x = 0; x < in.width; ++x) padded[static_cast<std::size_t>(x) + 1] = 3 * near[x] + far[x];
+    padded.front() = padded[1];
+    padded.back() = padded[static_cast<std::size_t>(in.width)];
+    std::int32_t* row = out.row(y);
+    const std::int32_t* p = padded.data() + 1;
+    for (int x = 0; x < width / 2; ++x) {
+      row[2 * x] = (3 * p[x] + p[x - 1] + 8) >> 4;
+      row[2 * x + 1] = (3 * p[x] + p[x + 1] + 8) >> 4;
+    }
+    if (width & 1) row[width - 1] = (3 * p[width / 2] + p[width / 2 - 1] + 8) >> 4;
+  }
+  return out;
+}
+
+Plane<std::int32_t> dense_field(const Plane<std::int16_t>* grids, int count, int first, int height,
+                                int width) {
+  Plane<std::int32_t> field(grids[count - 1].height, grids[count - 1].width);
+  for (int k = first + count - 1;; --k) {
+    if (k >= first) {
+      const std::int16_t* q = grids[k - first].samples.data();
+      for (std::int32_t& v : field.samples) v += *q++ * (1 << kFieldBits);
+    }
+    if (k == kBlockLog2) return field;
+    field = doubled(field, size_at(height, k - 1), size_at(width, k - 1));
+  }
+}
+
+}  // namespace
+
+BlockFields block_fields(const Latents& fields, int count_fields, int grids_per_field,
+                         int motion_first, int height, int width) {
+  BlockFields result{size_at(height, kBlockLog2), size_at(width, kBlockLog2), {}};
+  const int vectors = count_fields / 3 * 2;
+  for (int f = 0; f < count_fields; ++f) {
+    Plane<std::int32_t> field =
+        dense_field(fields.data() + f * grids_per_field, grids_per_field, motion_first, height, width);
+    if (f < vectors)
+      for (std::int32_t& v : field.samples) v = round_shift(v, kVectorShift);
+    else if (f == vectors)
+      for (std::int32_t& v : field.samples)
+        v = std::clamp(kAlphaZero + round_shift(v, kAlphaShift), 0, kBlendOne);
+    else
+      for (std::int32_t& v : field.samples)
+        v = std::clamp(kBetaZero + round_shift(v, kBetaShift), 0, kBlendOne);
+    result.values.push_back(std::move(field));
+  }
+  return result;
+}
+
+Predictor::Predictor(const BlockFields& fields, const std::vector<Reference>& references,
+                     int height, int width)
+    : fields_(fields),
+      references_(references),
+      stride_(static_cast<std::size_t>((width + kSlack - 1) / kSlack * kSlack)) {
+  assert(fields.rows == size_at(height, kBlockLog2) && fields.columns == size_at(width, kBlockLog2));
+  (void)height;
+}
+
+void Predictor::rows(int block_row, std::int16_t* y, std::int16_t* u, std::int16_t* v) const {
+  BlockRow row{};
+  row.row = block_row;
+  row.columns = fields_.columns;
+  row.references = static_cast<int>(references_.size());
+  for (std::size_t f = 0; f < fields_.values.size(); ++f)
+    row.fields[f] = fields_.values[f].row(block_row);
+  for (std::size_t r = 0; r < references_.size(); ++r)
+    for (std::size_t c = 0; c < 3; ++c) row.planes[r][c] = references_[r][c];
+  row.out[0] = y;
+  row.out[1] = u;
+  row.out[2] = v;
+  row.stride = stride_;
+  kernels().predict_blocks(row);
+}
+
+}  // namespace vireo

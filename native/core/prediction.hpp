@@ -1,0 +1,49 @@
+// Inter prediction of the configurations with fields (docs/bitstream.md, "Fields" and
+// "Prediction"): latents are motion and blending themselves, one value per block.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/coolchic.hpp"
+
+namespace vireo {
+
+constexpr int kBlock = 4;          // luma samples, the side of a block; half as many of chroma
+constexpr int kBlockLog2 = 2;
+constexpr int kBlendOne = 64;      // alpha and beta that stand for one
+
+// One value per block and field: x0, y0 (and x1, y1) in 1/64 luma sample, then alpha (and
+// beta), 0 ... kBlendOne.
+struct BlockFields {
+  int rows = 0, columns = 0;
+  std::vector<Plane<std::int32_t>> values;
+};
+
+// Fields of a picture from their grids: of each of three fields (P) or six (B),
+// `grids_per_field` grids, finest first, the finest one 2**motion_first times smaller than
+// the picture, motion_first >= kBlockLog2.
+BlockFields block_fields(const Latents& fields, int count_fields, int grids_per_field,
+                         int motion_first, int height, int width);
+
+// Predicts a picture of even size, a row of blocks at a time. Fields and references have to
+// outlive it; any vector is allowed.
+class Predictor {
+ public:
+  Predictor(const BlockFields& fields, const std::vector<Reference>& references, int height,
+            int width);
+
+  // Samples from the start of a row in `y` to the start of the next one; in `u` and `v`, half.
+  std::size_t stride() const { return stride_; }
+
+  // Samples, in 1/64, of kBlock luma rows and kBlock / 2 chroma rows, also where a last block
+  // reaches beyond the picture.
+  void rows(int block_row, std::int16_t* y, std::int16_t* u, std::int16_t* v) const;
+
+ private:
+  const BlockFields& fields_;
+  const std::vector<Reference>& references_;
+  std::size_t stride_;
+};
+
+}  // namespace vireo

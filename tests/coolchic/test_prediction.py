@@ -1,0 +1,217 @@
+"""Fields and block prediction of the compiled core, against NumPy written from the design."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vireo import _core
+
+Ints = NDArray[np.int64]
+Planes = list[NDArray[np.uint8]]
+
+SIZES = [(16, 24), (34, 50), (66, 130), (2, 2), (6, 2), (2, 40)]
+INTERPOLATION = Path(__file__).resolve().parents[2] / "native" / "core" / "interpolation.hpp"
+
+
+def filters(taps: int) -> Ints:
+    """`[64, taps]`: a cosine-windowed sinc; the largest taps make up what rounding took."""
+    x = np.arange(taps) - (taps // 2 - 1) - np.arange(64)[:, None] / 64
+    ideal = np.sinc(x) * np.cos(np.pi * x / (taps + 0.5))
+    table = np.rint(64 * ideal / ideal.sum(1, keepdims=True)).astype(np.int64)
+    largest = table == table.max(1, keepdims=True)  # two of them half-way
+    lacking = (64 - table.sum(1)) // largest.sum(1)
+    return table + lacking[:, None] * largest
+
+
+LUMA, CHROMA = filters(8), filters(4)
+
+
+def doubled(field: Ints, height: int, width: int) -> Ints:
+    for axis, size in ((0, height), (1, width)):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (1, 1)
+        padded = np.moveaxis(np.pad(field, pad, mode="edge"), axis, 0)
+        before, here, behind = padded[:-2], padded[1:-1], padded[2:]
+        both = np.stack([before + 3 * here, 3 * here + behind], 1)
+        field = np.moveaxis(both.reshape(-1, *here.shape[1:])[:size], 0, axis)
+    return (field + 8) >> 4
+
+
+def fields_of(grids: list[NDArray[np.int16]], first: int, size: tuple[int, int]) -> list[Ints]:
+    count = 3 if len(grids) == 3 * GRIDS else 6
+    result = []
+    for f in range(count):
+        own = [g.astype(np.int64) for g in grids[f * GRIDS : (f + 1) * GRIDS]]
+        value = own[-1] << 8
+        for k in range(first + GRIDS - 2, 1, -1):
+            value = doubled(value, *grid_size(size, k))
+            if k >= first:
+                value += own[k - first] << 8
+        if f < count // 3 * 2:
+            result.append((value + 8) >> 4)
+        elif f == count // 3 * 2:
+            result.append((80 + ((value + 4) >> 3)).clip(0, 64))
+        else:
+            result.append((32 + ((value + 8) >> 4)).clip(0, 64))
+    return result
+
+
+def sampled(plane: NDArray[np.uint8], table: Ints, side: int, vx: Ints, vy: Ints) -> Ints:
+    """A prediction from one plane, blocks of `side`, vectors in 1/64 of its samples."""
+    height, width = plane.shape
+    taps = np.arange(table.shape[1]) - (table.shape[1] // 2 - 1)
+    vx, vy = (v.repeat(side, 0).repeat(side, 1)[:height, :width] for v in (vx, vy))
+    ys = (np.arange(height)[:, None] + (vy >> 6))[..., None] + taps
+    xs = (np.arange(width) + (vx >> 6))[..., None] + taps
+    s = plane[ys.clip(0, height - 1)[..., :, None], xs.clip(0, width - 1)[..., None, :]]
+    across = (s * table[vx & 63][..., None, :]).sum(-1)
+    return (((across * table[vy & 63]).sum(-1) + 32) >> 6).clip(-32768, 32767)
+
+
+def predicted(fields: list[Ints], references: list[Planes]) -> list[Ints]:
+    planes = []
+    for c in range(3):
+        table, side = (CHROMA, 2) if c else (LUMA, 4)
+        height, width = references[0][c].shape
+        single = [
+            sampled(planes_[c], table, side, *((v + 1) >> 1 if c else v for v in vectors))
+            for planes_, vectors in zip(references, (fields[0:2], fields[2:4]), strict=False)
+        ]
+        blends = fields[2 * len(references) :]
+        alpha, *beta = (b.repeat(side, 0).repeat(side, 1)[:height, :width] for b in blends)
+        if beta:
+            both = beta[0] * single[0] + (64 - beta[0]) * single[1]
+            planes.append((alpha * both + 2048) >> 12)
+        else:
+            planes.append((alpha * single[0] + 32) >> 6)
+    return planes
+
+
+GRIDS = 4
+
+
+def grid_size(size: tuple[int, int], k: int) -> tuple[int, int]:
+    return -(-size[0] >> k), -(-size[1] >> k)
+
+
+def make_fields(
+    rng: np.random.Generator, size: tuple[int, int], first: int, references: int, spread: int
+) -> list[NDArray[np.int16]]:
+    return [
+        rng.integers(-spread, spread + 1, grid_size(size, k)).astype(np.int16)
+        for _ in range(3 * references)
+        for k in range(first, first + GRIDS)
+    ]
+
+
+def make_references(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[Planes]:
+    h, w = size
+    return [
+        [
+            rng.integers(0, 256, shape, dtype=np.uint8)
+            for shape in ((h, w), (h // 2, w // 2), (h // 2, w // 2))
+        ]
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture(params=list(_core.Isa), ids=lambda isa: isa.name)
+def isa(request: pytest.FixtureRequest) -> Iterator[None]:
+    if not _core.has_isa(request.param):
+        pytest.skip("this machine doesn't have it")
+    _core.force_isa(request.param)
+    yield
+    _core.force_isa(next(i for i in reversed(_core.Isa) if _core.has_isa(i)))
+
+
+@pytest.mark.parametrize(("name", "taps"), [("kLumaFilters", 8), ("kChromaFilters", 4)])
+def test_the_filters_are_those_of_the_formula(name: str, taps: int) -> None:
+    text = INTERPOLATION.read_text().split(name)[1].split("};")[0].split("=")[1]
+    table = np.array(re.findall(r"-?\d+", text), int).reshape(64, taps)
+    assert np.array_equal(table, filters(taps))
+    assert (table.sum(1) == 64).all()
+    assert np.array_equal(table[1:], table[:0:-1, ::-1])  # no drift
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("references", [1, 2])
+@pytest.mark.parametrize("first", [2, 3])
+def test_fields_are_doubled_and_added(size: tuple[int, int], references: int, first: int) -> None:
+    for spread in (3, 4095):
+        rng = np.random.default_rng(spread)
+        grids = make_fields(rng, size, first, references, spread)
+        fields = _core.block_fields(grids, first, *size, references)
+        for ours, theirs in zip(fields, fields_of(grids, first, size), strict=True):
+            assert np.array_equal(ours, theirs)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("references", [1, 2])
+def test_predictions_are_those_of_the_design(size: tuple[int, int], references: int) -> None:
+    for reach in (0, 100, 1500, 2**20):
+        rng = np.random.default_rng(reach)
+        shape = grid_size(size, 2)
+        vectors = [rng.integers(-reach, reach + 1, shape) for _ in range(2 * references)]
+        # Zero and one are usual, and have ways of their own.
+        blends = [rng.integers(-32, 97, shape).clip(0, 64) for _ in range(references)]
+        fields = [f.astype(np.int32) for f in vectors + blends]
+        pictures = make_references(rng, size, references)
+        ours = _core.predict(fields, pictures, *size)
+        theirs = predicted([f.astype(np.int64) for f in fields], pictures)
+        for c in range(3):
+            assert np.array_equal(ours[c], theirs[c])
+
+
+@pytest.mark.usefixtures("isa")
+def test_the_steepest_picture_stays_within_16_bits() -> None:
+    """Of a picture that matches the filters' signs, more is made than a 16-bit integer holds."""
+    size = (32, 32)
+    sign = LUMA[32] > 0
+    column = np.tile(np.roll(sign, 1), 4)
+    luma = np.where(column[:, None] == column, 255, 0).astype(np.uint8)
+    chroma = np.full((16, 16), 128, np.uint8)
+    fields = [np.full((8, 8), v, np.int32) for v in (32, 32, 64)]
+    ours = _core.predict(fields, [[luma, chroma, chroma]], *size)
+    theirs = predicted([f.astype(np.int64) for f in fields], [[luma, chroma, chroma]])
+    assert ours[0].max() == 32767
+    assert np.array_equal(ours[0], theirs[0])
+
+
+@pytest.mark.usefixtures("isa")
+def test_any_vector_is_safe() -> None:
+    size = (34, 50)
+    rng = np.random.default_rng(1)
+    shape = grid_size(size, 2)
+    pictures = make_references(rng, size, 2)
+    extremes = np.array([-(2**31), -(2**30), -1, 0, 2**30, 2**31 - 1], np.int32)
+    fields = [rng.choice(extremes, shape) for _ in range(4)]
+    fields += [np.full(shape, 64, np.int32), np.full(shape, 32, np.int32)]
+    ours = _core.predict(fields, pictures, *size)
+    theirs = predicted([f.astype(np.int64) for f in fields], pictures)
+    for c in range(3):
+        assert np.array_equal(ours[c], theirs[c])
+
+
+def test_fields_and_references_have_to_fit() -> None:
+    rng = np.random.default_rng(0)
+    size = (16, 24)
+    grids = make_fields(rng, size, 3, 1, 3)
+    with pytest.raises(ValueError, match="wrong size"):
+        _core.block_fields(grids, 2, *size, 1)
+    with pytest.raises(ValueError, match="as many grids"):
+        _core.block_fields(grids[:-1], 3, *size, 1)
+    fields = _core.block_fields(grids, 3, *size, 1)
+    with pytest.raises(ValueError, match="three fields"):
+        _core.predict(fields[:2], make_references(rng, size, 1), *size)
+    with pytest.raises(ValueError, match="wrong size"):
+        _core.predict(fields, make_references(rng, (16, 26), 1), *size)
+    fields[2][0, 0] = 65
+    with pytest.raises(ValueError, match=r"0 ... 64"):
+        _core.predict(fields, make_references(rng, size, 1), *size)
