@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from vireo.codecs.base import Complexity, Limits, picture_decoder
+from vireo.codecs.base import Complexity, Limits, parse_whole, picture_decoder
 from vireo.container import GopStart, MatroskaReader, StreamHeader, read_packet
-from vireo.errors import StreamError
+from vireo.errors import MissingReferenceError, StreamError
 
 CONTAINER = "container and other tracks"
 HEADERS = "headers"
@@ -108,6 +108,7 @@ def probe(
     packets = []
     complexities = []
     gop: GopStart | None = None
+    states: dict[int, Any] = {}  # of the GOP's pictures, by display index
     limits = limits or Limits()
     with MatroskaReader(path) as reader:
         decoder = picture_decoder(reader.header, limits)
@@ -118,7 +119,15 @@ def probe(
                     if gop is not None and frame.header != gop.header:
                         decoder = picture_decoder(frame.header, limits)
                     gop = frame.gop_start
-                own = dict(decoder.account(frame))
+                    states.clear()
+                missing = [r for r in frame.references if r not in states]
+                if missing:
+                    raise MissingReferenceError(f"reference {missing[0]} is not in the file")
+                parsed = parse_whole(decoder, frame, [states[r] for r in frame.references])
+                states[frame.display_index] = parsed.state
+                for released in frame.released:
+                    states.pop(released, None)
+                own = dict(decoder.account(frame, parsed))
                 complexities.append(decoder.complexity(frame))
             except StreamError as error:
                 raise error.at(packet=stored.index) from error.__cause__

@@ -1,4 +1,4 @@
-"""Fields and block prediction of the compiled core, against NumPy written from the design."""
+"""Fields and block prediction of the compiled core against the NumPy twin."""
 
 from __future__ import annotations
 
@@ -11,86 +11,17 @@ import pytest
 from numpy.typing import NDArray
 
 from vireo import _core
+from vireo.codecs.coolchic.reference_standard import (
+    LUMA_FILTERS,
+    block_fields,
+    filters,
+    predict,
+)
 
-Ints = NDArray[np.int64]
 Planes = list[NDArray[np.uint8]]
 
 SIZES = [(16, 24), (34, 50), (66, 130), (2, 2), (6, 2), (2, 40)]
 INTERPOLATION = Path(__file__).resolve().parents[2] / "native" / "core" / "interpolation.hpp"
-
-
-def filters(taps: int) -> Ints:
-    """`[64, taps]`: a cosine-windowed sinc; the largest taps make up what rounding took."""
-    x = np.arange(taps) - (taps // 2 - 1) - np.arange(64)[:, None] / 64
-    ideal = np.sinc(x) * np.cos(np.pi * x / (taps + 0.5))
-    table = np.rint(64 * ideal / ideal.sum(1, keepdims=True)).astype(np.int64)
-    largest = table == table.max(1, keepdims=True)  # two of them half-way
-    lacking = (64 - table.sum(1)) // largest.sum(1)
-    return table + lacking[:, None] * largest
-
-
-LUMA, CHROMA = filters(8), filters(4)
-
-
-def doubled(field: Ints, height: int, width: int) -> Ints:
-    for axis, size in ((0, height), (1, width)):
-        pad = [(0, 0), (0, 0)]
-        pad[axis] = (1, 1)
-        padded = np.moveaxis(np.pad(field, pad, mode="edge"), axis, 0)
-        before, here, behind = padded[:-2], padded[1:-1], padded[2:]
-        both = np.stack([before + 3 * here, 3 * here + behind], 1)
-        field = np.moveaxis(both.reshape(-1, *here.shape[1:])[:size], 0, axis)
-    return (field + 8) >> 4
-
-
-def fields_of(grids: list[NDArray[np.int16]], first: int, size: tuple[int, int]) -> list[Ints]:
-    count = 3 if len(grids) == 3 * GRIDS else 6
-    result = []
-    for f in range(count):
-        own = [g.astype(np.int64) for g in grids[f * GRIDS : (f + 1) * GRIDS]]
-        value = own[-1] << 8
-        for k in range(first + GRIDS - 2, 1, -1):
-            value = doubled(value, *grid_size(size, k))
-            if k >= first:
-                value += own[k - first] << 8
-        if f < count // 3 * 2:
-            result.append((value + 8) >> 4)
-        elif f == count // 3 * 2:
-            result.append((80 + ((value + 4) >> 3)).clip(0, 64))
-        else:
-            result.append((32 + ((value + 8) >> 4)).clip(0, 64))
-    return result
-
-
-def sampled(plane: NDArray[np.uint8], table: Ints, side: int, vx: Ints, vy: Ints) -> Ints:
-    """A prediction from one plane, blocks of `side`, vectors in 1/64 of its samples."""
-    height, width = plane.shape
-    taps = np.arange(table.shape[1]) - (table.shape[1] // 2 - 1)
-    vx, vy = (v.repeat(side, 0).repeat(side, 1)[:height, :width] for v in (vx, vy))
-    ys = (np.arange(height)[:, None] + (vy >> 6))[..., None] + taps
-    xs = (np.arange(width) + (vx >> 6))[..., None] + taps
-    s = plane[ys.clip(0, height - 1)[..., :, None], xs.clip(0, width - 1)[..., None, :]]
-    across = (s * table[vx & 63][..., None, :]).sum(-1)
-    return (((across * table[vy & 63]).sum(-1) + 32) >> 6).clip(-32768, 32767)
-
-
-def predicted(fields: list[Ints], references: list[Planes]) -> list[Ints]:
-    planes = []
-    for c in range(3):
-        table, side = (CHROMA, 2) if c else (LUMA, 4)
-        height, width = references[0][c].shape
-        single = [
-            sampled(planes_[c], table, side, *((v + 1) >> 1 if c else v for v in vectors))
-            for planes_, vectors in zip(references, (fields[0:2], fields[2:4]), strict=False)
-        ]
-        blends = fields[2 * len(references) :]
-        alpha, *beta = (b.repeat(side, 0).repeat(side, 1)[:height, :width] for b in blends)
-        if beta:
-            both = beta[0] * single[0] + (64 - beta[0]) * single[1]
-            planes.append((alpha * both + 2048) >> 12)
-        else:
-            planes.append((alpha * single[0] + 32) >> 6)
-    return planes
 
 
 GRIDS = 4
@@ -147,7 +78,9 @@ def test_fields_are_doubled_and_added(size: tuple[int, int], references: int, fi
         rng = np.random.default_rng(spread)
         grids = make_fields(rng, size, first, references, spread)
         fields = _core.block_fields(grids, first, *size, references)
-        for ours, theirs in zip(fields, fields_of(grids, first, size), strict=True):
+        for ours, theirs in zip(
+            fields, block_fields(grids, first, *size, 3 * references), strict=True
+        ):
             assert np.array_equal(ours, theirs)
 
 
@@ -164,7 +97,7 @@ def test_predictions_are_those_of_the_design(size: tuple[int, int], references: 
         fields = [f.astype(np.int32) for f in vectors + blends]
         pictures = make_references(rng, size, references)
         ours = _core.predict(fields, pictures, *size)
-        theirs = predicted([f.astype(np.int64) for f in fields], pictures)
+        theirs = predict([f.astype(np.int64) for f in fields], pictures)
         for c in range(3):
             assert np.array_equal(ours[c], theirs[c])
 
@@ -173,13 +106,13 @@ def test_predictions_are_those_of_the_design(size: tuple[int, int], references: 
 def test_the_steepest_picture_stays_within_16_bits() -> None:
     """Of a picture that matches the filters' signs, more is made than a 16-bit integer holds."""
     size = (32, 32)
-    sign = LUMA[32] > 0
+    sign = LUMA_FILTERS[32] > 0
     column = np.tile(np.roll(sign, 1), 4)
     luma = np.where(column[:, None] == column, 255, 0).astype(np.uint8)
     chroma = np.full((16, 16), 128, np.uint8)
     fields = [np.full((8, 8), v, np.int32) for v in (32, 32, 64)]
     ours = _core.predict(fields, [[luma, chroma, chroma]], *size)
-    theirs = predicted([f.astype(np.int64) for f in fields], [[luma, chroma, chroma]])
+    theirs = predict([f.astype(np.int64) for f in fields], [[luma, chroma, chroma]])
     assert ours[0].max() == 32767
     assert np.array_equal(ours[0], theirs[0])
 
@@ -194,7 +127,7 @@ def test_any_vector_is_safe() -> None:
     fields = [rng.choice(extremes, shape) for _ in range(4)]
     fields += [np.full(shape, 64, np.int32), np.full(shape, 32, np.int32)]
     ours = _core.predict(fields, pictures, *size)
-    theirs = predicted([f.astype(np.int64) for f in fields], pictures)
+    theirs = predict([f.astype(np.int64) for f in fields], pictures)
     for c in range(3):
         assert np.array_equal(ours[c], theirs[c])
 

@@ -50,21 +50,29 @@ class ParsedPicture(Protocol):
     Attributes:
         parts: what is left to do before it can be reconstructed, in any order and at the
             same time. A part raises a StreamError as parsing does.
+        state: what parsing a picture that refers to this one needs of it, before its parts
+            have run; as long as it may be referred to, it stays in memory.
     """
 
     @property
     def parts(self) -> Sequence[Callable[[], None]]: ...
 
+    @property
+    def state(self) -> Any: ...
+
 
 class PictureDecoder(Protocol):
     """How a codec with one picture per packet decodes; `decoding.GopDecoder` does the rest.
 
-    Parsing needs no other picture, so that it can run ahead. All of it raises a
+    Parsing needs no other picture's samples, so that it can run ahead. All of it raises a
     StreamError for what the format doesn't allow.
     """
 
-    def parse(self, frame: CodedFrame) -> Any:
-        """What the packet says, as a ParsedPicture whose parts have not run."""
+    def parse(self, frame: CodedFrame, states: Sequence[Any]) -> Any:
+        """What the packet says, as a ParsedPicture whose parts have not run.
+
+        `states` holds that of each reference.
+        """
 
     def reconstruct(
         self, parsed: Any, references: Sequence[Planes], times: TimeProfile | None = None
@@ -77,8 +85,8 @@ class PictureDecoder(Protocol):
     def crop(self, planes: Planes) -> Planes:
         """The part of a picture that is shown."""
 
-    def account(self, frame: CodedFrame) -> dict[str, float]:
-        """Where the bytes of a packet's sections went: bytes by part."""
+    def account(self, frame: CodedFrame, parsed: Any) -> dict[str, float]:
+        """Where the bytes of a packet's sections went, all its parts having run: bytes by part."""
 
     def complexity(self, frame: CodedFrame) -> Complexity:
         """What decoding the packet takes, by the shape of its networks."""
@@ -113,9 +121,9 @@ class Limits:
             )
 
 
-def parse_whole(decoder: PictureDecoder, frame: CodedFrame) -> Any:
-    """Parses a picture with all its parts."""
-    parsed = decoder.parse(frame)
+def parse_whole(decoder: PictureDecoder, frame: CodedFrame, states: Sequence[Any]) -> Any:
+    """Parses a picture with all its parts; `states` as in `PictureDecoder.parse`."""
+    parsed = decoder.parse(frame, states)
     for part in parsed.parts:
         part()
     return parsed

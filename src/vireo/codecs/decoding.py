@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
+from typing import Any, TypeVar
 
 from vireo.codecs.base import Limits, ParsedPicture, PictureDecoder, Planes, picture_decoder
 from vireo.codecs.workers import Countdown, Workers
@@ -39,11 +40,21 @@ from vireo.errors import (
 from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class _Picture:
     frame: CodedFrame
     packet: int
+    planes: Future[Planes]
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What other pictures need of one: to be parsed, and to be reconstructed."""
+
+    state: Future[Any]
     planes: Future[Planes]
 
 
@@ -53,7 +64,7 @@ class _Gop:
     decoder: PictureDecoder
     shift: int  # ticks from the stream's clock to the file's
     next_packet: int  # behind its last packet so far
-    references: dict[int, Future[Planes]] = field(default_factory=dict)
+    references: dict[int, _Reference] = field(default_factory=dict)
     waiting: dict[int, _Picture] = field(default_factory=dict)  # for their turn to be shown
     shown: int = 0  # display index of the next frame to give out
 
@@ -157,10 +168,10 @@ class GopDecoder:
             raise LimitError(f"over {self.limits.pictures} pictures wait to be shown")
         references = [gop.references[r] for r in frame.references]
         job = _PictureJob(pool, packet.index, gop.decoder, frame, references, self._times)
-        planes = job.start()
-        gop.waiting[frame.display_index] = _Picture(frame, packet.index, planes)
+        coming = job.start()
+        gop.waiting[frame.display_index] = _Picture(frame, packet.index, coming.planes)
         if frame.display_index not in frame.released:
-            gop.references[frame.display_index] = planes
+            gop.references[frame.display_index] = coming
         for released in frame.released:
             gop.references.pop(released, None)
         if len(gop.references) > gop.start.header.max_references:
@@ -244,6 +255,13 @@ def _waiting(gops: Iterable[_Gop]) -> int:
     return sum(len(g.waiting) for g in gops)
 
 
+def _results(references: Sequence[Future[T]]) -> list[T]:
+    try:
+        return [r.result() for r in references]
+    except StreamError as error:
+        raise MissingReferenceError("a reference could not be decoded") from error
+
+
 def _packet_of(error: StreamError) -> float:
     return inf if error.packet is None else error.packet
 
@@ -257,7 +275,7 @@ class _PictureJob:
         rank: int,
         decoder: PictureDecoder,
         frame: CodedFrame,
-        references: Sequence[Future[Planes]],
+        references: Sequence[_Reference],
         times: TimeProfile | None,
     ) -> None:
         self._workers = workers
@@ -266,11 +284,15 @@ class _PictureJob:
         self._frame = frame
         self._references = references
         self._times = times
+        self._state: Future[Any] = Future()
         self._planes: Future[Planes] = Future()
 
-    def start(self) -> Future[Planes]:
-        self._submit(self._parse)
-        return self._planes
+    def start(self) -> _Reference:
+        ready = Countdown(1 + len(self._references), lambda: self._submit(self._parse))
+        for reference in self._references:
+            reference.state.add_done_callback(ready.arrive)
+        ready.arrive()
+        return _Reference(self._state, self._planes)
 
     def _submit(self, step: Callable[[], None]) -> None:
         self._workers.submit(self._rank, partial(self._run, step))
@@ -280,11 +302,15 @@ class _PictureJob:
             step()
         except BaseException as error:
             self._references = ()
+            if not self._state.done():
+                self._state.set_exception(error)
             self._planes.set_exception(error)
 
     def _parse(self) -> None:
+        states = _results([r.state for r in self._references])
         with measured(self._times, "parse"):
-            parsed = self._decoder.parse(self._frame)
+            parsed = self._decoder.parse(self._frame, states)
+        self._state.set_result(parsed.state)
         errors: dict[int, BaseException] = {}
         ready = Countdown(
             1 + len(parsed.parts) + len(self._references),
@@ -294,7 +320,7 @@ class _PictureJob:
             run = partial(self._run_part, index, part, errors, ready)
             self._workers.submit(self._rank, run)
         for reference in self._references:
-            reference.add_done_callback(ready.arrive)
+            reference.planes.add_done_callback(ready.arrive)
         ready.arrive()
 
     def _run_part(
@@ -314,10 +340,7 @@ class _PictureJob:
     def _reconstruct(self, parsed: ParsedPicture, errors: dict[int, BaseException]) -> None:
         if errors:
             raise errors[min(errors)]
-        try:
-            pictures = [r.result() for r in self._references]
-        except StreamError as error:
-            raise MissingReferenceError("a reference could not be decoded") from error
+        pictures = _results([r.planes for r in self._references])
         self._references = ()
         planes = self._decoder.reconstruct(parsed, pictures, self._times)
         with measured(self._times, "hash"):

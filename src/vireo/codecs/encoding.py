@@ -228,7 +228,7 @@ class GopEncoder:
         began = perf_counter()
         if task.coding_index in self._known:
             data = self._known[task.coding_index]
-            parsed = parse_whole(self._decoder, read_packet(data, task.start))
+            parsed = self._parse(data, task)
             planes = self._decoder.reconstruct(parsed, task.references)
             iterations, seconds = 0, 0.0
         else:
@@ -245,13 +245,17 @@ class GopEncoder:
             picture = self._pictures.encode(job, partial(self._progress, job))
             planes, iterations = picture.planes, picture.iterations
             data = write_packet(self._coded(picture, task), task.start)
-            parsed = parse_whole(self._decoder, read_packet(data, task.start))
+            parsed = self._parse(data, task)
             seconds = perf_counter() - began
         shown = self._decoder.crop(planes)
         y, u, v = (plane_mse(a, b) for a, b in zip(shown, task.frame.planes, strict=True))
         kind = FrameType(len(task.references))
         report = FrameReport(task.index, kind, len(data), (y, u, v), seconds, iterations)
         return _Finished(data, planes, parsed, report)
+
+    def _parse(self, data: bytes, task: Task) -> Any:
+        states = [parsed.state for parsed in task.parsed]
+        return parse_whole(self._decoder, read_packet(data, task.start), states)
 
     def _progress(self, job: PictureJob, done: int, planned: int) -> None:
         if self._stopped.is_set():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vireo import _core
-from vireo.codecs.base import Complexity, Limits, Planes, parse_whole
+from vireo.codecs.base import Complexity, Limits, Planes
+from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.stream import (
     LATENT_SECTION,
     PROFILES,
@@ -23,7 +28,7 @@ from vireo.profiling import TimeProfile
 
 @dataclass(frozen=True)
 class LatentSection:
-    """Tiles that decode by themselves."""
+    """A section's tiles."""
 
     latents: _core.LatentReader
     data: bytes
@@ -39,12 +44,28 @@ class LatentSection:
 
 
 @dataclass(frozen=True)
+class LatentSections:
+    """Sections whose tiles depend on those of the sections before."""
+
+    sections: tuple[LatentSection, ...]
+
+    def __call__(self) -> None:
+        for section in self.sections:
+            section()
+
+
+@dataclass(frozen=True)
 class ParsedPicture:
     """A packet's content: quantised networks, and latents that come with the parts."""
 
     networks: _core.Networks
     latents: _core.LatentReader
-    parts: tuple[LatentSection, ...]
+    parts: tuple[LatentSection | LatentSections, ...]
+
+    @property
+    def state(self) -> _core.Networks:
+        """A picture's networks may be an update of its references'."""
+        return self.networks
 
 
 class CoolchicDecoder:
@@ -57,7 +78,7 @@ class CoolchicDecoder:
                 f"the stream's Cool-chic profile {header.profile} "
                 f"({header.exactness.name.lower()}) is unknown"
             )
-        shape = StreamShape.read(header.configuration)
+        shape = StreamShape.read(header.configuration, header.profile)
         video = header.video_format
         self.height, self.width = coded_size(video.height, video.width)
         work = sum(
@@ -71,9 +92,11 @@ class CoolchicDecoder:
             )
         self.architecture = shape.architecture
         self.core = shape.core()
+        self._sets = _sets_of(shape)
+        self._luma_tiles = shape.luma_tiles(self.height, self.width)
         self._shown = video.height, video.width
 
-    def parse(self, frame: CodedFrame) -> ParsedPicture:
+    def parse(self, frame: CodedFrame, states: Sequence[_core.Networks]) -> ParsedPicture:
         """The networks, and where the latents are; entropy decoding is left to the parts.
 
         Raises SyntaxElementError or TruncatedError.
@@ -85,18 +108,29 @@ class CoolchicDecoder:
         if not sections or sections[0].kind != SectionKind.NETWORKS:
             raise SyntaxElementError("the packet doesn't start with its networks")
         try:
-            networks = _core.Networks.decode(self.core, int(frame.frame_type), sections[0].data)
+            networks = self._decode_networks(frame, states)
         except ValueError as error:
             raise SyntaxElementError(str(error), offset=sections[0].offset) from error
         latents = _core.LatentReader(self.core, networks, self.height, self.width)
-        parts: list[LatentSection] = []
+        chained: list[LatentSection] = []
+        alone: list[LatentSection] = []
         done = 0
         for section in sections[1:]:
-            parts.append(self._latent_section(section, latents, done))
-            done += parts[-1].count
+            part = self._latent_section(section, latents, done)
+            (chained if done < latents.tiles - self._luma_tiles else alone).append(part)
+            done += part.count
         if done != latents.tiles:
             raise SyntaxElementError(f"{done} of {latents.tiles} tiles are in the packet")
-        return ParsedPicture(networks, latents, tuple(parts))
+        first = (LatentSections(tuple(chained)),) if chained else ()
+        return ParsedPicture(networks, latents, (*first, *alone))
+
+    def _decode_networks(
+        self, frame: CodedFrame, states: Sequence[_core.Networks]
+    ) -> _core.Networks:
+        kind, data = int(frame.frame_type), frame.sections[0].data
+        if self._sets is None:
+            return _core.Networks.decode(self.core, kind, data)
+        return _core.Networks.decode_update(self.core, kind, data, self._sets, states)
 
     @staticmethod
     def _latent_section(section: Section, latents: _core.LatentReader, first: int) -> LatentSection:
@@ -138,18 +172,20 @@ class CoolchicDecoder:
         y, u, v = planes
         return y[:height, :width], u, v
 
-    def account(self, frame: CodedFrame) -> dict[str, float]:
-        """Bytes of the networks and of each grid's latents.
+    def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
+        """Bytes of the networks and of each kind of latents by the size of their grid.
 
         A section that holds several grids is divided by the bits that each takes.
         """
-        parsed = parse_whole(self, frame)
         bits = _core.measure_latents(self.core, parsed.networks, parsed.latents.grids())
         latent_bytes = sum(len(s.data) for s in frame.sections[1:])
         scale = latent_bytes / max(1.0, sum(bits))
-        parts = {"networks": float(len(frame.sections[0].data))}
-        parts.update({f"latents 1/{1 << k}": b * scale for k, b in enumerate(bits)})
-        return parts
+        grids = self.architecture.latent_grids(frame.frame_type, self.height, self.width)
+        parts = defaultdict(float, networks=float(len(frame.sections[0].data)))
+        for grid, b in zip(grids, bits, strict=True):
+            kind = grid.kind.name.lower() if self.architecture.parts else "latents"
+            parts[f"{kind} 1/{1 << grid.level}"] += b * scale
+        return dict(parts)
 
     def complexity(self, frame: CodedFrame) -> Complexity:
         """Of networks without zeros, whatever the packet's values are."""
@@ -158,6 +194,16 @@ class CoolchicDecoder:
             sum(self.architecture.parameters(frame.frame_type).values()),
             sum(self.architecture.multiplications(*size).values()),
         )
+
+
+def _sets_of(shape: StreamShape) -> NDArray[np.int16] | None:
+    """What networks can be updates of; None where they stand for themselves."""
+    if shape.architecture.parts is None:
+        return None
+    try:
+        return shipped_sets(shape.architecture)
+    except ValueError as error:
+        raise HeaderError(str(error)) from error
 
 
 def open_decoder(header: StreamHeader, limits: Limits) -> CoolchicDecoder:

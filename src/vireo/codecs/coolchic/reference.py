@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -225,16 +226,31 @@ def empty_latents(shapes: Shapes, height: int, width: int) -> list[Ints]:
 def tiles(shapes: Shapes, latents: Sequence[Ints]) -> list[tuple[int, int, int]]:
     """(grid, first row, rows) in coding order."""
     result = []
-    for k in reversed(range(shapes.grids)):
+    for k in reversed(range(len(latents))):
         height = latents[k].shape[0]
         band = 1 << shapes.band_rows_log2 if shapes.band_rows_log2 else height
         result += [(k, top, min(band, height - top)) for top in range(0, height, band)]
     return result
 
 
+@dataclass
+class ContextModel:
+    """What predicts a grid's latents."""
+
+    context: Sequence[tuple[int, int]]
+    arm: Mlp
+    magnitude_bits: int
+
+
 def decode_tile(
-    coder: RangeDecoder, shapes: Shapes, networks: Networks, rows: int, width: int
+    coder: RangeDecoder,
+    shapes: Shapes,
+    model: ContextModel,
+    rows: int,
+    width: int,
+    other: Ints | None = None,
 ) -> Ints:
+    """A tile's latents; `other` are those at the same places that the model sees too."""
     values = np.zeros((rows, width), np.int64)
     mode = coder.bits(2)
     if mode == 0:
@@ -249,8 +265,8 @@ def decode_tile(
         for y, x in np.ndindex(live.shape):
             neighbours = int(x > 0 and live[y, x - 1]) + int(y > 0 and live[y - 1, x])
             live[y, x] = models[neighbours].decode(coder)
-    slope = max([1, *(dx // -dy + 1 for dy, dx in shapes.context if dy < 0 and dx >= 0)])
-    limit = (1 << networks.magnitude_bits) - 1
+    slope = max([1, *(dx // -dy + 1 for dy, dx in model.context if dy < 0 and dx >= 0)])
+    limit = (1 << model.magnitude_bits) - 1
     for step in range(width + slope * (rows - 1)):
         for y in range(rows):
             x = step - slope * y
@@ -258,9 +274,11 @@ def decode_tile(
                 continue
             context = [
                 values[y + dy, x + dx] if y + dy >= 0 and 0 <= x + dx < width else 0
-                for dy, dx in shapes.context
+                for dy, dx in model.context
             ]
-            out, bits = networks.arm.run(np.array(context, np.int64)[:, None], 0)
+            if other is not None:
+                context.append(other[y, x])
+            out, bits = model.arm.run(np.array(context, np.int64)[:, None], 0)
             most = (limit + 1) << 4
             mean = int(np.clip(round_shift(out[0], bits - 4), -most, most)[0])
             scale = int(np.clip(round_shift(out[1], bits - 3), -40, 39)[0]) + 40
@@ -273,13 +291,19 @@ def decode_latents(
 ) -> None:
     """Fill tiles first … first + count - 1 of `latents` from a section's bytes."""
     coder = RangeDecoder(data)
+    model = ContextModel(shapes.context, networks.arm, networks.magnitude_bits)
     for k, top, rows in tiles(shapes, latents)[first : first + count]:
-        latents[k][top : top + rows] = decode_tile(
-            coder, shapes, networks, rows, latents[k].shape[1]
-        )
+        latents[k][top : top + rows] = decode_tile(coder, shapes, model, rows, latents[k].shape[1])
 
 
-def upsample(x: Ints, networks: Networks, height: int, width: int) -> Ints:
+class Upsampling(Protocol):
+    """Networks, as far as doubling a grid in size needs them."""
+
+    kernel: Ints
+    kernel_bits: int
+
+
+def upsample(x: Ints, networks: Upsampling, height: int, width: int) -> Ints:
     side = networks.kernel.shape[0]
     half = side // 2
     padded = np.pad(x, half, mode="edge")

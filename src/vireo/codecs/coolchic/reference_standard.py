@@ -1,0 +1,336 @@
+"""Profile `standard` in plain Python and NumPy integers: what differs from `reference`.
+
+Luma, chroma and motion have latents of their own; motion's are the field itself. As slow,
+and for the same purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireo.codecs.coolchic import reference
+from vireo.codecs.coolchic.reference import ContextModel, Ints, Mlp, RangeDecoder
+
+LUMA, CHROMA, VECTORS, BLENDING = range(4)
+
+# Fixed-point formats: of weights, biases, activations.
+ARM_FORMAT = 8, 8, 8
+KERNEL_BITS = 10
+SYNTHESIS_FORMAT = 10, 12, 11
+
+FIRST_REFERENCE = 254  # number of the base that is the first reference's networks
+MOST = 32767  # magnitude of a parameter
+
+
+def filters(taps: int) -> Ints:
+    """`[64, taps]`: a cosine-windowed sinc; the largest taps make up what rounding took."""
+    x = np.arange(taps) - (taps // 2 - 1) - np.arange(64)[:, None] / 64
+    ideal = np.sinc(x) * np.cos(np.pi * x / (taps + 0.5))
+    table = np.rint(64 * ideal / ideal.sum(1, keepdims=True)).astype(np.int64)
+    largest = table == table.max(1, keepdims=True)  # two of them half-way
+    lacking = (64 - table.sum(1)) // largest.sum(1)
+    corrected: Ints = table + lacking[:, None] * largest
+    return corrected
+
+
+LUMA_FILTERS, CHROMA_FILTERS = filters(8), filters(4)
+
+
+@dataclass
+class Shapes(reference.Shapes):
+    """What the stream header says; what `reference.Shapes` has is luma's."""
+
+    chroma_first: int
+    chroma: Sequence[int]  # hidden widths of the chroma synthesis
+    motion_first: int
+    motion_grids: int
+    motion_context: Sequence[tuple[int, int]]
+    motion: Sequence[int]  # hidden widths of the fields' models
+
+
+@dataclass
+class Networks:
+    magnitude_bits: int
+    motion_magnitude_bits: int
+    parameters: list[int]  # of all, which other frames may start from
+    arms: list[Mlp]  # by kind
+    kernel: Ints
+    kernel_bits: int
+    syntheses: list[Mlp]  # luma, chroma
+
+
+@dataclass
+class Grid:
+    kind: int
+    level: int
+    other: int | None  # index of the grid that the model sees too
+
+
+def grids(shapes: Shapes, references: int) -> list[Grid]:
+    result = [Grid(LUMA, k, None) for k in range(shapes.grids)]
+    count = shapes.grids - shapes.chroma_first
+    for plane in range(2):
+        for k in range(shapes.chroma_first, shapes.grids):
+            result.append(Grid(CHROMA, k, len(result) + count if plane == 0 else None))
+    fields = [[], ["x0", "y0", "alpha"], ["x0", "y0", "x1", "y1", "alpha", "beta"]][references]
+    others = {"x0": "x1", "y0": "y1", "alpha": "beta"}
+    start = len(result)
+    for name in fields:
+        kind = BLENDING if name in ("alpha", "beta") else VECTORS
+        other = others.get(name)
+        for i in range(shapes.motion_grids):
+            seen = None
+            if other in fields:
+                seen = start + fields.index(other) * shapes.motion_grids + i
+            result.append(Grid(kind, shapes.motion_first + i, seen))
+    return result
+
+
+def widths(shapes: Shapes) -> tuple[list[list[int]], list[list[int]]]:
+    """Widths of the four autoregressive models and the two syntheses."""
+    hidden = list(shapes.arm[1:-1])
+    neighbours, motion_neighbours = len(shapes.context), len(shapes.motion_context)
+    motion = [motion_neighbours + 1, *shapes.motion, 2]
+    arms = [[neighbours, *hidden, 2], [neighbours + 1, *hidden, 2], motion, motion]
+    chroma_grids = shapes.grids - shapes.chroma_first
+    luma = [shapes.grids, *shapes.synthesis, 1]
+    return arms, [luma, [2 * chroma_grids + shapes.grids - 1, *shapes.chroma, 2]]
+
+
+def _groups(shapes: Shapes) -> list[list[int]]:
+    """Each group's places among the parameters, in the order of the stream."""
+    arms, syntheses = widths(shapes)
+    groups: list[list[int]] = []
+    at = 0
+    for network in [*arms, None, *syntheses]:
+        if network is None:
+            groups.append(list(range(at, at + shapes.kernel**2)))
+            at += shapes.kernel**2
+            continue
+        weights: list[int] = []
+        biases: list[int] = []
+        for i, o in pairwise(network):
+            weights += range(at, at + o * i)
+            biases += range(at + o * i, at + o * i + o)
+            at += o * i + o
+        groups += [weights, biases]
+    return groups
+
+
+def decode_networks(
+    data: bytes,
+    shapes: Shapes,
+    sets: NDArray[np.int16],
+    references: Sequence[Networks],
+) -> Networks:
+    coder = RangeDecoder(data)
+    magnitude_bits, motion_magnitude_bits = coder.bits(4), coder.bits(4)
+    if max(magnitude_bits, motion_magnitude_bits) > 12:
+        raise ValueError("magnitude bits")
+    base = coder.bits(8)
+    if base < min(len(sets), FIRST_REFERENCE):
+        parameters = [int(p) for p in sets[base]]
+    elif 0 <= base - FIRST_REFERENCE < len(references):
+        parameters = list(references[base - FIRST_REFERENCE].parameters)
+    else:
+        raise ValueError(f"base {base}")
+    for number, group in enumerate(_groups(shapes)):
+        if not references and 2 * VECTORS <= number < 2 * (BLENDING + 1):
+            continue
+        if not coder.bits(1):
+            continue
+        step = coder.bits(4)
+        for i, update in zip(group, reference.decode_group(coder, len(group)), strict=True):
+            parameters[i] += update << step
+            if abs(parameters[i]) > MOST:
+                raise ValueError(f"parameter {parameters[i]}")
+    return make_networks(shapes, magnitude_bits, motion_magnitude_bits, parameters)
+
+
+def make_networks(
+    shapes: Shapes, magnitude_bits: int, motion_magnitude_bits: int, parameters: list[int]
+) -> Networks:
+    values = np.array(parameters, np.int64)
+    at = 0
+
+    def take(count: int) -> Ints:
+        nonlocal at
+        at += count
+        return values[at - count : at]
+
+    def mlp(network: list[int], bits: tuple[int, int, int]) -> Mlp:
+        weights, biases = [], []
+        for i, o in pairwise(network):
+            weights.append(take(o * i).reshape(o, i))
+            biases.append(take(o))
+        return Mlp(weights, biases, bits[0], bits[1], [bits[2]] * (len(network) - 2))
+
+    arms, syntheses = widths(shapes)
+    return Networks(
+        magnitude_bits,
+        motion_magnitude_bits,
+        parameters,
+        [mlp(network, ARM_FORMAT) for network in arms],
+        take(shapes.kernel**2).reshape(shapes.kernel, shapes.kernel),
+        KERNEL_BITS,
+        [mlp(network, SYNTHESIS_FORMAT) for network in syntheses],
+    )
+
+
+def empty_latents(shapes: Shapes, references: int, height: int, width: int) -> list[Ints]:
+    return [
+        np.zeros((-(-height >> grid.level), -(-width >> grid.level)), np.int64)
+        for grid in grids(shapes, references)
+    ]
+
+
+def decode_latents(
+    data: bytes,
+    shapes: Shapes,
+    references: int,
+    networks: Networks,
+    latents: list[Ints],
+    first: int,
+    count: int,
+) -> None:
+    """Fill tiles first … first + count - 1 of `latents`; those before are there already."""
+    coder = RangeDecoder(data)
+    described = grids(shapes, references)
+    for k, top, rows in reference.tiles(shapes, latents)[first : first + count]:
+        grid = described[k]
+        motion = grid.kind >= VECTORS
+        model = ContextModel(
+            shapes.motion_context if motion else shapes.context,
+            networks.arms[grid.kind],
+            networks.motion_magnitude_bits if motion else networks.magnitude_bits,
+        )
+        other = None
+        if grid.kind != LUMA:
+            seen = np.zeros_like(latents[k]) if grid.other is None else latents[grid.other]
+            other = seen[top : top + rows]
+        latents[k][top : top + rows] = reference.decode_tile(
+            coder, shapes, model, rows, latents[k].shape[1], other
+        )
+
+
+def double_field(field: Ints, height: int, width: int) -> Ints:
+    for axis, size in ((0, height), (1, width)):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (1, 1)
+        padded = np.moveaxis(np.pad(field, pad, mode="edge"), axis, 0)
+        before, here, behind = padded[:-2], padded[1:-1], padded[2:]
+        both = np.stack([before + 3 * here, 3 * here + behind], 1)
+        field = np.moveaxis(both.reshape(-1, *here.shape[1:])[:size], 0, axis)
+    return (field + 8) >> 4
+
+
+def block_fields(
+    latents: Sequence[NDArray[np.signedinteger]], first: int, height: int, width: int, count: int
+) -> list[Ints]:
+    """Vectors in 1/64 luma sample, alpha and beta in 1/64, per block.
+
+    `latents` holds the grids of `count` fields, those of each from level `first` on.
+    """
+    result = []
+    per_field = len(latents) // count
+    vectors = count // 3 * 2
+    for f in range(count):
+        own = [g.astype(np.int64) for g in latents[f * per_field : (f + 1) * per_field]]
+        value = own[-1] << 8
+        for k in range(first + per_field - 2, 1, -1):
+            value = double_field(value, -(-height >> k), -(-width >> k))
+            if k >= first:
+                value += own[k - first] << 8
+        if f < vectors:
+            result.append((value + 8) >> 4)
+        elif f == vectors:
+            result.append((80 + ((value + 4) >> 3)).clip(0, 64))
+        else:
+            result.append((32 + ((value + 8) >> 4)).clip(0, 64))
+    return result
+
+
+def _spread(blocks: Ints, side: int, height: int, width: int) -> Ints:
+    return blocks.repeat(side, 0).repeat(side, 1)[:height, :width]
+
+
+def interpolate(plane: NDArray[np.uint8], table: Ints, flow_x: Ints, flow_y: Ints) -> Ints:
+    """A prediction from one plane by vectors in 1/64 of its samples, in 1/64 sample value."""
+    height, width = plane.shape
+    taps = np.arange(table.shape[1]) - (table.shape[1] // 2 - 1)
+    ys = (np.arange(height)[:, None] + (flow_y >> 6))[..., None] + taps
+    xs = (np.arange(width) + (flow_x >> 6))[..., None] + taps
+    samples = plane[
+        ys.clip(0, height - 1)[..., :, None], xs.clip(0, width - 1)[..., None, :]
+    ].astype(np.int64)
+    across = (samples * table[flow_x & 63][..., None, :]).sum(-1)
+    down: Ints = (((across * table[flow_y & 63]).sum(-1) + 32) >> 6).clip(-32768, 32767)
+    return down
+
+
+def predict(
+    fields: Sequence[Ints], references: Sequence[Sequence[NDArray[np.uint8]]]
+) -> list[Ints]:
+    """Planes Y, U, V in 1/64 sample value."""
+    planes = []
+    for c in range(3):
+        table, side = (CHROMA_FILTERS, 2) if c else (LUMA_FILTERS, 4)
+        height, width = references[0][c].shape
+        single = []
+        for r, picture in enumerate(references):
+            x, y = (
+                _spread((v + 1) >> 1 if c else v, side, height, width)
+                for v in fields[2 * r : 2 * r + 2]
+            )
+            single.append(interpolate(picture[c], table, x, y))
+        alpha, *beta = (_spread(b, side, height, width) for b in fields[2 * len(references) :])
+        if beta:
+            both = beta[0] * single[0] + (64 - beta[0]) * single[1]
+            planes.append((alpha * both + 2048) >> 12)
+        else:
+            planes.append((alpha * single[0] + 32) >> 6)
+    return planes
+
+
+def reconstruct(
+    shapes: Shapes,
+    networks: Networks,
+    latents: Sequence[Ints],
+    references: Sequence[Sequence[NDArray[np.uint8]]],
+) -> list[NDArray[np.uint8]]:
+    """Planes Y, U, V of the frame."""
+    latent_bits = min(10, 14 - networks.magnitude_bits)
+    height, width = latents[0].shape
+    full: list[Ints] = []  # luma's grids
+    half: list[Ints] = []  # chroma's, then luma's
+    for grid, values in zip(grids(shapes, 0), latents, strict=False):
+        x = values << latent_bits
+        for level in reversed(range(1, grid.level)):
+            x = reference.upsample(x, networks, *latents[level].shape)
+        if grid.level > 0:
+            half.append(x)
+        if grid.kind == LUMA:
+            full.append(reference.upsample(x, networks, height, width) if grid.level else x)
+    luma_count = shapes.grids - 1
+    half = half[luma_count:] + half[:luma_count]
+
+    def residuals(mlp: Mlp, inputs: list[Ints]) -> Ints:
+        out, bits = mlp.run(np.stack([x.reshape(-1) for x in inputs]), latent_bits)
+        rounded = np.clip(reference.round_shift(out, bits - 14), -32767, 32767)
+        return rounded.reshape(-1, *inputs[0].shape)
+
+    residual = [*residuals(networks.syntheses[0], full), *residuals(networks.syntheses[1], half)]
+    prediction = [np.zeros_like(r) for r in residual]
+    if references:
+        motion = latents[len(grids(shapes, 0)) :]
+        fields = block_fields(motion, shapes.motion_first, height, width, 3 * len(references))
+        prediction = predict(fields, references)
+    return [
+        np.clip((p + r + 32) >> 6, 0, 255).astype(np.uint8)
+        for p, r in zip(prediction, residual, strict=True)
+    ]

@@ -1,0 +1,479 @@
+"""Frames with parts (profile `standard`): the compiled core against the NumPy twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vireo import _core
+from vireo.codecs.coolchic import reference
+from vireo.codecs.coolchic import reference_standard as twin
+from vireo.codecs.coolchic.config import STANDARD, Architecture, GridKind, Parts
+from vireo.codecs.coolchic.stream import StreamShape
+from vireo.errors import HeaderError
+from vireo.gop import FrameType
+
+Grids = list[NDArray[np.int16]]
+
+SMALL = Architecture(
+    grids=4,
+    arm_hidden=(5,),
+    upsampling_kernel=4,
+    synthesis_hidden=(7,),
+    parts=Parts(chroma_first=1, chroma_hidden=(), motion_first=2, motion_grids=3, motion_hidden=()),
+)
+LARGE = Architecture(
+    grids=8,
+    arm_hidden=(16, 3, 9),
+    upsampling_kernel=16,
+    synthesis_hidden=(5, 33, 8),
+    parts=Parts(
+        chroma_first=3,
+        chroma_hidden=(9, 17),
+        motion_first=4,
+        motion_grids=2,
+        motion_hidden=(11, 6),
+    ),
+)
+FEWEST = Architecture(
+    grids=2,
+    arm_hidden=(),
+    upsampling_kernel=2,
+    synthesis_hidden=(),
+    parts=Parts(chroma_first=1, chroma_hidden=(), motion_first=5, motion_grids=1, motion_hidden=()),
+)
+ARCHITECTURES = {"standard": STANDARD, "small": SMALL, "large": LARGE, "fewest": FEWEST}
+
+
+@dataclass
+class Case:
+    shape: StreamShape
+    frame_type: FrameType
+    networks: _core.Networks
+    grids: Grids
+    references: list[list[NDArray[np.uint8]]]
+
+    @property
+    def core(self) -> _core.Architecture:
+        return self.shape.core()
+
+    @property
+    def shapes(self) -> twin.Shapes:
+        return shapes_of(self.shape)
+
+    def twin_networks(self) -> twin.Networks:
+        n = self.networks
+        return twin.make_networks(
+            self.shapes, n.magnitude_bits, n.motion_magnitude_bits, n.parameters.tolist()
+        )
+
+
+def shapes_of(shape: StreamShape) -> twin.Shapes:
+    a, p = shape.architecture, shape.architecture.parts
+    assert p is not None
+    return twin.Shapes(
+        a.grids,
+        a.context,
+        a.arm_widths(),
+        a.upsampling_kernel,
+        a.synthesis_hidden,
+        shape.band_rows_log2,
+        shape.block_log2,
+        p.chroma_first,
+        p.chroma_hidden,
+        p.motion_first,
+        p.motion_grids,
+        p.motion_context,
+        p.motion_hidden,
+    )
+
+
+def random_parameters(
+    architecture: Architecture, rng: np.random.Generator, spread: float = 1.0
+) -> NDArray[np.int32]:
+    parts: dict[str, NDArray[np.floating]] = {}
+    formats = architecture.formats()
+    for name, widths in architecture.networks(FrameType.B).items():
+        weight, bias = 2.0 ** formats[name].weight_bits, 2.0 ** formats[name].bias_bits
+        layers = []
+        for i, o in pairwise(widths):
+            layers.append(rng.normal(0, 0.5 * spread * weight / np.sqrt(i), i * o))
+            layers.append(rng.normal(0, 0.1 * bias, o))
+        parts[name] = np.concatenate(layers)
+    side = architecture.upsampling_kernel
+    parts["upsampling"] = rng.normal(2**12 / side**2, 2**10 / side**2, side**2)
+    order = architecture.parameters(FrameType.B)
+    flat = np.concatenate([parts[name] for name in order])
+    return flat.clip(-32767, 32767).astype(np.int32)
+
+
+def make_case(
+    frame_type: FrameType,
+    architecture: Architecture = STANDARD,
+    height: int = 34,
+    width: int = 50,
+    *,
+    seed: int = 0,
+    magnitude_bits: int = 5,
+    motion_magnitude_bits: int = 6,
+    band_rows_log2: int = 0,
+    spread: float = 1.0,
+) -> Case:
+    rng = np.random.default_rng(seed)
+    shape = StreamShape(architecture, band_rows_log2, 3)
+    parameters = random_parameters(architecture, rng, spread)
+    if frame_type == FrameType.I:  # the residual around mid-grey
+        slices = architecture.parameter_slices(frame_type)
+        parameters[slices["synthesis_luma"].stop - 1] = 1 << 11
+        parameters[slices["synthesis_chroma"].stop - 2 :] = 1 << 11
+    networks = _core.Networks(
+        shape.core(), int(frame_type), magnitude_bits, motion_magnitude_bits, parameters
+    )
+    grids: Grids = []
+    for grid in architecture.latent_grids(frame_type, height, width):
+        motion = grid.kind >= GridKind.VECTORS
+        most = 2 ** (motion_magnitude_bits if motion else magnitude_bits) - 1
+        g = np.round(rng.laplace(0, 1.5 * spread * (1 + motion), (grid.height, grid.width)))
+        if grid.level:
+            g[: grid.height // 2, : grid.width // 2] = 0
+        grids.append(g.clip(-most, most).astype(np.int16))
+    references = [
+        [
+            rng.integers(0, 256, size, dtype=np.uint8)
+            for size in ((height, width), (height // 2, width // 2), (height // 2, width // 2))
+        ]
+        for _ in range(frame_type)
+    ]
+    return Case(shape, frame_type, networks, grids, references)
+
+
+def same_as_twin(case: Case) -> NDArray[np.uint8]:
+    """Checks the core's picture against the twin's, and returns its luma."""
+    grids = [g.astype(np.int64) for g in case.grids]
+    expected = twin.reconstruct(case.shapes, case.twin_networks(), grids, case.references)
+    got = _core.reconstruct(case.core, case.networks, case.grids, case.references)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    return got[0]
+
+
+@pytest.fixture(params=list(_core.Isa), ids=lambda isa: isa.name)
+def isa(request: pytest.FixtureRequest) -> Iterator[None]:
+    if not _core.has_isa(request.param):
+        pytest.skip(f"this machine has no {request.param}")
+    _core.force_isa(request.param)
+    yield
+    _core.force_isa(next(i for i in reversed(_core.Isa) if _core.has_isa(i)))
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("frame_type", list(FrameType))
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+@pytest.mark.parametrize(("height", "width"), [(34, 50), (2, 2), (36, 18), (4, 530)])
+def test_picture_equals_the_twins(
+    frame_type: FrameType, name: str, height: int, width: int
+) -> None:
+    case = make_case(frame_type, ARCHITECTURES[name], height, width, seed=height)
+    luma = same_as_twin(case)
+    if height > 2 and name in ("standard", "small"):
+        assert len(np.unique(luma)) > 10  # a picture, not a flat field
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("frame_type", list(FrameType))
+def test_rows_of_zeros_are_passed_over(frame_type: FrameType) -> None:
+    case = make_case(frame_type, LARGE, 72, 40, seed=4)
+    for grid in case.grids:
+        grid[:] = 0
+    same_as_twin(case)
+    case.grids[1][20, 3] = 3
+    case.grids[5][1, 0] = -2
+    case.grids[8][-1, -1] = 1
+    same_as_twin(case)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("spread", [40.0, 4000.0])
+def test_overflow_wraps_alike(spread: float) -> None:
+    same_as_twin(
+        make_case(FrameType.B, seed=3, magnitude_bits=11, motion_magnitude_bits=12, spread=spread)
+    )
+
+
+def sections(case: Case, splits: list[int]) -> list[tuple[bytes, int, int]]:
+    tiles = _core.tile_count(case.core, *case.grids[0].shape, int(case.frame_type))
+    return [
+        (_core.encode_latents(case.core, case.networks, case.grids, a, b - a), a, b - a)
+        for a, b in pairwise([0, *splits, tiles])
+    ]
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("frame_type", list(FrameType))
+@pytest.mark.parametrize(
+    ("name", "options", "splits"),
+    [
+        ("standard", {}, []),
+        ("small", {"seed": 1, "height": 66, "width": 38}, [3, 9]),
+        ("standard", {"seed": 2, "band_rows_log2": 2}, [4]),
+        ("large", {"seed": 3, "magnitude_bits": 9, "motion_magnitude_bits": 2, "spread": 3.0}, []),
+    ],
+)
+def test_latents_round_trip_and_equal_the_twins(
+    frame_type: FrameType, name: str, options: dict[str, int], splits: list[int]
+) -> None:
+    case = make_case(frame_type, ARCHITECTURES[name], **options)
+    height, width = case.grids[0].shape
+    reader = _core.LatentReader(case.core, case.networks, height, width)
+    expected = twin.empty_latents(case.shapes, int(frame_type), height, width)
+    for data, first, count in sections(case, splits):
+        reader.read(data, first, count)
+        twin.decode_latents(
+            data, case.shapes, int(frame_type), case.twin_networks(), expected, first, count
+        )
+    for got, twins, original in zip(reader.grids(), expected, case.grids, strict=True):
+        np.testing.assert_array_equal(got, original)
+        np.testing.assert_array_equal(twins, original)
+
+
+def test_the_other_grid_counts() -> None:
+    """U's latents cost less where their model has learnt that they are V's."""
+    case = make_case(FrameType.I, replace(STANDARD, arm_hidden=()), 64, 96, seed=5)
+    parameters = np.zeros_like(case.networks.parameters)
+    arm = case.shape.architecture.parameter_slices(FrameType.I)["arm_chroma"]
+    weights = parameters[arm]
+    weights[-1] = -3 << 8
+    alone = _core.Networks(case.core, 0, 5, 5, parameters)
+    weights[12] = 256  # the mean, of `other`
+    seeing = _core.Networks(case.core, 0, 5, 5, parameters)
+    described = case.shape.architecture.latent_grids(FrameType.I, 64, 96)
+    first = next(i for i, grid in enumerate(described) if grid.other is not None)
+    other = described[first].other
+    assert other is not None
+    case.grids[first][:] = case.grids[other]
+    bits = [_core.measure_latents(case.core, n, case.grids)[first] for n in (alone, seeing)]
+    assert bits[1] < 0.3 * bits[0]
+
+
+@pytest.mark.parametrize("frame_type", list(FrameType))
+def test_measured_bits_are_what_is_spent(frame_type: FrameType) -> None:
+    case = make_case(frame_type, STANDARD, 96, 80)
+    bits = sum(_core.measure_latents(case.core, case.networks, case.grids))
+    spent = 8 * sum(len(data) for data, _, _ in sections(case, []))
+    assert abs(spent - bits) <= 16 + 1e-3 * bits
+
+
+SETS = np.stack([random_parameters(STANDARD, np.random.default_rng(s)) for s in (1, 2, 3)]).astype(
+    np.int16
+)
+
+
+def networks_of(frame_type: FrameType, parameters: NDArray[np.integer]) -> _core.Networks:
+    return _core.Networks(
+        StreamShape(STANDARD).core(), int(frame_type), 5, 3, parameters.astype(np.int32)
+    )
+
+
+def bases_of(frame_type: FrameType) -> dict[int, NDArray[np.int32]]:
+    """Each base that a frame may start from, by its number."""
+    bases = {i: s.astype(np.int32) for i, s in enumerate(SETS)}
+    for r in range(frame_type):
+        rng = np.random.default_rng(10 + r)
+        bases[254 + r] = random_parameters(STANDARD, rng)
+    return bases
+
+
+def changed(
+    base: NDArray[np.int32], frame_type: FrameType, rng: np.random.Generator, amount: int
+) -> NDArray[np.int32]:
+    """An update of every other module, in units of 4, 16, …."""
+    result = base.copy()
+    for i, (name, part) in enumerate(STANDARD.parameter_slices(frame_type).items()):
+        if i % 2 == 0 and not (frame_type == FrameType.I and name == "arm_vectors"):
+            step = 1 << (i + 1)
+            result[part] += step * rng.integers(-amount, amount + 1, result[part].shape)
+    return result.clip(-32767, 32767)
+
+
+@pytest.mark.parametrize("frame_type", list(FrameType))
+@pytest.mark.parametrize("amount", [0, 1, 200])
+def test_networks_round_trip_from_every_base(frame_type: FrameType, amount: int) -> None:
+    core, shapes = StreamShape(STANDARD).core(), shapes_of(StreamShape(STANDARD))
+    bases = bases_of(frame_type)
+    known = [networks_of(FrameType.P, bases[254 + r]) for r in range(frame_type)]
+    twins = [twin.make_networks(shapes, 5, 3, n.parameters.tolist()) for n in known]
+    for number, base in bases.items():
+        parameters = changed(base, frame_type, np.random.default_rng(number), amount)
+        networks = networks_of(frame_type, parameters)
+        data = networks.encode_update(number, base)
+        again = _core.Networks.decode_update(core, int(frame_type), data, SETS, known)
+        assert (again.magnitude_bits, again.motion_magnitude_bits) == (5, 3)
+        np.testing.assert_array_equal(again.parameters, parameters)
+        ours = twin.decode_networks(data, shapes, SETS, twins)
+        assert ours.parameters == parameters.tolist()
+        assert (ours.magnitude_bits, ours.motion_magnitude_bits) == (5, 3)
+        bits = networks.update_bits(base)
+        if amount == 0:  # an update that changes nothing; zeros at its end aren't sent
+            assert len(data) <= 4
+            assert bits <= 32
+        else:
+            assert abs(8 * len(data) - bits) <= 16 + 0.01 * bits
+
+
+def test_the_core_s_formats_are_those_of_the_trainer() -> None:
+    networks = networks_of(FrameType.I, SETS[0])
+    formats = STANDARD.formats()
+    found = [mlp[1:] for mlp in (*networks.arms, *networks.syntheses)]
+    assert found == [(f.weight_bits, f.bias_bits, list(f.hidden_bits)) for f in formats.values()]
+    slices = STANDARD.parameter_slices(FrameType.I)
+    assert networks.kernel[1] == 10
+    np.testing.assert_array_equal(networks.kernel[0], networks.parameters[slices["upsampling"]])
+    for name, mlp in zip(formats, (*networks.arms, *networks.syntheses), strict=True):
+        np.testing.assert_array_equal(mlp[0], networks.parameters[slices[name]])
+
+
+def test_an_i_frame_keeps_the_networks_of_motion() -> None:
+    base = SETS[0].astype(np.int32)
+    other = base.copy()
+    other[STANDARD.parameter_slices(FrameType.I)["arm_blending"]] += 1
+    with pytest.raises(ValueError, match="motion"):
+        networks_of(FrameType.I, other).encode_update(0, base)
+    assert networks_of(FrameType.P, other).encode_update(0, base)
+
+
+def test_parameters_out_of_range_are_refused() -> None:
+    core = StreamShape(STANDARD).core()
+    most = np.full(len(SETS[0]), 32767, np.int32)
+    least = -most
+    # Coded against the opposite base, the same update leads out of the range.
+    data = networks_of(FrameType.P, most).encode_update(0, least)
+    sets = least.astype(np.int16)[None]
+    assert (_core.Networks.decode_update(core, 1, data, sets, [networks_of(FrameType.P, most)])
+            .parameters == 32767).all()  # fmt: skip
+    with pytest.raises(ValueError, match="out of range"):
+        _core.Networks.decode_update(core, 1, data, -sets, [networks_of(FrameType.P, most)])
+    with pytest.raises(ValueError, match="32767"):
+        networks_of(FrameType.P, most + 1)
+
+
+@pytest.mark.parametrize(
+    ("frame_type", "number"),
+    [(FrameType.I, 3), (FrameType.I, 254), (FrameType.P, 255), (FrameType.B, 253)],
+)
+def test_a_base_that_does_not_exist_is_refused(frame_type: FrameType, number: int) -> None:
+    core, shapes = StreamShape(STANDARD).core(), shapes_of(StreamShape(STANDARD))
+    base = SETS[0].astype(np.int32)
+    known = [networks_of(FrameType.P, base)] * frame_type
+    data = networks_of(frame_type, base).encode_update(number, base)
+    with pytest.raises(ValueError, match="base"):
+        _core.Networks.decode_update(core, int(frame_type), data, SETS, known)
+    twins = [twin.make_networks(shapes, 5, 3, base.tolist())] * frame_type
+    with pytest.raises(ValueError, match="base"):
+        twin.decode_networks(data, shapes, SETS, twins)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_too_many_magnitude_bits_are_refused(place: int) -> None:
+    core, base = StreamShape(STANDARD).core(), SETS[0].astype(np.int32)
+    data = bytearray(networks_of(FrameType.P, base).encode_update(0, base))
+    data[0] = 0xD0 >> 4 * place
+    with pytest.raises(ValueError, match="out of range"):
+        _core.Networks.decode_update(core, 1, bytes(data), SETS, [networks_of(FrameType.P, base)])
+
+
+def test_arbitrary_bytes_decode_alike() -> None:
+    case = make_case(FrameType.B, SMALL, 18, 26)
+    core, shapes = case.core, case.shapes
+    sets = random_parameters(SMALL, np.random.default_rng(1)).astype(np.int16)[None]
+    rng = np.random.default_rng(9)
+    outcomes = set()
+    base = sets[0].astype(np.int32)
+    update = case.networks.encode_update(0, base)
+    for _ in range(200):
+        data = update[: rng.integers(2, len(update))] + rng.bytes(8)
+        data = data[:1] + bytes([rng.choice([0, 254, 255])]) + data[2:]
+        try:
+            networks = _core.Networks.decode_update(core, 2, data, sets, [case.networks] * 2)
+        except ValueError:
+            outcomes.add("refused")
+            with pytest.raises(ValueError, match=r"."):
+                twin.decode_networks(data, shapes, sets, [case.twin_networks()] * 2)
+            continue
+        outcomes.add("decoded")
+        ours = twin.decode_networks(data, shapes, sets, [case.twin_networks()] * 2)
+        assert ours.parameters == networks.parameters.tolist()
+    assert outcomes == {"refused", "decoded"}
+    decoded = 0
+    [(section, _, _)] = sections(case, [])
+    for _ in range(30):
+        data = section[: rng.integers(0, len(section))] + rng.bytes(8)
+        reader = _core.LatentReader(core, case.networks, 18, 26)
+        try:
+            reader.read(data, 0, reader.tiles)
+        except ValueError:
+            continue
+        decoded += 1
+        expected = twin.empty_latents(shapes, 2, 18, 26)
+        twin.decode_latents(data, shapes, 2, case.twin_networks(), expected, 0, reader.tiles)
+        for a, b in zip(reader.grids(), expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert decoded >= 3
+
+
+def test_networks_of_another_architecture_are_refused() -> None:
+    case, other = make_case(FrameType.P), make_case(FrameType.P, SMALL)
+    with pytest.raises(ValueError, match="another architecture"):
+        _core.reconstruct(other.core, case.networks, other.grids, other.references)
+    with pytest.raises(ValueError, match="another architecture"):
+        _core.LatentReader(other.core, case.networks, 34, 50)
+    with pytest.raises(ValueError, match="no parts"):
+        _core.Networks(reference_core(), 0, 3, 3, np.zeros(3, np.int32))
+    with pytest.raises(ValueError, match="as a whole"):
+        case.networks.encode()
+
+
+def reference_core() -> _core.Architecture:
+    return StreamShape(Architecture()).core()
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_the_configuration_round_trips(name: str) -> None:
+    shape = StreamShape(ARCHITECTURES[name], 5, 4)
+    assert shape.profile == 1
+    assert StreamShape.read(shape.write(), 1) == shape
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        replace(STANDARD.parts, chroma_first=7),
+        replace(STANDARD.parts, motion_first=13),
+        replace(STANDARD.parts, motion_grids=14),
+    ],
+)
+def test_grids_that_do_not_exist_are_refused(parts: Parts) -> None:
+    shape = StreamShape(replace(STANDARD, parts=parts))
+    with pytest.raises(HeaderError, match="grids"):
+        StreamShape.read(shape.write(), 1)
+    with pytest.raises(ValueError, match="architecture"):
+        shape.core()
+
+
+def test_the_grids_are_the_twin_s() -> None:
+    for architecture in ARCHITECTURES.values():
+        for frame_type in FrameType:
+            ours = architecture.latent_grids(frame_type, 64, 96)
+            twins = twin.grids(shapes_of(StreamShape(architecture)), int(frame_type))
+            assert [(g.kind, g.level, g.other) for g in ours] == [
+                (g.kind, g.level, g.other) for g in twins
+            ]
+            for i, grid in enumerate(ours):
+                if grid.other is not None:
+                    assert grid.other > i
+                    assert ours[grid.other].level == grid.level
+    assert reference.SCALES == 80
