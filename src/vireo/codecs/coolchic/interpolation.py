@@ -23,12 +23,15 @@ def continuous_taps(count: int, fraction: float) -> NDArray[np.float64]:
 
 
 def taps(count: int) -> NDArray[np.int8]:
-    """The filters of the format `[64, count]`, in 64ths: rounded, the largest tap making up."""
-    table = np.empty((FRACTIONS, count), np.int8)
-    for fraction in range(FRACTIONS):
-        rounded = np.rint(FRACTIONS * continuous_taps(count, fraction / FRACTIONS))
-        rounded[rounded.argmax()] += FRACTIONS - rounded.sum()
-        table[fraction] = rounded
+    """The filters of the format `[64, count]`, in 64ths.
+
+    The largest tap, or the two of them half-way, makes up what rounding took.
+    """
+    exact = np.array([continuous_taps(count, f / FRACTIONS) for f in range(FRACTIONS)])
+    table: NDArray[np.int8] = np.rint(FRACTIONS * exact).astype(np.int8)
+    largest = table == table.max(1, keepdims=True)
+    lacking = (FRACTIONS - table.sum(1)) // largest.sum(1)
+    table += (lacking[:, None] * largest).astype(np.int8)
     return table
 
 

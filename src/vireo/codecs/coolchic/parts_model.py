@@ -105,23 +105,32 @@ def rate(
     frame_type: FrameType,
 ) -> Tensor:
     """Bits of all latents under the autoregressive models of their kinds (a scalar)."""
-    grids = architecture.latent_grids(frame_type, *latents[0].shape)
-    bits = []
-    for kind, arm in zip(GridKind, networks.arms, strict=True):
-        inputs, values = [], []
-        for grid, latent in zip(grids, latents, strict=True):
-            if grid.kind != kind:
-                continue
-            rows = [contexts(latent, architecture.context_of(kind))]
-            if kind != GridKind.LUMA:
-                other = torch.zeros_like(latent) if grid.other is None else latents[grid.other]
-                rows.append(other.reshape(1, -1))
-            inputs.append(torch.cat(rows))
-            values.append(latent.reshape(-1))
-        if inputs:
-            mean, log2_scale = mlp(arm, torch.cat(inputs, dim=1))
-            bits.append(laplace_bits(torch.cat(values), mean, log2_scale).sum())
+    kinds = GridKind if networks.has_motion else (GridKind.LUMA, GridKind.CHROMA)
+    bits = [rate_of_kind(k, latents, networks, architecture, frame_type) for k in kinds]
     return torch.stack(bits).sum()
+
+
+def rate_of_kind(
+    kind: GridKind,
+    latents: Sequence[Tensor],
+    networks: PartNetworks,
+    architecture: Architecture,
+    frame_type: FrameType,
+) -> Tensor:
+    """Bits of the latents of a kind that the frame has."""
+    grids = architecture.latent_grids(frame_type, *latents[0].shape)
+    inputs, values = [], []
+    for grid, latent in zip(grids, latents, strict=True):
+        if grid.kind != kind:
+            continue
+        rows = [contexts(latent, architecture.context_of(kind))]
+        if kind != GridKind.LUMA:
+            other = torch.zeros_like(latent) if grid.other is None else latents[grid.other]
+            rows.append(other.reshape(1, -1))
+        inputs.append(torch.cat(rows))
+        values.append(latent.reshape(-1))
+    mean, log2_scale = mlp(networks.arms[kind], torch.cat(inputs, dim=1))
+    return laplace_bits(torch.cat(values), mean, log2_scale).sum()
 
 
 def fields(
