@@ -5,6 +5,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "core/interpolation.hpp"
 #include "train/frame_trainer.hpp"
 
 namespace vireo::train {
@@ -76,21 +77,13 @@ void fill_taps(float* table) {
     const int count = kind ? 4 : 8;
     for (int phase = 0; phase < 64; ++phase, table += 8) {
       const double f = phase / 64.0;
-      const auto taps = continuous_taps(count, f);
       const auto before = continuous_taps(count, f - 1.0 / 128);
       const auto after = continuous_taps(count, f + 1.0 / 128);
-      int sum = 0;
-      std::size_t largest = 0;
-      std::array<int, 8> rounded{};
-      for (std::size_t t = 0; t < 8; ++t) {
-        rounded[t] = static_cast<int>(std::lround(64 * taps[t]));
-        sum += rounded[t];
-        if (taps[t] > taps[largest]) largest = t;
-      }
-      rounded[largest] += 64 - sum;
-      for (std::size_t t = 0; t < 8; ++t) {
-        table[t] = static_cast<float>(rounded[t]) / 64.0f;
-        table[512 + t] = static_cast<float>((after[t] - before[t]) * 64);
+      const std::int8_t* filter = kind ? kChromaFilters[phase] : kLumaFilters[phase];
+      for (int t = 0; t < count; ++t) {
+        table[t] = static_cast<float>(filter[t]) / 64.0f;
+        const auto i = static_cast<std::size_t>(t);
+        table[512 + t] = static_cast<float>((after[i] - before[i]) * 64);
       }
     }
     table += 512;
