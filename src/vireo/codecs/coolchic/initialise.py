@@ -27,6 +27,7 @@ class Start(Enum):
 
 
 INITIAL_LOG2_SCALE = -1.0  # of the latents' Laplace distribution: mostly zeros, not quite sure
+INITIAL_LOG2_SCALE_OF_MOTION = -2.5
 UNIT = 256.0  # sample values per unit of the synthesis
 PREDICT = 0.45  # above its middle, output that makes alpha nearly 1
 
@@ -74,6 +75,26 @@ def initial_set(architecture: Architecture, seed: int = 0) -> NDArray[np.float32
             parts[name][-1] = INITIAL_LOG2_SCALE
     parts["upsampling"] = cubic_kernel(architecture.upsampling_kernel).ravel()
     return np.concatenate([parts[name] for name in architecture.parameters(FrameType.B)])
+
+
+def initial_networks(
+    architecture: Architecture, frame_type: FrameType, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Random networks for an architecture with parts: grey pictures, or the prediction as it is."""
+    parts = []
+    for name, count in architecture.parameters(frame_type).items():
+        if name == "upsampling":
+            parts.append(cubic_kernel(architecture.upsampling_kernel).ravel())
+            continue
+        network = _mlp(architecture.networks(frame_type)[name], rng, 0.1)
+        assert len(network) == count
+        if name.startswith("arm"):
+            motion = name in ("arm_vectors", "arm_blending")
+            network[-1] = INITIAL_LOG2_SCALE_OF_MOTION if motion else INITIAL_LOG2_SCALE
+        elif frame_type == FrameType.I:
+            network[-architecture.networks(frame_type)[name][-1] :] = 0.5
+        parts.append(network)
+    return np.concatenate(parts).astype(np.float32)
 
 
 def _mlp(widths: Sequence[int], rng: np.random.Generator, last: float) -> NDArray[np.float32]:

@@ -56,7 +56,8 @@ def fractional_bits(architecture: Architecture) -> Integers:
 def to_integers(parameters: NDArray[np.floating], architecture: Architecture) -> Integers:
     """The nearest parameters that a stream can hold."""
     scaled = parameters * np.exp2(fractional_bits(architecture))
-    return np.rint(scaled).clip(-MAX_WEIGHT, MAX_WEIGHT).astype(np.int32)
+    integers: Integers = np.rint(scaled).clip(-MAX_WEIGHT, MAX_WEIGHT).astype(np.int32)
+    return integers
 
 
 def to_floats(parameters: NDArray[np.integer], architecture: Architecture) -> Floats:

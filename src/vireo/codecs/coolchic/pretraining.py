@@ -1,0 +1,227 @@
+"""Makes the networks that come with the format (`networks.npz`) from a training set.
+
+Pictures of short clips are coded as an encoder would code them, many at a time, each with
+latents of its own; the networks of a frame type are passed from picture to picture, a few
+steps each. Every clip is a small GOP whose references are the pictures trained so far.
+
+    python -m vireo.codecs.coolchic.pretraining clips.mkv … --out networks.npz
+
+A clip is a run of `CLIP` consecutive frames of a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireo import _train
+from vireo.codecs.coolchic.config import STANDARD, Architecture
+from vireo.codecs.coolchic.initialise import initial_networks
+from vireo.codecs.coolchic.networks import NetworkSets
+from vireo.codecs.coolchic.presets import RECIPE, Preset
+from vireo.codecs.coolchic.schedule import final_stage, main_stage
+from vireo.codecs.coolchic.trainer import Adam, Trainer
+from vireo.codecs.coolchic.updates import to_integers
+from vireo.gop import FrameType
+from vireo.video import open_source
+
+Floats = NDArray[np.float32]
+Planes = list[NDArray[np.uint8]]
+
+CLIP = 7  # frames
+CROP = 192  # side of the pictures, at a random place of the clip's
+STEPS = Preset(candidates=1, warmup=0, main=250, final=50)
+TURN = 10  # steps of a picture before the networks are passed on
+POOL = 16  # clips at a time
+RATES = (3e-3, 2e-4)  # of the networks, from the first picture to the last, by their logarithm
+
+# (frame, references) in coding order, in turn from clip to clip.
+STRUCTURES: tuple[tuple[tuple[int, tuple[int, ...]], ...], ...] = (
+    ((0, ()), (6, (0,)), (3, (0, 6)), (1, (0, 3)), (5, (3, 6)), (2, (1, 3))),
+    ((0, ()), (1, (0,)), (2, (1,)), (3, (2,)), (4, (3,))),
+    ((0, ()), (6, (0,)), (3, (0, 6)), (1, (0, 3)), (5, (3, 6)), (2, (1, 3))),
+    ((0, ()), (4, (0,)), (2, (0, 4)), (3, (2, 4))),
+)
+
+# Lambdas of the sets, in the order of training, each from the one named with it.
+LAMBDAS: tuple[tuple[float, float | None], ...] = (
+    (1e-3, None),
+    (2.5e-4, 1e-3),
+    (6.25e-5, 2.5e-4),
+    (4e-3, 1e-3),
+    (1.6e-2, 4e-3),
+)
+
+
+class _Picture:
+    """One picture in training."""
+
+    def __init__(
+        self, architecture: Architecture, target: Planes, references: list[Planes], lambda_: float
+    ) -> None:
+        assert architecture.parts is not None
+        self.type = FrameType(len(references))
+        self.trainer = Trainer(architecture, self.type, target, references)
+        if references:
+            fields = _train.search_motion(
+                target[0],
+                [r[0] for r in references],
+                lambda_,
+                architecture.parts.motion_first,
+                architecture.parts.motion_grids,
+            )
+            latents = self.trainer.latents
+            self.trainer.latents = latents[: len(latents) - len(fields)] + list(fields)
+        self._turns = [
+            (stage.hard, stage.steps[at : at + TURN])
+            for stage in (main_stage(STEPS, RECIPE, lambda_), final_stage(STEPS, RECIPE, lambda_))
+            for at in range(0, len(stage.steps), TURN)
+        ]
+        self._done = 0
+
+    @property
+    def finished(self) -> bool:
+        return not self._turns
+
+    def turn(self, networks: Floats, rate: float, seed: int) -> tuple[Floats, float]:
+        """The networks after some steps, and the last one's loss."""
+        hard, steps = self._turns.pop(0)
+        if hard and self._done == STEPS.main:
+            self.trainer.reset_optimiser()
+        steps = steps.copy()
+        steps[:, 3] = rate
+        self.trainer.parameters = networks
+        metrics = self.trainer.run(
+            steps,
+            hard=hard,
+            seed=seed,
+            first_iteration=self._done,
+            adam=Adam(clip=RECIPE.gradient_clip),
+        )
+        self._done += len(steps)
+        return self.trainer.parameters, float(metrics[-1, 0])
+
+    def decoded(self) -> Planes:
+        planes, _ = self.trainer.decode()
+        return [np.rint(p * 255).clip(0, 255).astype(np.uint8) for p in planes]
+
+
+@dataclass
+class _Clip:
+    frames: list[Planes]
+    seed: int
+    plan: list[tuple[int, tuple[int, ...]]]
+    decoded: dict[int, Planes] = field(default_factory=dict)
+    picture: _Picture | None = None
+
+    def next(self, architecture: Architecture, lambda_: float) -> _Picture:
+        if self.picture is None:
+            frame, references = self.plan[0]
+            self.picture = _Picture(
+                architecture,
+                self.frames[frame],
+                [self.decoded[r] for r in references],
+                lambda_,
+            )
+        return self.picture
+
+    def finish(self) -> None:
+        """Keep the picture that is done; the next one of the plan follows."""
+        assert self.picture is not None
+        frame, _ = self.plan.pop(0)
+        self.decoded[frame] = self.picture.decoded()
+        self.picture = None
+
+
+def clips(paths: Sequence[Path], rng: np.random.Generator) -> Iterator[list[Planes]]:
+    """Crops of the files' clips, in order; which file comes next is drawn, without end."""
+    while True:
+        with open_source(paths[int(rng.integers(len(paths)))]) as source:
+            run: list[Planes] = []
+            top = left = 0
+            for frame in source:
+                height, width = frame.y.shape
+                if not run:
+                    top = 2 * int(rng.integers((height - CROP) // 2 + 1))
+                    left = 2 * int(rng.integers((width - CROP) // 2 + 1))
+                run.append(
+                    [
+                        np.ascontiguousarray(
+                            p[top // s : (top + CROP) // s, left // s : (left + CROP) // s]
+                        )
+                        for p, s in zip((frame.y, frame.u, frame.v), (1, 2, 2), strict=True)
+                    ]
+                )
+                if len(run) == CLIP:
+                    if rng.random() < 0.5:  # so that not all runs see the same clips
+                        yield run
+                    run = []
+
+
+def pretrain(
+    source: Iterator[list[Planes]],
+    start: dict[FrameType, Floats],
+    lambda_: float,
+    pictures: int,
+    architecture: Architecture = STANDARD,
+) -> dict[FrameType, Floats]:
+    """Networks per frame type after coding `pictures` pictures at `lambda_`."""
+    networks = dict(start)
+    pool: list[_Clip] = []
+    made = done = 0
+    losses: dict[FrameType, list[float]] = {t: [] for t in FrameType}
+    while done < pictures:
+        while len(pool) < POOL:
+            plan = list(STRUCTURES[made % len(STRUCTURES)])
+            pool.append(_Clip(next(source), made, plan))
+            made += 1
+        for clip in list(pool):
+            picture = clip.next(architecture, lambda_)
+            first, last = RATES
+            rate = first * (last / first) ** min(1.0, done / pictures)
+            networks[picture.type], loss = picture.turn(networks[picture.type], rate, clip.seed)
+            if not picture.finished:
+                continue
+            done += 1
+            losses[picture.type].append(loss)
+            clip.finish()
+            if not clip.plan:
+                pool.remove(clip)
+            if done % 50 == 0:
+                means = {t.name: f"{np.mean(v[-50:]):.6f}" for t, v in losses.items() if v}
+                print(
+                    f"lambda {lambda_:g}: {done} of {pictures} pictures, loss {means}", flush=True
+                )
+    return networks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--pictures", type=int, default=400, help="per lambda")
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    rng = np.random.default_rng(asked.seed)
+    source = clips(asked.files, rng)
+    made: dict[float, dict[FrameType, Floats]] = {}
+    for lambda_, parent in LAMBDAS:
+        start = (
+            made[parent] if parent else {t: initial_networks(STANDARD, t, rng) for t in FrameType}
+        )
+        made[lambda_] = pretrain(source, start, lambda_, asked.pictures)
+        kept = [(t, value, made[value][t]) for value in sorted(made) for t in FrameType]
+        NetworkSets(
+            np.array([to_integers(p, STANDARD) for _, _, p in kept]).astype(np.int16),
+            np.array([t for t, _, _ in kept], np.int8),
+            np.array([value for _, value, _ in kept], np.float32),
+        ).write(asked.out)
+
+
+if __name__ == "__main__":
+    main()
