@@ -4,6 +4,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@ template <int N>
 using Floats = nb::ndarray<const float, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
 using Samples = nb::ndarray<const std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using SamplePlanes = std::vector<Samples>;
+using Model = std::tuple<std::vector<std::pair<int, int>>, std::vector<int>>;  // context, widths
 
 constexpr std::size_t COLUMNS = 6;  // of a schedule
 constexpr std::size_t METRICS = 6;
@@ -91,7 +93,7 @@ void check_grid(const FrameTrainer& t, int k, const Floats<2>& array) {
 
 nb::list latents(const FrameTrainer& t) {
   nb::list result;
-  for (int k = 0; k < t.shape().grids; ++k) {
+  for (int k = 0; k < t.grids(); ++k) {
     const auto [h, w] = t.grid_size(k);
     const Array a = make({at(h), at(w)});
     t.get_latents(k, a.data);
@@ -101,9 +103,9 @@ nb::list latents(const FrameTrainer& t) {
 }
 
 void set_latents(FrameTrainer& t, const std::vector<Floats<2>>& grids) {
-  require(grids.size() == at(t.shape().grids), "one array per grid");
-  for (int k = 0; k < t.shape().grids; ++k) check_grid(t, k, grids[at(k)]);
-  for (int k = 0; k < t.shape().grids; ++k) t.set_latents(k, grids[at(k)].data());
+  require(grids.size() == at(t.grids()), "one array per grid");
+  for (int k = 0; k < t.grids(); ++k) check_grid(t, k, grids[at(k)]);
+  for (int k = 0; k < t.grids(); ++k) t.set_latents(k, grids[at(k)].data());
 }
 
 nb::object run(FrameTrainer& t, Floats<2> schedule, bool hard, std::uint64_t seed,
@@ -131,8 +133,8 @@ nb::tuple gradients(FrameTrainer& t, bool hard, float temperature, float noise_s
   const Settings s = settings(hard, row, seed, iteration);
   std::vector<const float*> pointers;
   if (noise) {
-    require(noise->size() == at(t.shape().grids), "one noise array per grid");
-    for (int k = 0; k < t.shape().grids; ++k) {
+    require(noise->size() == at(t.grids()), "one noise array per grid");
+    for (int k = 0; k < t.grids(); ++k) {
       check_grid(t, k, (*noise)[at(k)]);
       pointers.push_back((*noise)[at(k)].data());
     }
@@ -143,7 +145,7 @@ nb::tuple gradients(FrameTrainer& t, bool hard, float temperature, float noise_s
     m = t.gradients(s, pointers);
   }
   nb::list by_latents;
-  for (int k = 0; k < t.shape().grids; ++k) {
+  for (int k = 0; k < t.grids(); ++k) {
     const auto [h, w] = t.grid_size(k);
     const Array a = make({at(h), at(w)});
     t.get_latent_gradient(k, a.data);
@@ -168,7 +170,7 @@ nb::tuple evaluate(FrameTrainer& t, float lambda, float flow_weight) {
 nb::tuple decode(FrameTrainer& t) {
   const std::size_t h = at(t.shape().height), w = at(t.shape().width);
   const Array y = make({h, w}), u = make({h / 2, w / 2}), v = make({h / 2, w / 2});
-  const Array signals = make({at(t.outputs()), h, w});
+  const Array signals = make({at(t.shape().parts() ? 0 : t.outputs()), h, w});
   float* const decoded[3] = {y.data, u.data, v.data};
   t.evaluate(0, 0, decoded, signals.data);
   return nb::make_tuple(y.object, u.object, v.object, signals.object);
@@ -178,7 +180,7 @@ nb::list draw_noise(FrameTrainer& t, float noise_shape, std::uint64_t seed,
                     std::uint64_t iteration) {
   const float row[COLUMNS] = {1, noise_shape, 0, 0, 0, 0};
   nb::list result;
-  for (int k = 0; k < t.shape().grids; ++k) {
+  for (int k = 0; k < t.grids(); ++k) {
     const auto [h, w] = t.grid_size(k);
     const Array a = make({at(h), at(w)});
     t.draw_noise(settings(false, row, seed, iteration), k, a.data);
@@ -199,27 +201,34 @@ NB_MODULE(_train, m) {
   nb::class_<FrameTrainer>(m, "FrameTrainer")
       .def(
           "__init__",
-          [](FrameTrainer* self, int grids, std::vector<std::pair<int, int>> context,
-             std::vector<int> arm_hidden, int kernel, std::vector<int> synthesis,
-             const SamplePlanes& target, const std::vector<SamplePlanes>& references, int threads,
-             const std::string& isa) {
+          [](FrameTrainer* self, const std::vector<Model>& models,
+             const std::vector<std::tuple<int, int, int>>& layout, int grids, int kernel,
+             std::vector<int> synthesis, std::vector<int> chroma, int chroma_grids, int fields,
+             int field_grids, const SamplePlanes& target,
+             const std::vector<SamplePlanes>& references, int threads, const std::string& isa) {
             require(target.size() == 3, "a picture has three planes: Y, U, V");
-            const int h = static_cast<int>(target[0].shape(0));
-            const int w = static_cast<int>(target[0].shape(1));
+            Shape shape{};
+            for (const auto& [context, widths] : models) shape.models.push_back({context, widths});
+            for (const auto& [level, model, other] : layout) {
+              shape.layout.push_back({level, model, other});
+            }
+            shape.grids = grids;
+            shape.kernel = kernel;
+            shape.synthesis = std::move(synthesis);
+            shape.chroma = std::move(chroma);
+            shape.chroma_grids = chroma_grids;
+            shape.fields = fields;
+            shape.field_grids = field_grids;
+            const int h = shape.height = static_cast<int>(target[0].shape(0));
+            const int w = shape.width = static_cast<int>(target[0].shape(1));
+            shape.references = static_cast<int>(references.size());
             std::vector<Planes> packed;
             for (const SamplePlanes& r : references) packed.push_back(planes(r, h, w));
-            const Shape shape{grids,
-                              std::move(context),
-                              std::move(arm_hidden),
-                              kernel,
-                              std::move(synthesis),
-                              h,
-                              w,
-                              static_cast<int>(references.size())};
             new (self) FrameTrainer(shape, planes(target, h, w), packed, threads, isa);
           },
-          "grids"_a, "context"_a, "arm_hidden"_a, "kernel"_a, "synthesis"_a, "target"_a,
-          "references"_a, "threads"_a = 1, "isa"_a = "")
+          "models"_a, "layout"_a, "grids"_a, "kernel"_a, "synthesis"_a, "chroma"_a,
+          "chroma_grids"_a, "fields"_a, "field_grids"_a, "target"_a, "references"_a,
+          "threads"_a = 1, "isa"_a = "")
       .def_prop_ro("isa", &FrameTrainer::isa)
       .def_prop_ro("threads", &FrameTrainer::threads)
       .def("latents", &latents)
@@ -235,6 +244,19 @@ NB_MODULE(_train, m) {
           [](FrameTrainer& t, Floats<1> values) {
             require(values.size() == t.parameters().size(), "the number of parameters differs");
             std::copy_n(values.data(), values.size(), t.parameters().begin());
+          },
+          "parameters"_a)
+      .def("base",
+           [](FrameTrainer& t) {
+             const Array a = make({t.base().size()});
+             std::copy(t.base().begin(), t.base().end(), a.data);
+             return a.object;
+           })
+      .def(
+          "set_base",
+          [](FrameTrainer& t, Floats<1> values) {
+            require(values.size() == t.base().size(), "the number of parameters differs");
+            std::copy_n(values.data(), values.size(), t.base().begin());
           },
           "parameters"_a)
       .def(
@@ -275,6 +297,7 @@ NB_MODULE(_train, m) {
         d["quantise"] = s[QUANTISE];
         d["arm"] = s[ARM];
         d["upsampling"] = s[UPSAMPLING];
+        if (t.shape().fields > 0) d["fields"] = s[FIELDS];
         d["picture"] = s[PICTURE];
         d["adam"] = s[ADAM];
         return d;

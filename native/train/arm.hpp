@@ -53,7 +53,7 @@ VIREO_INLINE Bits laplace(Vf value, Vf mean, Vf log2_scale) {
   return r;
 }
 
-// Scratch: halo + segment, parameters * W, activations and context gradients of a tile.
+// Scratch: halo + segment, parameters * W, activations, inputs' gradients and zeros of a tile.
 static inline void arm(const Arm& t, float* scratch) {
   const Mlp& mlp = *t.mlp;
   const std::ptrdiff_t length = t.segment.end - t.segment.begin;
@@ -65,9 +65,12 @@ static inline void arm(const Arm& t, float* scratch) {
   Activations a;
   a.place(mlp, memory, ARM_TILE);
   float* context_gradient[MAX_WIDTH];
-  for (int c = 0; c < t.contexts; ++c) {
+  const int inputs = mlp.layers[0].inputs;  // contexts, and perhaps one more
+  for (int c = 0; c < inputs; ++c) {
     context_gradient[c] = memory + (mlp.activations + c) * ARM_TILE;
   }
+  const float* zeros = memory + (mlp.activations + inputs) * ARM_TILE;
+  if (inputs > t.contexts) clear(memory + (mlp.activations + inputs) * ARM_TILE, ARM_TILE);
   if (t.latents) clear(spread, t.halo + length);
   if (t.networks) clear(acc, mlp.parameters * W);
 
@@ -81,6 +84,7 @@ static inline void arm(const Arm& t, float* scratch) {
     const float* value = t.quantised + t.segment.origin + p;
     float* gradient = spread + t.halo + (p - t.segment.begin);
     for (int c = 0; c < t.contexts; ++c) context[c] = value + t.offsets[c];
+    if (inputs > t.contexts) context[t.contexts] = t.other ? t.other + p : zeros;
     inside.fill(p, n, mask);
     forward(mlp, context, a, n);
 
@@ -102,6 +106,10 @@ static inline void arm(const Arm& t, float* scratch) {
     backward(mlp, context, a, n, t.networks ? acc : nullptr,
              t.latents ? context_gradient : nullptr);
     if (!t.latents) continue;
+    if (t.other) {
+      const float* from = context_gradient[t.contexts];
+      for (int i = 0; i < n; i += W) store(t.other_gradient + p + i, load(from + i));
+    }
     for (int c = 0; c < t.contexts; ++c) {
       float* to = gradient + t.offsets[c];
       for (int i = 0; i < n; i += W) store(to + i, load(to + i) + load(context_gradient[c] + i));

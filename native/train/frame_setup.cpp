@@ -1,9 +1,11 @@
 // FrameTrainer's memory: how networks, latents, planes and pictures are laid out.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <new>
 #include <stdexcept>
 
+#include "core/interpolation.hpp"
 #include "train/frame_trainer.hpp"
 
 namespace vireo::train {
@@ -54,6 +56,40 @@ float* place_packed(Mlp& mlp, float* memory) {
   return memory;
 }
 
+// Interpolation taps of `count` samples at a fraction of a sample: a sinc under a cosine.
+std::array<double, 8> continuous_taps(int count, double fraction) {
+  constexpr double pi = 3.14159265358979323846;
+  std::array<double, 8> taps{};
+  double total = 0;
+  for (int t = 0; t < count; ++t) {
+    const double x = t - (count / 2 - 1) - fraction;
+    const double sinc = x == 0 ? 1 : std::sin(pi * x) / (pi * x);
+    total += taps[static_cast<std::size_t>(t)] = sinc * std::cos(pi * x / (count + 0.5));
+  }
+  for (double& tap : taps) tap /= total;
+  return taps;
+}
+
+// [luma, its slope, chroma, its slope][64 phases][8]. Values are the decoder's integers, slopes
+// those of the continuous function.
+void fill_taps(float* table) {
+  for (int kind = 0; kind < 2; ++kind) {
+    const int count = kind ? 4 : 8;
+    for (int phase = 0; phase < 64; ++phase, table += 8) {
+      const double f = phase / 64.0;
+      const auto before = continuous_taps(count, f - 1.0 / 128);
+      const auto after = continuous_taps(count, f + 1.0 / 128);
+      const std::int8_t* filter = kind ? kChromaFilters[phase] : kLumaFilters[phase];
+      for (int t = 0; t < count; ++t) {
+        table[t] = static_cast<float>(filter[t]) / 64.0f;
+        const auto i = static_cast<std::size_t>(t);
+        table[512 + t] = static_cast<float>((after[i] - before[i]) * 64);
+      }
+    }
+    table += 512;
+  }
+}
+
 }  // namespace
 
 Buffer::Buffer(std::ptrdiff_t size) : size_(size) {
@@ -77,23 +113,34 @@ FrameTrainer::FrameTrainer(const Shape& shape, const Planes& target,
   require(shape.grids >= 1 && shape.grids <= 15, "there are 1 to 15 grids");
   require(shape.kernel >= 2 && shape.kernel <= 32 && shape.kernel % 2 == 0,
           "the upsampling kernel's side is even, 2 to 32");
-  require(!shape.context.empty() && shape.context.size() <= MAX_WIDTH, "1 to 64 contexts");
-  for (const auto& [dy, dx] : shape.context) {
-    require(dy >= -16 && dy <= 0 && dx >= -16 && dx <= 16 && (dy < 0 || dx < 0),
-            "contexts are causal and reach at most 16 samples");
-  }
+  check_models();
+  check_layout();
   require(!shape.synthesis.empty() && shape.synthesis.back() == outputs(),
-          "the synthesis' last width is the number of signals: 3, 6 or 9");
+          "the synthesis' last width is the number of signals: 3, 6 or 9; 1 if chroma has its own");
 
   place_networks();
   place_grids();
   place_planes();
+  place_fields();
   load_target(target);
-  for (const Planes& reference : references) load_reference(reference);
+  for (const Planes& reference : references) {
+    if (shape.parts()) {
+      load_block_reference(reference);
+    } else {
+      load_reference(reference);
+    }
+  }
 
   synthesis_sums_ = Buffer(std::ptrdiff_t{picture_tasks_} * synthesis_.parameters);
-  tap_sums_ = Buffer((std::ptrdiff_t{picture_tasks_} + shape.grids) * upsampling_.size());
-  arm_sums_ = Buffer(static_cast<std::ptrdiff_t>(segments_.size()) * arm_.parameters);
+  chroma_sums_ = Buffer(std::ptrdiff_t{picture_tasks_} * chroma_.parameters);
+  tap_sums_ = Buffer((picture_tasks_ + static_cast<std::ptrdiff_t>(channels_.size())) *
+                     upsampling_.size());
+  std::ptrdiff_t sums = 0;
+  for (const int grid : segment_grid_) {
+    arm_sums_at_.push_back(sums);
+    sums += arms_[model_of(grid)].parameters;
+  }
+  arm_sums_ = Buffer(sums);
   bits_.resize(segments_.size());
   errors_.resize(static_cast<std::size_t>(picture_tasks_) * 4);
   for (int i = 0; i < pool_.size(); ++i) scratch_.emplace_back(scratch_size());
@@ -102,23 +149,36 @@ FrameTrainer::FrameTrainer(const Shape& shape, const Planes& target,
 }
 
 void FrameTrainer::place_networks() {
-  std::vector<int> widths{static_cast<int>(shape_.context.size())};
-  widths.insert(widths.end(), shape_.arm_hidden.begin(), shape_.arm_hidden.end());
-  widths.push_back(2);
-  arm_ = describe(widths);
-  widths = {shape_.grids};
+  std::ptrdiff_t packed = 0;
+  int count = 0;
+  for (const ModelShape& model : shape_.models) {
+    arms_.push_back(describe(model.widths));
+    arms_at_.push_back(count);
+    count += arms_.back().parameters;
+    packed += packed_size(arms_.back());
+  }
+  std::vector<int> widths{shape_.grids};
   widths.insert(widths.end(), shape_.synthesis.begin(), shape_.synthesis.end());
   synthesis_ = describe(widths);
-  kernel_at_ = arm_.parameters;
+  kernel_at_ = count;
   synthesis_at_ = kernel_at_ + shape_.kernel * shape_.kernel;
-  const std::size_t count = static_cast<std::size_t>(synthesis_at_ + synthesis_.parameters);
+  chroma_at_ = count = synthesis_at_ + synthesis_.parameters;
+  packed += packed_size(synthesis_);
+  if (shape_.parts()) {
+    widths = {shape_.chroma_grids + shape_.grids - 1};
+    widths.insert(widths.end(), shape_.chroma.begin(), shape_.chroma.end());
+    chroma_ = describe(widths);
+    count += chroma_.parameters;
+    packed += packed_size(chroma_);
+  }
   group_parameters();
-  parameters_.resize(count);
-  first_.resize(count);
-  second_.resize(count);
-  parameter_gradient_.resize(count);
-  packed_ = Buffer(packed_size(arm_) + packed_size(synthesis_));
-  place_packed(synthesis_, place_packed(arm_, packed_.get()));
+  for (auto* v : {&parameters_, &base_, &first_, &second_}) v->resize(static_cast<std::size_t>(count));
+  parameter_gradient_.resize(static_cast<std::size_t>(count));
+  packed_ = Buffer(packed);
+  float* memory = packed_.get();
+  for (Mlp& arm : arms_) memory = place_packed(arm, memory);
+  memory = place_packed(synthesis_, memory);
+  if (shape_.parts()) place_packed(chroma_, memory);
 
   const int side = shape_.kernel, pad = side / 2, crop = side + side / 2 - 1;
   upsampling_ = {side, side / 4, nullptr};
@@ -141,32 +201,96 @@ void FrameTrainer::place_networks() {
 }
 
 void FrameTrainer::group_parameters() {
-  groups_.assign(5, {});
   int at = 0;
-  const auto add = [&](int count, std::size_t group) {
-    for (int i = 0; i < count; ++i) groups_[group].push_back(at++);
+  const auto add = [&](int count, std::vector<int>& group) {
+    for (int i = 0; i < count; ++i) group.push_back(at++);
   };
-  const auto network = [&](const Mlp& mlp, std::size_t weights, std::size_t biases) {
+  const auto network = [&](const Mlp& mlp) {
+    std::vector<int> weights, biases;
     for (int l = 0; l < mlp.depth; ++l) {
       add(mlp.layers[l].inputs * mlp.layers[l].outputs, weights);
       add(mlp.layers[l].outputs, biases);
     }
+    groups_.push_back(std::move(weights));
+    groups_.push_back(std::move(biases));
   };
-  network(arm_, 0, 1);
-  add(shape_.kernel * shape_.kernel, 2);
-  network(synthesis_, 3, 4);
+  for (const Mlp& arm : arms_) network(arm);
+  add(shape_.kernel * shape_.kernel, groups_.emplace_back());
+  network(synthesis_);
+  if (shape_.parts()) network(chroma_);
+}
+
+std::size_t FrameTrainer::model_of(int grid) const {
+  return static_cast<std::size_t>(shape_.layout[static_cast<std::size_t>(grid)].model);
+}
+
+void FrameTrainer::check_models() const {
+  require(!shape_.models.empty(), "there is at least one autoregressive model");
+  for (const ModelShape& model : shape_.models) {
+    require(!model.context.empty() && model.context.size() <= MAX_WIDTH, "1 to 64 contexts");
+    for (const auto& [dy, dx] : model.context) {
+      require(dy >= -16 && dy <= 0 && dx >= -16 && dx <= 16 && (dy < 0 || dx < 0),
+              "contexts are causal and reach at most 16 samples");
+    }
+    const auto contexts = static_cast<int>(model.context.size());
+    require(model.widths.size() >= 2 && model.widths.back() == 2 &&
+                (model.widths.front() == contexts || model.widths.front() == contexts + 1),
+            "a model goes from its contexts, and perhaps one input more, to 2");
+  }
+}
+
+void FrameTrainer::check_layout() const {
+  const auto count = static_cast<int>(shape_.layout.size());
+  const bool parts = shape_.parts();
+  require(shape_.chroma_grids >= 0 && shape_.fields >= 0 && shape_.field_grids >= 0 &&
+              count == shape_.grids + shape_.chroma_grids + shape_.fields * shape_.field_grids,
+          "the layout lists luma's grids, chroma's, the fields'");
+  require(parts || (shape_.chroma_grids == 0 && shape_.fields == 0),
+          "grids of chroma and fields come with chroma's synthesis");
+  require(!parts || shape_.fields == (shape_.references ? 3 * shape_.references : 0),
+          "there are 0, 3 or 6 fields");
+  require(shape_.fields == 0 || (shape_.field_grids >= 1 && shape_.field_grids <= MAX_FIELD_GRIDS),
+          "a field has 1 to 12 grids");
+  for (int i = 0; i < count; ++i) {
+    const GridShape& g = shape_.layout[static_cast<std::size_t>(i)];
+    require(g.model >= 0 && g.model < static_cast<int>(shape_.models.size()),
+            "a grid's model doesn't exist");
+    require(g.other < count, "a grid's other doesn't exist");
+    require(g.other < 0 || shape_.layout[static_cast<std::size_t>(g.other)].level == g.level,
+            "a grid and its other have the same size");
+    if (i < shape_.grids) {
+      require(g.level == i, "luma's grids are levels 0, 1, ...");
+    } else if (i < shape_.grids + shape_.chroma_grids) {
+      require(g.level >= 1 && g.level < shape_.grids, "a grid of chroma is of a level of luma's");
+    } else {
+      const int k = (i - shape_.grids - shape_.chroma_grids) % shape_.field_grids;
+      require(g.level >= BLOCK_LEVEL && g.level <= 15 &&
+                  (k == 0 || g.level == shape_.layout[static_cast<std::size_t>(i) - 1].level + 1),
+              "a field's grids are of consecutive levels, 2 at least");
+    }
+  }
 }
 
 void FrameTrainer::place_grids() {
-  int up = 0, side = 0;
-  for (const auto& [dy, dx] : shape_.context) {
-    up = std::max(up, -dy);
-    side = std::max(side, std::abs(dx));
-  }
   std::ptrdiff_t end = SLACK, halos = 0;
-  for (int k = 0; k < shape_.grids; ++k) {
-    const int height = (shape_.height + (1 << k) - 1) >> k;
-    const int width = (shape_.width + (1 << k) - 1) >> k;
+  is_other_.resize(shape_.layout.size());
+  for (const GridShape& g : shape_.layout) {
+    if (g.other < 0) continue;
+    require(!is_other_[static_cast<std::size_t>(g.other)], "a grid is the other of one at most");
+    is_other_[static_cast<std::size_t>(g.other)] = true;
+  }
+  for (int k = 0; k < static_cast<int>(shape_.layout.size()); ++k) {
+    const auto& context = shape_.models[model_of(k)].context;
+    int up = 0, side = 0;
+    for (const ModelShape& model : shape_.models) {  // of all, so that equal sizes have one layout
+      for (const auto& [dy, dx] : model.context) {
+        up = std::max(up, -dy);
+        side = std::max(side, std::abs(dx));
+      }
+    }
+    const int level = shape_.layout[static_cast<std::size_t>(k)].level;
+    const int height = (shape_.height + (1 << level) - 1) >> level;
+    const int width = (shape_.width + (1 << level) - 1) >> level;
     const std::ptrdiff_t stride = width + side;
     const std::ptrdiff_t halo = round_up(up * stride + side, LANES);
     const std::ptrdiff_t origin = end + round_up(halo, 64);
@@ -175,7 +299,7 @@ void FrameTrainer::place_grids() {
     grids_.push_back({origin, 0, length, stride, height, width});
     halo_.push_back(halo);
     offsets_.emplace_back();
-    for (const auto& [dy, dx] : shape_.context) offsets_.back().push_back(dy * stride + dx);
+    for (const auto& [dy, dx] : context) offsets_.back().push_back(dy * stride + dx);
     // A segment is longer than what its successor's contexts reach back.
     const std::ptrdiff_t step = round_up(std::max<std::ptrdiff_t>(8192, 2 * halo), ARM_TILE);
     for (std::ptrdiff_t begin = 0; begin < length; begin += step) {
@@ -193,21 +317,24 @@ void FrameTrainer::place_grids() {
                     &latent_second_}) {
     *b = Buffer(end + SLACK);
   }
+  if (std::find(is_other_.begin(), is_other_.end(), true) != is_other_.end())
+    cross_ = Buffer(end + SLACK);
   halos_ = Buffer(halos);
 }
 
 void FrameTrainer::place_planes() {
   const int reach = upsampling_.reach;
-  for (int k = 1; k < shape_.grids; ++k) {
+  for (int grid = 1; grid < shape_.grids + shape_.chroma_grids; ++grid) {
+    channels_.push_back(grid);
     std::vector<std::ptrdiff_t> starts;
     std::vector<Plane> planes;
     std::ptrdiff_t size = 0;
-    for (int level = 1; level <= k; ++level) {
-      const Segment& grid = grids_[level];
-      const std::ptrdiff_t stride = 2 * LANES + round_up(grid.width, LANES);
+    for (int level = 1; level <= shape_.layout[static_cast<std::size_t>(grid)].level; ++level) {
+      const Segment& scale = grids_[level];
+      const std::ptrdiff_t stride = 2 * LANES + round_up(scale.width, LANES);
       starts.push_back(size + reach * stride + LANES);
-      planes.push_back({nullptr, stride, grid.height, grid.width});
-      size += (grid.height + 2 * reach) * stride;
+      planes.push_back({nullptr, stride, scale.height, scale.width});
+      size += (scale.height + 2 * reach) * stride;
     }
     plane_memory_.emplace_back(size + 4 * LANES);
     for (std::size_t i = 0; i < planes.size(); ++i) {
@@ -216,12 +343,27 @@ void FrameTrainer::place_planes() {
     half_planes_.push_back(planes[0]);
     planes_.push_back(std::move(planes));
   }
+  if (shape_.parts()) {  // chroma's own grids, then luma's
+    for (int c = shape_.grids - 1; c < static_cast<int>(channels_.size()); ++c)
+      chroma_inputs_.push_back(c);
+    for (int c = 0; c < shape_.grids - 1; ++c) chroma_inputs_.push_back(c);
+  }
   lanes_ = round_up(shape_.width / 2, LANES);
   picture_rows_ = shape_.height <= 512 ? 8 : 16;
   picture_tasks_ = (shape_.height / 2 + picture_rows_ - 1) / picture_rows_;
-  slab_stride_ = round_up(shape_.width / 2 + 2 * reach, LANES);
-  slab_size_ = (picture_rows_ + 2 * reach) * (shape_.grids - 1) * slab_stride_;
+  slab_stride_ = lanes_ + round_up(2 * reach, LANES);  // whole vectors of chroma fit behind `reach`
+  slab_size_ = (picture_rows_ + 2 * reach) * static_cast<std::ptrdiff_t>(channels_.size()) * slab_stride_;
   slabs_ = Buffer(picture_tasks_ * slab_size_);
+}
+
+void FrameTrainer::place_fields() {
+  if (shape_.fields == 0) return;
+  field_stride_ = (shape_.width + 3) / 4;
+  field_size_ = field_stride_ * ((shape_.height + 3) / 4);
+  fields_ = Buffer(shape_.fields * field_size_);
+  field_gradient_ = Buffer(shape_.fields * field_size_);
+  taps_table_ = Buffer(4 * 64 * 8);
+  fill_taps(taps_table_.get());
 }
 
 std::ptrdiff_t FrameTrainer::scratch_size() const {
@@ -230,7 +372,12 @@ std::ptrdiff_t FrameTrainer::scratch_size() const {
   for (std::size_t i = 0; i < segments_.size(); ++i) {
     arm = std::max(arm, halo_[segment_grid_[i]] + segments_[i].end - segments_[i].begin);
   }
-  arm += arm_.parameters * LANES + (arm_.activations + MAX_WIDTH) * ARM_TILE;
+  std::ptrdiff_t model = 0;
+  for (const Mlp& m : arms_) {
+    model = std::max(model, m.parameters * std::ptrdiff_t{LANES} +
+                                (m.activations + MAX_WIDTH + 1) * std::ptrdiff_t{ARM_TILE});
+  }
+  arm += model;
   for (int k = 1; k < grids; ++k) {
     down += (grids_[k].height + 2 * reach) *
             (round_up(grids_[k].width + 2 * reach, LANES) + 2 * LANES);
@@ -241,7 +388,13 @@ std::ptrdiff_t FrameTrainer::scratch_size() const {
   const std::ptrdiff_t picture = (synthesis_.parameters + upsampling_.size()) * LANES +
                                  grids * 4 * wide + pointers +
                                  (synthesis_.activations + 2 * grids) * 4 * PICTURE_TILE;
-  return std::max({arm, down, picture}) + SLACK;
+  const std::ptrdiff_t blocks = (shape_.width + 3) / 4;
+  const std::ptrdiff_t parts =
+      chroma_.parameters * std::ptrdiff_t{LANES} + 12 * lanes_ + 2 * LANES +
+      (chroma_.activations + std::ptrdiff_t{MAX_WIDTH}) * PICTURE_TILE +
+      shape_.references * blocks * WARPED_FLOATS;
+  const std::ptrdiff_t fields = 2 * field_size_ + field_stride_ + LANES;
+  return std::max({arm, down, picture + (shape_.parts() ? parts : 0), fields}) + SLACK;
 }
 
 void FrameTrainer::load_target(const Planes& target) {
@@ -283,7 +436,35 @@ void FrameTrainer::load_reference(const Planes& reference) {
   references_.push_back(packed);
 }
 
+void FrameTrainer::load_block_reference(const Planes& reference) {
+  const auto place = [&](int height, int width, int samples) {
+    const std::ptrdiff_t stride = std::ptrdiff_t{width + 2 * BLOCK_PAD} * samples;
+    block_memory_.emplace_back(stride * (height + 2 * BLOCK_PAD) + LANES);
+    return block_memory_.back().get() + BLOCK_PAD * stride + BLOCK_PAD * samples;
+  };
+  const auto fill = [](const std::uint8_t* from, int height, int width, float* origin,
+                       std::ptrdiff_t stride, int samples) {
+    for (int y = -BLOCK_PAD; y < height + BLOCK_PAD; ++y) {
+      const std::uint8_t* row = from + std::ptrdiff_t{std::clamp(y, 0, height - 1)} * width;
+      for (int x = -BLOCK_PAD; x < width + BLOCK_PAD; ++x) {
+        origin[y * stride + std::ptrdiff_t{x} * samples] =
+            static_cast<float>(row[std::clamp(x, 0, width - 1)]) / 255.0f;
+      }
+    }
+  };
+  const int h = shape_.height, w = shape_.width;
+  float* luma = place(h, w, 1);
+  float* chroma = place(h / 2, w / 2, 2);
+  const BlockReference r{luma, chroma, w + 2 * BLOCK_PAD, 2 * (w / 2 + 2 * BLOCK_PAD)};
+  fill(reference[0], h, w, luma, r.luma_stride, 1);
+  for (int c = 0; c < 2; ++c) {
+    fill(reference[static_cast<std::size_t>(1 + c)], h / 2, w / 2, chroma + c, r.chroma_stride, 2);
+  }
+  block_references_.push_back(r);
+}
+
 void FrameTrainer::set_flow_targets(const float* flows) {
+  if (shape_.parts()) throw std::invalid_argument("motion fields have no flow targets");
   const int planes = 2 * shape_.references, rows = shape_.height / 2, columns = shape_.width / 2;
   if (planes == 0) throw std::invalid_argument("an I frame has no flows");
   if (target_flows_.size() == 0) target_flows_ = Buffer(rows * planes * 4 * lanes_);

@@ -30,8 +30,11 @@ void FrameTrainer::phase(int tasks, Work work) {
 }
 
 void FrameTrainer::pack() {
-  kernels_.pack(arm_, parameters_.data());
+  for (std::size_t m = 0; m < arms_.size(); ++m) {
+    kernels_.pack(arms_[m], parameters_.data() + arms_at_[m]);
+  }
   kernels_.pack(synthesis_, parameters_.data() + synthesis_at_);
+  if (shape_.parts()) kernels_.pack(chroma_, parameters_.data() + chroma_at_);
   for (std::size_t i = 0; i < tap_index_.size(); ++i) {
     taps_.get()[i] = tap_index_[i] < 0 ? 0.0f : parameters_[kernel_at_ + tap_index_[i]];
   }
@@ -70,14 +73,14 @@ Quantise FrameTrainer::quantise_task(const Settings& settings, int segment) cons
 Chain FrameTrainer::chain(int channel) const {
   Chain t{};
   t.upsampling = &upsampling_;
-  t.grid = grids_[channel + 1];
+  t.grid = grids_[channels_[channel]];
   t.quantised = quantised_.get();
-  t.levels = channel + 1;
+  t.levels = static_cast<int>(planes_[channel].size());
   t.planes = planes_[channel].data();
   t.slabs = picture_tasks_;
   t.slab_rows = picture_rows_;
   t.channel = channel;
-  t.channels = shape_.grids - 1;
+  t.channels = static_cast<int>(channels_.size());
   t.slab = slabs_.get();
   t.slab_size = slab_size_;
   t.slab_stride = slab_stride_;
@@ -86,7 +89,39 @@ Chain FrameTrainer::chain(int channel) const {
   return t;
 }
 
-Picture FrameTrainer::picture_task(const Settings& settings, const Wanted& wanted, int task) {
+Field FrameTrainer::field(int index, bool backward) const {
+  Field t{};
+  const std::size_t at = static_cast<std::size_t>(shape_.grids + shape_.chroma_grids +
+                                                  index * shape_.field_grids);
+  t.grids = shape_.field_grids;
+  t.first = shape_.layout[at].level;
+  for (int k = 0; k < t.grids; ++k) t.segments[k] = grids_[at + static_cast<std::size_t>(k)];
+  t.quantised = quantised_.get();
+  t.height = shape_.height;
+  t.width = shape_.width;
+  t.blocks = (backward ? field_gradient_ : fields_).get() + index * field_size_;
+  t.stride = field_stride_;
+  t.gradient = upsampled_.get();
+  return t;
+}
+
+Parts FrameTrainer::parts_task(int task) const {
+  Parts t{};
+  t.chroma = &chroma_;
+  t.inputs = static_cast<int>(chroma_inputs_.size());
+  t.channels = chroma_inputs_.data();
+  t.reference = block_references_.data();
+  t.fields = fields_.get();
+  t.field_gradient = field_gradient_.get();
+  t.field_stride = field_stride_;
+  t.field_size = field_size_;
+  t.taps = taps_table_.get();
+  t.parameter_gradient = chroma_sums_.get() + task * chroma_.parameters;
+  return t;
+}
+
+Picture FrameTrainer::picture_task(const Settings& settings, const Wanted& wanted, int task,
+                                   const Parts& parts) {
   Picture t{};
   t.height = shape_.height;
   t.width = shape_.width;
@@ -94,6 +129,8 @@ Picture FrameTrainer::picture_task(const Settings& settings, const Wanted& wante
   t.rows = std::min(picture_rows_, shape_.height / 2 - t.first_row);
   t.grids = shape_.grids;
   t.references = shape_.references;
+  t.channels = static_cast<int>(channels_.size());
+  t.parts = shape_.parts() ? &parts : nullptr;
   t.mlp = &synthesis_;
   t.upsampling = &upsampling_;
   t.finest = quantised_.get() + grids_[0].origin;
@@ -104,6 +141,7 @@ Picture FrameTrainer::picture_task(const Settings& settings, const Wanted& wante
   t.target_flows = target_flows_.get();
   t.flow_weight = settings.flow_weight;
   t.gradients = wanted.any();
+  t.networks = wanted.networks;
   t.decoded = wanted.decoded;
   t.signals = wanted.signals;
   t.finest_gradient = upsampled_.get() + grids_[0].origin;
@@ -118,7 +156,8 @@ Picture FrameTrainer::picture_task(const Settings& settings, const Wanted& wante
 // Forward and, where gradients are wanted, backward; sums stay per task until the end.
 Metrics FrameTrainer::pass(const Settings& settings, const Wanted& wanted) {
   const int segments = static_cast<int>(segments_.size());
-  const int coarse = shape_.grids - 1, coarse_segments = segments - finest_segments_;
+  const int coarse = static_cast<int>(channels_.size()), fields = shape_.fields;
+  const int coarse_segments = segments - finest_segments_;
   const double pixels = static_cast<double>(shape_.height) * shape_.width;
   if (settings.flow_weight != 0 && target_flows_.size() == 0) {
     throw std::invalid_argument("a flow weight needs flow targets");
@@ -133,27 +172,42 @@ Metrics FrameTrainer::pass(const Settings& settings, const Wanted& wanted) {
     return QUANTISE;
   };
   phase(coarse_segments, [&](int task, float*) { return quantise(finest_segments_ + task); });
-  phase(coarse + finest_segments_, [&](int task, float* scratch) {
+  phase(fields + coarse + finest_segments_, [&](int task, float* scratch) {
+    if (task < fields) {
+      kernels_.field_forward(field(task, false), scratch);
+      return FIELDS;
+    }
+    task -= fields;
     if (task >= coarse) return quantise(task - coarse);
     kernels_.chain_forward(chain(task), scratch);
     return UPSAMPLING;
   });
   phase(picture_tasks_, [&](int task, float* scratch) {
-    kernels_.picture(picture_task(settings, wanted, task), scratch);
+    const Parts parts = parts_task(task);
+    kernels_.picture(picture_task(settings, wanted, task, parts), scratch);
     return PICTURE;
   });
-  const int chains = wanted.any() ? coarse : 0;
-  phase(chains + segments, [&](int task, float* scratch) {
+  const int chains = wanted.any() ? coarse : 0, field_tasks = wanted.any() ? fields : 0;
+  phase(chains + field_tasks + segments, [&](int task, float* scratch) {
     if (task < chains) {
       kernels_.chain_backward(chain(task), scratch);
       return UPSAMPLING;
     }
-    const int i = task - chains, grid = segment_grid_[i];
+    if (task < chains + field_tasks) {
+      kernels_.field_backward(field(task - chains, true), scratch);
+      return FIELDS;
+    }
+    const int i = task - chains - field_tasks, grid = segment_grid_[i];
+    const GridShape& shape = shape_.layout[static_cast<std::size_t>(grid)];
     Arm t{};
     t.segment = segments_[i];
     t.quantised = quantised_.get();
-    t.mlp = &arm_;
-    t.contexts = static_cast<int>(shape_.context.size());
+    t.mlp = &arms_[static_cast<std::size_t>(shape.model)];
+    t.contexts = static_cast<int>(offsets_[grid].size());
+    if (shape.other >= 0) {
+      t.other = quantised_.get() + grids_[shape.other].origin;
+      t.other_gradient = cross_.get() + grids_[shape.other].origin;
+    }
     t.offsets = offsets_[grid].data();
     t.halo = halo_[grid];
     t.weight = static_cast<float>(settings.lambda / pixels);
@@ -161,7 +215,7 @@ Metrics FrameTrainer::pass(const Settings& settings, const Wanted& wanted) {
     t.networks = wanted.networks;
     t.gradient = gradient_.get();
     t.halo_gradient = halos_.get() + halo_at_[i];
-    t.parameter_gradient = arm_sums_.get() + i * arm_.parameters;
+    t.parameter_gradient = arm_sums_.get() + arm_sums_at_[static_cast<std::size_t>(i)];
     t.bits = &bits_[i];
     kernels_.arm(t, scratch);
     return ARM;
@@ -186,8 +240,15 @@ Metrics FrameTrainer::pass(const Settings& settings, const Wanted& wanted) {
     }
   };
   double* out = parameter_gradient_.data();
-  gather(arm_sums_, segments, arm_.parameters, out);
+  std::fill(out, out + kernel_at_, 0.0);
+  for (int i = 0; i < segments; ++i) {
+    const int model = shape_.layout[static_cast<std::size_t>(segment_grid_[i])].model;
+    const float* sums = arm_sums_.get() + arm_sums_at_[static_cast<std::size_t>(i)];
+    for (int p = 0; p < arms_[model].parameters; ++p) out[arms_at_[model] + p] += sums[p];
+  }
   gather(synthesis_sums_, picture_tasks_, synthesis_.parameters, out + synthesis_at_);
+  if (shape_.parts())
+    gather(chroma_sums_, picture_tasks_, chroma_.parameters, out + chroma_at_);
   std::vector<double> taps(tap_index_.size());
   gather(tap_sums_, picture_tasks_ + coarse, upsampling_.size(), taps.data());
   for (std::size_t i = 0; i < taps.size(); ++i) {
@@ -211,6 +272,7 @@ void FrameTrainer::finish_latents(bool update, float rate, const Optimiser& opti
     }
     t.halo = halo_[segment_grid_[i]];
     t.upsampled = upsampled_.get();
+    if (is_other_[static_cast<std::size_t>(segment_grid_[i])]) t.cross = cross_.get();
     t.slope = slope_.get();
     t.first = latent_first_.get();
     t.second = latent_second_.get();
@@ -253,10 +315,13 @@ void FrameTrainer::add_parameter_rate(float weight) {
   const double scale = weight * log2_e / (static_cast<double>(shape_.height) * shape_.width);
   for (const std::vector<int>& group : groups_) {
     double sum = 0;
-    for (const int i : group) sum += std::abs(parameters_[static_cast<std::size_t>(i)]);
+    for (const int i : group) {
+      const auto at = static_cast<std::size_t>(i);
+      sum += std::abs(parameters_[at] - base_[at]);
+    }
     const double pull = scale / (sum / static_cast<double>(group.size()) + finest);
     for (const int i : group) {
-      const float w = parameters_[static_cast<std::size_t>(i)];
+      const float w = parameters_[static_cast<std::size_t>(i)] - base_[static_cast<std::size_t>(i)];
       parameter_gradient_[static_cast<std::size_t>(i)] += w > 0 ? pull : w < 0 ? -pull : 0;
     }
   }
@@ -301,7 +366,8 @@ Metrics FrameTrainer::gradients(const Settings& settings, const std::vector<cons
 
 Metrics FrameTrainer::evaluate(float lambda, float flow_weight, float* const* planes,
                                float* signals) {
-  const int rows = shape_.height / 2, columns = shape_.width / 2, x = outputs();
+  const int rows = shape_.height / 2, columns = shape_.width / 2;
+  const int x = shape_.parts() ? 0 : outputs();
   Settings settings;
   settings.hard = true;
   settings.lambda = lambda;

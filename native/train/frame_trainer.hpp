@@ -15,14 +15,33 @@
 
 namespace vireo::train {
 
-struct Shape {
-  int grids;
+// An autoregressive model.
+struct ModelShape {
   std::vector<std::pair<int, int>> context;  // (dy, dx), causal
-  std::vector<int> arm_hidden;
+  std::vector<int> widths;  // from the inputs' to 2; one input more than contexts: `other`
+};
+
+struct GridShape {
+  int level;  // ceil(H / 2**level) x ceil(W / 2**level) latents
+  int model;
+  int other;  // the grid whose latent at the same place is the model's last input, or -1
+};
+
+struct Shape {
+  std::vector<ModelShape> models;
+  // Luma's, of levels 0, 1, ...; then chroma's, if it has its own; then the fields', field by
+  // field, finest first.
+  std::vector<GridShape> layout;
+  int grids;                   // luma's
   int kernel;                  // side, even
   std::vector<int> synthesis;  // widths of all layers
+  std::vector<int> chroma;     // the same of chroma's own synthesis; empty if it has none
+  int chroma_grids;            // chroma's own, of both planes
+  int fields, field_grids;     // 0 if motion is the synthesis' output; grids of each
   int height, width;           // luma, even
   int references;              // 0 ... 2
+
+  bool parts() const { return !chroma.empty(); }
 };
 
 using Planes = std::array<const std::uint8_t*, 3>;  // Y, U, V, contiguous
@@ -46,7 +65,7 @@ struct Metrics {
   double loss, mse[3], bits, flow_error;
 };
 
-enum Stage { QUANTISE, ARM, UPSAMPLING, PICTURE, ADAM, STAGES };
+enum Stage { QUANTISE, ARM, UPSAMPLING, FIELDS, PICTURE, ADAM, STAGES };
 
 // Zeroed floats on a cache line's boundary.
 class Buffer {
@@ -78,13 +97,16 @@ class FrameTrainer {
   const Shape& shape() const { return shape_; }
   const char* isa() const { return kernels_.name; }
   int threads() const { return pool_.size(); }
-  int outputs() const { return 3 + 3 * shape_.references; }
+  int outputs() const { return shape_.parts() ? 1 : 3 + 3 * shape_.references; }
+  int grids() const { return static_cast<int>(grids_.size()); }
   std::pair<int, int> grid_size(int k) const { return {grids_[k].height, grids_[k].width}; }
 
   // Copies of one grid, [h, w] without padding.
   void get_latents(int grid, float* out) const { copy_out(latents_, grid, out); }
   void set_latents(int grid, const float* in) { copy_in(latents_, grid, in); }
   std::vector<float>& parameters() { return parameters_; }
+  // What the parameters' own rate is counted from; zeros at first.
+  std::vector<float>& base() { return base_; }
 
   void set_flow_targets(const float* flows);  // [2 references, H, W]
 
@@ -116,12 +138,17 @@ class FrameTrainer {
     bool any() const { return latents || networks; }
   };
 
+  void check_models() const;
+  void check_layout() const;
+  std::size_t model_of(int grid) const;
   void place_networks();
   void group_parameters();
   void place_grids();
   void place_planes();
+  void place_fields();
   void load_target(const Planes& target);
   void load_reference(const Planes& reference);
+  void load_block_reference(const Planes& reference);
   void copy_out(const Buffer& from, int grid, float* out) const;
   void copy_in(const Buffer& to, int grid, const float* in);
   std::ptrdiff_t scratch_size() const;
@@ -131,7 +158,10 @@ class FrameTrainer {
   Quantise quantise_task(const Settings& settings, int segment) const;
   void prepare_noise(const Settings& settings);
   Chain chain(int channel) const;
-  Picture picture_task(const Settings& settings, const Wanted& wanted, int task);
+  Field field(int index, bool backward) const;
+  Parts parts_task(int task) const;
+  Picture picture_task(const Settings& settings, const Wanted& wanted, int task,
+                       const Parts& parts);
   void finish_latents(bool update, float rate, const Optimiser& optimiser);
   void update_networks(float rate, const Optimiser& optimiser);
   void add_parameter_rate(float weight);
@@ -142,15 +172,17 @@ class FrameTrainer {
   const Kernels& kernels_;
   Pool pool_;
 
-  // Networks: parameters in the order ARM, kernel, synthesis.
-  Mlp arm_{}, synthesis_{};
+  // Networks: parameters in the order of models, kernel, synthesis, chroma's synthesis.
+  std::vector<Mlp> arms_;
+  std::vector<int> arms_at_;
+  Mlp synthesis_{}, chroma_{};
   Upsampling upsampling_{};
   std::vector<int> tap_index_;  // tap slot -> kernel element or -1
   Buffer packed_, taps_;
-  std::vector<float> parameters_, first_, second_;
+  std::vector<float> parameters_, base_, first_, second_;
   std::vector<double> parameter_gradient_;
   std::vector<std::vector<int>> groups_;  // parameters that share a distribution
-  int kernel_at_ = 0, synthesis_at_ = 0;
+  int kernel_at_ = 0, synthesis_at_ = 0, chroma_at_ = 0;
 
   // Latents: all grids in one linear array, rows separated and preceded by zeros.
   std::vector<Segment> grids_, segments_;
@@ -158,24 +190,33 @@ class FrameTrainer {
   std::vector<std::ptrdiff_t> halo_;                  // per grid
   std::vector<int> segment_grid_;
   std::vector<std::ptrdiff_t> halo_at_;
+  std::vector<std::ptrdiff_t> arm_sums_at_;
+  std::vector<bool> is_other_;
   int finest_segments_ = 0;
+  Buffer cross_;
   Buffer latents_, quantised_, slope_, gradient_, upsampled_, latent_first_, latent_second_;
   Buffer halos_, noise_;
 
   // Pictures.
   std::ptrdiff_t lanes_ = 0;
   std::vector<Buffer> plane_memory_;
-  std::vector<std::vector<Plane>> planes_;  // per coarse grid, from half resolution on
+  std::vector<int> channels_;               // the grids that are brought to half resolution
+  std::vector<std::vector<Plane>> planes_;  // per channel, from half resolution on
+  std::vector<int> chroma_inputs_;          // channels in the order of its synthesis' inputs
   std::vector<Plane> half_planes_;
   Buffer target_, target_flows_;
   std::vector<std::vector<std::uint32_t>> reference_memory_;
   std::vector<Reference> references_;
+  std::vector<Buffer> block_memory_;
+  std::vector<BlockReference> block_references_;
+  Buffer fields_, field_gradient_, taps_table_;
+  std::ptrdiff_t field_stride_ = 0, field_size_ = 0;
   int picture_rows_ = 0, picture_tasks_ = 0;
   std::ptrdiff_t slab_stride_ = 0, slab_size_ = 0;
   Buffer slabs_;
 
   // Sums per task.
-  Buffer arm_sums_, synthesis_sums_, tap_sums_;
+  Buffer arm_sums_, synthesis_sums_, chroma_sums_, tap_sums_;
   std::vector<double> bits_, errors_;
 
   std::vector<Buffer> scratch_;

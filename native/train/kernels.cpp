@@ -26,7 +26,7 @@ static void multiply_adds(std::int64_t rounds, float* result) {
 
 const Kernels kernels = {
     VIREO_TEXT(VIREO_ISA), 12 * W, multiply_adds, pack, quantise, arm,
-    adam, chain_forward, chain_backward, picture,
+    adam, field_forward, field_backward, chain_forward, chain_backward, picture,
 };
 
 }  // namespace vireo::train::VIREO_ISA

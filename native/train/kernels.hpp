@@ -66,6 +66,10 @@ struct Arm {
   int contexts;
   const std::ptrdiff_t* offsets;
   std::ptrdiff_t halo;  // how far back contexts reach
+  // The model's last input, where it has one more than contexts: the latent at the same
+  // place in a grid of the same shape, whose first position is here; null for zeros.
+  const float* other;
+  float* other_gradient;
   float weight;         // lambda / pixels
   bool latents, networks;
   float *gradient, *halo_gradient;  // per latent; what falls before the segment's begin
@@ -78,7 +82,8 @@ struct Adam {
   float* latents;
   float* gradient;             // ARM's on entry, the whole gradient on return
   const float* next_halo;      // of the task that follows in the grid, or null
-  const float* upsampled;      // what came through the upsampling, or null
+  const float* upsampled;      // what came through the upsampling or the fields, or null
+  const float* cross;          // what came from the grid that has this one as its other, or null
   const float* slope;
   float *first, *second;       // moments
   bool update;
@@ -98,6 +103,19 @@ struct Upsampling {
   int reach;          // samples that a tap reaches to either side: side / 4
   const float* taps;  // [2 reach + 1][2 reach + 1][4 phases], zero where there is no tap
   int size() const { return (2 * reach + 1) * (2 * reach + 1) * 4; }
+};
+
+// A field's grids, from the finest on, and the field per block that they add up to.
+constexpr int MAX_FIELD_GRIDS = 12;
+constexpr int BLOCK_LEVEL = 2;  // a block's side is 2**2 luma samples
+struct Field {
+  int grids, first;  // levels first ... first + grids - 1
+  Segment segments[MAX_FIELD_GRIDS];  // whole grids
+  const float* quantised;
+  int height, width;  // of the picture
+  float* blocks;      // [ceil(H/4)][stride]: forward the field, backward its gradient
+  std::ptrdiff_t stride;
+  float* gradient;    // in the layout of the latents
 };
 
 // One grid's way up to half resolution, and the gradient's way down.
@@ -121,24 +139,49 @@ struct Reference {
   const std::uint32_t* planes[3];
 };
 
+// A reference for blocks, as floats in 0 ... 1, its borders repeated BLOCK_PAD samples wide;
+// chroma's planes interleaved. Pointers to sample (0, 0).
+constexpr int BLOCK_PAD = 16;
+constexpr int WARPED_FLOATS = 72;  // what a block keeps of one reference
+struct BlockReference {
+  const float *luma, *chroma;
+  std::ptrdiff_t luma_stride, chroma_stride;
+};
+
+// What a picture with chroma and motion of their own needs besides (null in Picture if it
+// has none).
+struct Parts {
+  const Mlp* chroma;        // inputs: `inputs` planes at half resolution
+  int inputs;
+  const int* channels;      // per input, its channel among Picture::planes
+  const BlockReference* reference;
+  const float* fields;      // [2 references + 1 (+ 1)][ceil(H/4)][stride]
+  float* field_gradient;    // the same shape
+  std::ptrdiff_t field_stride, field_size;
+  const float* taps;        // [4][64][8]: luma, its slope, chroma (first 4), its slope
+  float* parameter_gradient;
+};
+
 struct Picture {
   int height, width;  // luma
   int first_row, rows;  // chroma rows of this task
   int grids, references;
+  int channels;  // planes at half resolution: those of grids 1 ..., then the other parts'
   const Mlp* mlp;
   const Upsampling* upsampling;
   const float* finest;  // quantised, at the grid's origin
   std::ptrdiff_t finest_stride;
-  const Plane* planes;  // half-resolution planes of grids 1 ...
+  const Plane* planes;  // half-resolution planes of the channels
+  const Parts* parts;
   const float* target;  // [H/2][Y00, Y01, Y10, Y11, U, V][lanes]
   const Reference* reference;
   const float* target_flows;  // [H/2][2 references][4 phases][lanes]
   float flow_weight;
-  bool gradients;
+  bool gradients, networks;  // by latents; by parameters too
   float* decoded;  // like target, or null
   float* signals;  // [H/2][outputs][4 phases][lanes], or null
   float* finest_gradient;
-  float* slab;  // [rows + 2 reach][grids - 1][slab_stride], column 0 is -reach
+  float* slab;  // [rows + 2 reach][channels][slab_stride], column 0 is -reach
   std::ptrdiff_t slab_stride;
   float* parameter_gradient;
   float* tap_gradient;
@@ -154,6 +197,8 @@ struct Kernels {
   void (*quantise)(const Quantise&);
   void (*arm)(const Arm&, float* scratch);
   void (*adam)(const Adam&);
+  void (*field_forward)(const Field&, float* scratch);
+  void (*field_backward)(const Field&, float* scratch);
   void (*chain_forward)(const Chain&, float* scratch);
   void (*chain_backward)(const Chain&, float* scratch);
   void (*picture)(const Picture&, float* scratch);

@@ -102,6 +102,7 @@ static inline void adam(const Adam& t) {
   for (std::ptrdiff_t at = begin; at < end; at += W) {
     Vf g = load(t.gradient + at);
     if (t.upsampled) g += load(t.upsampled + at);
+    if (t.cross) g += load(t.cross + at);
     g *= load(t.slope + at);
     if (!t.update) {
       store(t.gradient + at, g);

@@ -4,7 +4,9 @@
 // chroma needs are sums of vectors, and the upsampling's phases need no interleaving.
 #pragma once
 
+#include "train/blocks.hpp"
 #include "train/dense.hpp"
+#include "train/fields.hpp"
 #include "train/upsampling.hpp"
 
 namespace vireo::train::VIREO_ISA {
@@ -186,8 +188,147 @@ static inline void inter(const Picture& t, int row, int left, int n, float* cons
   }
 }
 
+// What a synthesis that gives everything adds to the passes over a picture: inter coding
+// sample by sample.
+struct WholeHead {
+  const Picture& t;
+  Errors errors = {};
+
+  void place(float*& /*memory*/) {}
+  void begin_row(int /*row*/) {}
+  void end_row(int /*row*/) {}
+  void finish() {}
+  VIREO_MEMBER void tile(int row, int left, int n, float* const* output) {
+    switch (t.references) {
+      case 0: inter<0>(t, row, left, n, output, errors); break;
+      case 1: inter<1>(t, row, left, n, output, errors); break;
+      default: inter<2>(t, row, left, n, output, errors);
+    }
+  }
+};
+
+// Chroma with a synthesis of its own at half resolution, and prediction by blocks.
+template <int REFS>
+struct PartsHead {
+  static constexpr int TILE = PICTURE_TILE;
+  const Picture& t;
+  Errors errors = {};
+  std::ptrdiff_t lanes = round_up(t.width / 2, LANES);
+  // Four luma rows and two of chroma's pairs: the prediction, then the loss' gradient.
+  float *luma = nullptr, *chroma = nullptr;
+  Warped* warped = nullptr;
+  float* acc = nullptr;
+  Activations a = {};
+  float* by_inputs[MAX_WIDTH] = {};
+
+  void place(float*& memory) {
+    const Mlp& mlp = *t.parts->chroma;
+    const auto take = [&](std::ptrdiff_t n) {
+      float* p = memory;
+      memory += n;
+      return p;
+    };
+    warped = reinterpret_cast<Warped*>(take(round_up(
+        REFS * ((t.width + 3) / 4) * static_cast<std::ptrdiff_t>(sizeof(Warped) / sizeof(float)),
+        LANES)));
+    luma = take(4 * 2 * lanes);
+    chroma = take(2 * 2 * lanes);
+    clear(luma, 12 * lanes);
+    acc = take(mlp.parameters * W);
+    clear(acc, mlp.parameters * W);
+    a.place(mlp, take(mlp.activations * TILE), TILE);
+    for (int c = 0; c < t.parts->inputs; ++c) by_inputs[c] = take(TILE);
+  }
+
+  BlockRow<REFS> blocks() const { return {t, warped, luma, chroma, 2 * lanes}; }
+
+  void begin_row(int row) {
+    if constexpr (REFS > 0) {
+      if (row % 2 == 0) blocks().predict(row / 2);
+    } else {
+      clear(luma + (row % 2) * 4 * lanes, 4 * lanes);
+      clear(chroma + (row % 2) * 2 * lanes, 2 * lanes);
+    }
+  }
+
+  void end_row(int row) {
+    if constexpr (REFS > 0) {
+      const bool last = 2 * (row + 1) == t.height;
+      if (!t.gradients || (row % 2 == 0 && !last)) return;
+      if (row % 2 == 0) {  // half of the blocks lies below the picture
+        clear(luma + 4 * lanes, 4 * lanes);
+        clear(chroma + 2 * lanes, 2 * lanes);
+      }
+      blocks().back(row / 2);
+    }
+  }
+
+  VIREO_MEMBER void tile(int row, int left, int n, float* const* output) {
+    const float weight =
+        2.0f * 4.0f / 6.0f / (static_cast<float>(t.height) * static_cast<float>(t.width));
+    const int half_width = t.width / 2;
+    const float* target = t.target + row * 6 * lanes + left;
+    for (int i = 0; i < n; i += W) {
+      const Vi valid = left + i + iota() < half_width;
+      for (int py = 0; py < 2; ++py) {
+        float* row_of_two = luma + (2 * (row % 2) + py) * 2 * lanes + 2 * (left + i);
+        Vf value[2], gradient[2];
+        split(row_of_two, value[0], value[1]);
+        for (int px = 0; px < 2; ++px) {
+          const int p = 2 * py + px;
+          value[px] += load(output[0] + p * n + i) * SAMPLE_SCALE;
+          if (t.decoded) store(t.decoded + (target - t.target) + p * lanes + i, value[px]);
+          const Vf e = masked(valid, value[px] - load(target + p * lanes + i));
+          errors.y += e * e;
+          gradient[px] = e * weight;
+          store(output[0] + p * n + i, gradient[px] * SAMPLE_SCALE);
+        }
+        if (t.gradients) join(row_of_two, gradient[0], gradient[1]);
+      }
+    }
+    // The chroma synthesis works on whole tiles; lanes beyond n get no gradient.
+    const float* inputs[MAX_WIDTH];
+    for (int c = 0; c < t.parts->inputs; ++c) {
+      const Plane& plane = t.planes[t.parts->channels[c]];
+      inputs[c] = plane.origin + row * plane.stride + left;
+    }
+    const Mlp& mlp = *t.parts->chroma;
+    forward(mlp, inputs, a, TILE);
+    float* const* residual = a.rows[mlp.depth - 1];
+    for (int c = 0; c < 2; ++c) clear(residual[c] + n, TILE - n);
+    for (int i = 0; i < n; i += W) {
+      const Vi valid = left + i + iota() < half_width;
+      float* pair = chroma + (row % 2) * 2 * lanes + 2 * (left + i);
+      Vf value[2], gradient[2];
+      split(pair, value[0], value[1]);
+      for (int c = 0; c < 2; ++c) {
+        value[c] += load(residual[c] + i) * SAMPLE_SCALE;
+        if (t.decoded) store(t.decoded + (target - t.target) + (4 + c) * lanes + i, value[c]);
+        const Vf e = masked(valid, value[c] - load(target + (4 + c) * lanes + i));
+        (c ? errors.v : errors.u) += e * e;
+        gradient[c] = e * weight;
+        store(residual[c] + i, gradient[c] * SAMPLE_SCALE);
+      }
+      if (t.gradients) join(pair, gradient[0], gradient[1]);
+    }
+    if (!t.gradients) return;
+    backward(mlp, inputs, a, TILE, t.networks ? acc : nullptr, by_inputs);
+    const int reach = t.upsampling->reach;
+    for (int c = 0; c < t.parts->inputs; ++c) {
+      float* to = t.slab + reach + left +
+                  ((row - t.first_row + reach) * t.channels + t.parts->channels[c]) * t.slab_stride;
+      for (int i = 0; i < n; i += W) store(to + i, load(to + i) + load(by_inputs[c] + i));
+    }
+  }
+
+  void finish() {
+    if (t.networks) reduce(acc, t.parts->chroma->parameters, t.parts->parameter_gradient);
+  }
+};
+
 // One task, some rows of chroma samples. Scratch: as FrameTrainer::scratch_size counts it.
-static inline void picture(const Picture& t, float* scratch) {
+template <class Head>
+static inline void picture_with(const Picture& t, float* scratch) {
   const Mlp& mlp = *t.mlp;
   const Upsampling& u = *t.upsampling;
   const int reach = u.reach, half = t.width / 2, coarse = t.grids - 1;
@@ -211,9 +352,13 @@ static inline void picture(const Picture& t, float* scratch) {
   const float** rows = reinterpret_cast<const float**>(memory);  // [coarse][2 reach + 1]
   const float** phases = rows + coarse * (2 * reach + 1);        // [coarse][4]
   float* const* output = a.rows[mlp.depth - 1];
+  float* const end = memory;
+  memory += round_up(2 * coarse * (2 * reach + 5), LANES);  // the pointers
+  Head head{t};
+  head.place(memory);
   if (t.gradients) {
-    clear(acc, memory - acc);
-    clear(t.slab, (t.rows + 2 * reach) * coarse * t.slab_stride);
+    clear(acc, end - acc);
+    clear(t.slab, (t.rows + 2 * reach) * t.channels * t.slab_stride);
     for (int c = 0; c < coarse; ++c) {
       for (int p = 0; p < 4; ++p) {
         phases[4 * c + p] = phase_rows + (4 * (c + 1) + p) * phase_stride + PLANE_MARGIN;
@@ -221,9 +366,9 @@ static inline void picture(const Picture& t, float* scratch) {
     }
   }
 
-  Errors errors = {};
   for (int row = t.first_row; row < t.first_row + t.rows; ++row) {
     const float* finest = t.finest + 2 * row * t.finest_stride;
+    head.begin_row(row);
     for (int c = 0; c < coarse; ++c) {
       for (int r = 0; r <= 2 * reach; ++r) {
         rows[c * (2 * reach + 1) + r] = t.planes[c].origin + (row + r - reach) * t.planes[c].stride;
@@ -247,13 +392,9 @@ static inline void picture(const Picture& t, float* scratch) {
         with_window(u, [&](const auto& win) { double_row(win, u.taps, sources, n, out); });
       }
       forward(mlp, dense, a, 4 * n);
-      switch (t.references) {
-        case 0: inter<0>(t, row, left, n, output, errors); break;
-        case 1: inter<1>(t, row, left, n, output, errors); break;
-        default: inter<2>(t, row, left, n, output, errors);
-      }
+      head.tile(row, left, n, output);
       if (!t.gradients) continue;
-      backward(mlp, dense, a, 4 * n, acc, by_dense);
+      backward(mlp, dense, a, 4 * n, t.networks ? acc : nullptr, by_dense);
       for (int c = 0; c < t.grids; ++c) {
         for (int p = 0; p < 4; ++p) {
           float* to = phase_rows + (4 * c + p) * phase_stride + PLANE_MARGIN + left;
@@ -261,6 +402,7 @@ static inline void picture(const Picture& t, float* scratch) {
         }
       }
     }
+    head.end_row(row);
     if (!t.gradients) continue;
 
     for (int py = 0; py < 2; ++py) {
@@ -277,19 +419,31 @@ static inline void picture(const Picture& t, float* scratch) {
     for (int c = 0; c < coarse; ++c) {
       float* targets[MAX_WIDTH];
       for (int r = 0; r <= 2 * reach; ++r) {
-        targets[r] = t.slab + ((row - t.first_row + r) * coarse + c) * t.slab_stride;
+        targets[r] = t.slab + ((row - t.first_row + r) * t.channels + c) * t.slab_stride;
       }
       with_window(u, [&](const auto& win) {
         halve_row(win, u.taps, phases + 4 * c, wide, targets);
       });
     }
+    if (!t.networks) continue;
     with_window(u, [&](const auto& win) { tap_row(win, rows, phases, coarse, lanes, tap_acc); });
   }
-  const Vf sums[4] = {errors.y, errors.u, errors.v, errors.flow};
+  const Errors& e = head.errors;
+  const Vf sums[4] = {e.y, e.u, e.v, e.flow};
   for (int i = 0; i < 4; ++i) t.errors[i] = sum(sums[i]);
-  if (!t.gradients) return;
+  head.finish();
+  if (!t.networks) return;
   reduce(acc, mlp.parameters, t.parameter_gradient);
   for (int i = 0; i < u.size(); ++i) t.tap_gradient[i] = sum(load(tap_acc + i * W));
+}
+
+static inline void picture(const Picture& t, float* scratch) {
+  if (!t.parts) return picture_with<WholeHead>(t, scratch);
+  switch (t.references) {
+    case 0: return picture_with<PartsHead<0>>(t, scratch);
+    case 1: return picture_with<PartsHead<1>>(t, scratch);
+    default: return picture_with<PartsHead<2>>(t, scratch);
+  }
 }
 
 }  // namespace vireo::train::VIREO_ISA

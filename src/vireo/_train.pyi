@@ -15,11 +15,15 @@ def measure_peak(isa: str = "") -> float: ...
 class FrameTrainer:
     def __init__(
         self,
+        models: Sequence[tuple[Sequence[tuple[int, int]], Sequence[int]]],
+        layout: Sequence[tuple[int, int, int]],
         grids: int,
-        context: Sequence[tuple[int, int]],
-        arm_hidden: Sequence[int],
         kernel: int,
         synthesis: Sequence[int],
+        chroma: Sequence[int],
+        chroma_grids: int,
+        fields: int,
+        field_grids: int,
         target: Sequence[_Samples],
         references: Sequence[Sequence[_Samples]],
         threads: int = 1,
@@ -33,6 +37,8 @@ class FrameTrainer:
     def set_latents(self, latents: Sequence[_Floats]) -> None: ...
     def parameters(self) -> _Floats: ...
     def set_parameters(self, parameters: _Floats) -> None: ...
+    def base(self) -> _Floats: ...
+    def set_base(self, parameters: _Floats) -> None: ...
     def set_flow_targets(self, flows: _Floats) -> None: ...
     def run(
         self,

@@ -18,6 +18,7 @@ from av.container import OutputContainer
 
 from vireo import __version__
 from vireo.codecs.base import Limits
+from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.decoding import GopDecoder
 from vireo.codecs.encoding import FrameReport, GopEncoder, Listener
 from vireo.container import Codec, MatroskaReader, MatroskaWriter, Packet, StreamHeader
@@ -169,10 +170,10 @@ class _Job:
         with self.open(asked) as video:
             for sentence in video.notices:
                 self.say(sentence)
-            pictures, configuration = open_picture_encoder(
+            pictures, shape = open_picture_encoder(
                 asked, video.format, video.frame_count, self.times
             )
-            header = _header(video, asked, configuration)
+            header = _header(video, asked, shape)
             journal = PacketJournal(
                 target.with_name(f"{target.name}.vireo-journal"),
                 {**self.identity(asked), "header": header.write().hex()},
@@ -278,7 +279,7 @@ def _encode_to_goal(job: _Job, target: Path, asked: EncodeOptions, goal: Goal) -
     return replace(report, trials=outcome.trials)
 
 
-def _header(video: VideoSource, asked: EncodeOptions, configuration: bytes) -> StreamHeader:
+def _header(video: VideoSource, asked: EncodeOptions, shape: StreamShape) -> StreamHeader:
     structure = GopStructure(asked.gop)
     longest = gop_frames(structure, asked.gop_size)
     if video.frame_count:
@@ -286,9 +287,10 @@ def _header(video: VideoSource, asked: EncodeOptions, configuration: bytes) -> S
     return StreamHeader.for_video(
         video.format,
         codec=Codec.COOLCHIC,
+        profile=shape.profile,
         max_gop_frames=longest,
         max_references=held_pictures(plan_gop(structure, longest)),  # no shorter GOP holds more
-        configuration=configuration,
+        configuration=shape.write(),
     )
 
 

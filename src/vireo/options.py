@@ -14,7 +14,7 @@ from vireo.gop import GopStructure
 from vireo.targets import Goal
 
 CODECS = ("coolchic",)
-PROFILES = {"coolchic": ("paper",)}
+PROFILES = {"coolchic": ("paper", "standard")}
 DEVICES = ("cpu", "cuda")
 MAX_GOP_SIZE = 1024
 MAX_THREADS = 1024

@@ -68,6 +68,11 @@ class LatentGrid:
     width: int
     other: int | None = None
 
+    @property
+    def is_motion(self) -> bool:
+        """Whether it is part of a field."""
+        return self.kind >= GridKind.VECTORS
+
 
 @dataclass(frozen=True)
 class MlpFormat:

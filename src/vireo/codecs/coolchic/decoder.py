@@ -201,7 +201,7 @@ def _sets_of(shape: StreamShape) -> NDArray[np.int16] | None:
     if shape.architecture.parts is None:
         return None
     try:
-        return shipped_sets(shape.architecture)
+        return shipped_sets(shape.architecture).parameters
     except ValueError as error:
         raise HeaderError(str(error)) from error
 

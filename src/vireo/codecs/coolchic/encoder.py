@@ -6,57 +6,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from time import perf_counter
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.codecs.coolchic.config import Architecture
+from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.initialise import Start, initial_parameters
 from vireo.codecs.coolchic.motion import estimate_flow
 from vireo.codecs.coolchic.presets import RECIPE, Preset, Recipe
 from vireo.codecs.coolchic.quantise import FrameCost, float_parameters, quantise_networks
-from vireo.codecs.coolchic.schedule import Stage, final_stage, main_stage, warm_up
+from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.skip import best_skip
-from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape
+from vireo.codecs.coolchic.stream import SectionKind, StreamShape
 from vireo.codecs.coolchic.trainer import Adam
+from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.container import Section
 from vireo.profiling import TimeProfile, measured
 
 Floats = NDArray[np.float32]
 
-CHUNK_SAMPLES = 1 << 20  # luma samples trained on between reports, and chances to interrupt
-MAX_LATENT = 4095
 LEAST_BITS = 8 * 250  # no trained frame takes fewer: its networks alone take more
 LOSS, BITS = 0, 4  # columns of the trainer's metrics
-SECTION_BYTES = 4096  # tiles share a section up to this size; larger ones decode in parallel
-
-
-class Trainer(Protocol):
-    """What trains a frame: `trainer.Trainer` or `torch_trainer.TorchTrainer`."""
-
-    latents: list[Floats]
-    parameters: Floats
-
-    def state(self) -> Any: ...
-    def restore(self, state: Any) -> None: ...
-    def set_flow_targets(self, flows: Floats) -> None: ...
-    def reset_optimiser(self) -> None: ...
-    def stage_seconds(self) -> dict[str, float]: ...
-    def run(
-        self, steps: Floats, *, hard: bool, seed: int, first_iteration: int, adam: Adam
-    ) -> Floats: ...
-
-
-TrainerFactory = Callable[[Architecture, PictureJob], Trainer]
-
-
-class Budget(Protocol):
-    """Decides how many steps a frame gets."""
-
-    def preset(self, job: PictureJob, seconds_per_step: float, spent: float) -> Preset: ...
 
 
 @dataclass(frozen=True)
@@ -115,26 +87,16 @@ class CoolchicEncoder:
         trainer = self._make_trainer(self.shape.architecture, job)
         training = _Training(self, trainer, job, flows, lambda_, progress)
         training.run()
-        self._account(trainer, job.threads * (perf_counter() - began))
+        if self._times:
+            account(self._times, trainer, job.threads * (perf_counter() - began))
         with measured(self._times, "number formats"):
-            grids = [
-                np.rint(g).clip(-MAX_LATENT, MAX_LATENT).astype(np.int16) for g in trainer.latents
-            ]
+            grids = round_latents(trainer.latents)
             cost = FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
             networks = quantise_networks(trainer.parameters, self.shape.architecture, cost)
             chosen = _Coded(networks, grids, cost.total(networks))
         if skip and skip.cost < chosen.cost:
             chosen = skip
-        return self._finish(job, chosen, training.done)
-
-    def _account(self, trainer: Trainer, seconds: float) -> None:
-        """Divide what the training's threads had among its stages."""
-        if self._times is None:
-            return
-        stages = trainer.stage_seconds()
-        for name, busy in stages.items():
-            self._times.add(f"training: {name}", busy)
-        self._times.add("training: the rest", max(0.0, seconds - sum(stages.values())))
+        return self._finish(job, chosen, training.steps.done)
 
     def _skip(self, job: PictureJob, flows: list[Floats], lambda_: float) -> _Coded:
         grids = [
@@ -153,29 +115,9 @@ class CoolchicEncoder:
         planes = _core.reconstruct(self._core, coded.networks, coded.grids, job.references)
         sections = [
             Section(SectionKind.NETWORKS, coded.networks.encode()),
-            *self._latent_sections(coded.networks, coded.grids),
+            *latent_sections(self._core, coded.networks, coded.grids),
         ]
         return EncodedPicture(tuple(sections), planes, iterations)
-
-    def _latent_sections(
-        self, networks: _core.Networks, grids: list[NDArray[np.int16]]
-    ) -> list[Section]:
-        """Tiles in coding order, small ones together: each section can decode by itself."""
-        tiles = _core.tile_count(self._core, *grids[0].shape)
-        alone = [
-            len(_core.encode_latents(self._core, networks, grids, tile, 1)) for tile in range(tiles)
-        ]
-        sections: list[Section] = []
-        first = 0
-        while first < tiles:
-            count = 1
-            while first + count < tiles and sum(alone[first : first + count + 1]) <= SECTION_BYTES:
-                count += 1
-            data = _core.encode_latents(self._core, networks, grids, first, count)
-            start = LATENT_SECTION.write({"tiles": count})
-            sections.append(Section(SectionKind.LATENTS, start + data))
-            first += count
-        return sections
 
 
 class _Training:
@@ -197,14 +139,18 @@ class _Training:
         self._job = job
         self._flows = flows
         self._lambda = lambda_
-        self._progress = progress
-        self._seed = encoder.settings.seed * 1_000_003 + job.coding_index
-        self._adam = Adam(
+        adam = Adam(
             clip=encoder.settings.recipe.gradient_clip,
             parameter_rate=encoder.settings.preset.parameter_rate,
         )
-        self.done = 0
-        self._planned = encoder.settings.preset.steps
+        self.steps = Training(
+            trainer,
+            job,
+            seed=encoder.settings.seed,
+            adam=adam,
+            planned=encoder.settings.preset.steps,
+            progress=progress,
+        )
 
     def run(self) -> None:
         began = perf_counter()
@@ -212,11 +158,11 @@ class _Training:
         self._warm_up()
         if self._budget:
             seconds = perf_counter() - began
-            preset = self._budget.preset(self._job, seconds / self.done, seconds)
-            self._planned = self.done + preset.main + preset.final
-        self._run(main_stage(preset, recipe, self._lambda))
+            preset = self._budget.preset(self._job, seconds / self.steps.done, seconds)
+            self.steps.planned = self.steps.done + preset.main + preset.final
+        self.steps.run(main_stage(preset, recipe, self._lambda))
         self._trainer.reset_optimiser()
-        self._run(final_stage(preset, recipe, self._lambda))
+        self.steps.run(final_stage(preset, recipe, self._lambda))
 
     def _warm_up(self) -> None:
         """Each candidate's first steps; the one of the lowest loss goes on."""
@@ -228,7 +174,7 @@ class _Training:
         best_loss, best_state = np.inf, None
         neighbour = self._neighbour()
         for candidate, start in enumerate(self._starts(neighbour is not None)):
-            rng = np.random.default_rng([self._seed, candidate])
+            rng = np.random.default_rng([self.steps.seed, candidate])
             self._trainer.latents = zeros
             if start is Start.NEIGHBOUR:
                 assert neighbour is not None
@@ -244,7 +190,7 @@ class _Training:
                 )
             self._trainer.reset_optimiser()
             motion = start is Start.MOTION
-            metrics = self._run(warm_up(preset, recipe, self._lambda, motion))
+            metrics = self.steps.run(warm_up(preset, recipe, self._lambda, motion))
             loss = float(metrics[-10:, LOSS].mean())
             if best_state is None or loss < best_loss:
                 best_loss, best_state = loss, self._trainer.state()
@@ -268,24 +214,6 @@ class _Training:
             return list(others)
         # Of two starts a neighbour is better than the means; it adds to three or more.
         return [Start.NEIGHBOUR, *islice(others, 1 if count == 1 else None)]
-
-    def _run(self, stage: Stage) -> Floats:
-        metrics = []
-        chunk = max(1, min(10, CHUNK_SAMPLES // self._job.target[0].size))
-        for first in range(0, len(stage.steps), chunk):
-            rows = stage.steps[first : first + chunk]
-            metrics.append(
-                self._trainer.run(
-                    rows,
-                    hard=stage.hard,
-                    seed=self._seed,
-                    first_iteration=self.done,
-                    adam=self._adam,
-                )
-            )
-            self.done += len(rows)
-            self._progress(self.done, self._planned)
-        return np.concatenate(metrics)
 
 
 def _translations(flows: Sequence[Floats]) -> list[Floats]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -44,12 +45,53 @@ class Networks:
     kernel: Tensor
     synthesis: list[Layer]
 
+    @classmethod
+    def of(cls, flat: Tensor, architecture: Architecture, frame_type: FrameType) -> Networks:
+        """From all parameters, in the order of `Architecture.parameters`."""
+        layers, kernel = split_parameters(flat, architecture, frame_type)
+        return cls(layers["arm"], kernel, layers["synthesis"])
+
     def tensors(self) -> list[Tensor]:
+        """All parameters, in the order of `Architecture.parameters`."""
         return [
             *(t for layer in self.arm for t in layer),
             self.kernel,
             *(t for layer in self.synthesis for t in layer),
         ]
+
+    def groups(self) -> list[list[Tensor]]:
+        """Parameters that are coded together: a network's weights, or its biases."""
+        return [
+            *(list(part) for part in zip(*self.arm, strict=True)),
+            [self.kernel],
+            *(list(part) for part in zip(*self.synthesis, strict=True)),
+        ]
+
+
+class Grouped(Protocol):
+    """Networks whose parameters are coded in groups."""
+
+    def groups(self) -> list[list[Tensor]]: ...
+
+
+def split_parameters(
+    flat: Tensor, architecture: Architecture, frame_type: FrameType
+) -> tuple[dict[str, list[Layer]], Tensor]:
+    """Layers of each of `Architecture.networks`, and the kernel: views of `flat`."""
+    slices = architecture.parameter_slices(frame_type)
+    layers = {}
+    for name, widths in architecture.networks(frame_type).items():
+        shapes = list(pairwise(widths))
+        sizes = [n for inputs, outputs in shapes for n in (outputs * inputs, outputs)]
+        tensors = torch.split(flat[slices[name]], sizes)
+        layers[name] = [
+            (weight.view(outputs, inputs), bias)
+            for weight, bias, (inputs, outputs) in zip(
+                tensors[0::2], tensors[1::2], shapes, strict=True
+            )
+        ]
+    side = architecture.upsampling_kernel
+    return layers, flat[slices["upsampling"]].view(side, side)
 
 
 def mlp(layers: Sequence[Layer], x: Tensor) -> Tensor:
@@ -97,38 +139,37 @@ def rate(latents: Sequence[Tensor], networks: Networks, architecture: Architectu
     return laplace_bits(value, mean, log2_scale).sum()
 
 
-def parameter_rate(networks: Networks) -> Tensor:
+def parameter_rate(networks: Grouped) -> Tensor:
     """Bits of the parameters but for a constant, as training counts them (a scalar).
 
     Each network's weights, and its biases, are as if coded under a Laplace distribution:
     n of mean magnitude m take n log2(m) bits more than at m = 1. Magnitudes below the
-    finest step worth using count no less than that.
+    finest step worth using count no less than that. Where a base is known to the decoder,
+    the parameters are the differences from it.
     """
-    groups = [
-        [w for w, _ in networks.arm],
-        [b for _, b in networks.arm],
-        [networks.kernel],
-        [w for w, _ in networks.synthesis],
-        [b for _, b in networks.synthesis],
-    ]
-    flat = [torch.cat([t.reshape(-1) for t in group]) for group in groups]
+    flat = [torch.cat([t.reshape(-1) for t in group]) for group in networks.groups()]
     return torch.stack([x.numel() * torch.log2(x.abs().mean() + FINEST_STEP) for x in flat]).sum()
+
+
+def double(x: Tensor, kernel: Tensor, size: Sequence[int]) -> Tensor:
+    """`[N, h, w]` doubled by the stride-2 transposed convolution, cropped to `[N, *size]`."""
+    k = kernel.shape[0]
+    pad, crop = k // 2, k + k // 2 - 1
+    h, w = size
+    padded = F.pad(x[:, None], (pad, pad, pad, pad), mode="replicate")
+    doubled = F.conv_transpose2d(padded, kernel[None, None], stride=2)[:, 0]
+    return doubled[:, crop : crop + h, crop : crop + w]
 
 
 def upsample(latents: Sequence[Tensor], kernel: Tensor) -> Tensor:
     """All grids brought to the finest one's size: `[L, H, W]`, finest grid first.
 
-    From the coarsest grid on, what has been gathered is doubled in size by the
-    stride-2 transposed convolution, cropped, and joined by the next finer grid.
+    From the coarsest grid on, what has been gathered is doubled in size and joined by the
+    next finer grid.
     """
-    k = kernel.shape[0]
-    pad, crop = k // 2, k + k // 2 - 1
     gathered = latents[-1][None]
     for grid in reversed(latents[:-1]):
-        h, w = grid.shape
-        padded = F.pad(gathered[:, None], (pad, pad, pad, pad), mode="replicate")
-        doubled = F.conv_transpose2d(padded, kernel[None, None], stride=2)[:, 0]
-        gathered = torch.cat([grid[None], doubled[:, crop : crop + h, crop : crop + w]])
+        gathered = torch.cat([grid[None], double(gathered, kernel, grid.shape)])
     return gathered
 
 

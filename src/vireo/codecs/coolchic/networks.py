@@ -5,6 +5,7 @@ They are as normative as a table of constants: `docs/bitstream.md` gives their c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,13 +14,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo.codecs.coolchic.config import STANDARD, Architecture
+from vireo.gop import FrameType
 
 FILE = "networks.npz"
 
 
-def shipped_sets(architecture: Architecture) -> NDArray[np.int16]:
-    """Parameters `[sets, parameters]` in the order of `Architecture.parameters`; a set's number
-    in the stream is its row.
+@dataclass(frozen=True)
+class NetworkSets:
+    """Networks to start from.
+
+    Attributes:
+        parameters: `[sets, parameters]` in the order of `Architecture.parameters`; a set's
+            number in the stream is its row.
+        frame_types, lambdas: what each set was trained for; only encoders ask.
+    """
+
+    parameters: NDArray[np.int16]
+    frame_types: NDArray[np.int8]
+    lambdas: NDArray[np.float32]
+
+    def nearest(self, frame_type: FrameType, lambda_: float) -> int:
+        """The set for a type of frames whose lambda is nearest by ratio."""
+        distance = np.abs(np.log(self.lambdas / lambda_))
+        distance[self.frame_types != frame_type] = np.inf
+        return int(distance.argmin())
+
+    def write(self, path: Path) -> None:
+        """Make the file that `shipped_sets` reads."""
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                sets=self.parameters,
+                frame_types=self.frame_types,
+                lambdas=self.lambdas,
+            )
+
+
+def shipped_sets(architecture: Architecture) -> NetworkSets:
+    """The sets for streams of these shapes.
 
     Raises ValueError for an architecture that there are none for.
     """
@@ -28,15 +60,12 @@ def shipped_sets(architecture: Architecture) -> NDArray[np.int16]:
     return _load()
 
 
-def write_sets(sets: NDArray[np.int16], path: Path) -> None:
-    """Make the file that `shipped_sets` reads."""
-    with path.open("wb") as file:
-        np.savez_compressed(file, sets=sets)
-
-
 @cache
-def _load() -> NDArray[np.int16]:
+def _load() -> NetworkSets:
     with files(__package__).joinpath(FILE).open("rb") as file, np.load(file) as arrays:
-        sets: NDArray[np.int16] = np.ascontiguousarray(arrays["sets"])
-    sets.flags.writeable = False
+        sets = NetworkSets(
+            np.ascontiguousarray(arrays["sets"]), arrays["frame_types"], arrays["lambdas"]
+        )
+    for array in (sets.parameters, sets.frame_types, sets.lambdas):
+        array.flags.writeable = False
     return sets

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from vireo.codecs.coolchic.budget import TimeBudget
-from vireo.codecs.coolchic.config import PAPER, Architecture
-from vireo.codecs.coolchic.encoder import CoolchicEncoder, Settings, Trainer, TrainerFactory
+from vireo.codecs.coolchic.config import PAPER, STANDARD, Architecture
+from vireo.codecs.coolchic.encoder import CoolchicEncoder, Settings
+from vireo.codecs.coolchic.parts_encoder import PartsEncoder
 from vireo.codecs.coolchic.presets import PRESETS
 from vireo.codecs.coolchic.stream import StreamShape
-from vireo.codecs.encoding import PictureJob
+from vireo.codecs.coolchic.training import Trainer, TrainerFactory
+from vireo.codecs.encoding import PictureEncoder, PictureJob
 from vireo.errors import UsageError
 from vireo.options import EncodeOptions
 from vireo.profiling import TimeProfile
 from vireo.video.frame import VideoFormat
+
+ARCHITECTURES = {"standard": STANDARD, "paper": PAPER}
 
 
 def open_picture_encoder(
@@ -19,13 +23,13 @@ def open_picture_encoder(
     video: VideoFormat,
     frames: int | None,
     times: TimeProfile | None = None,
-) -> tuple[CoolchicEncoder, bytes]:
-    """The picture encoder, and the codec's configuration for the stream header.
+) -> tuple[PictureEncoder, StreamShape]:
+    """The picture encoder, and what the stream header says of its shapes.
 
     `frames` is how many there are, or None; `times` is told where the time goes. Raises
     UsageError for what can't be had here.
     """
-    shape = StreamShape(PAPER)
+    shape = StreamShape(ARCHITECTURES[options.profile])
     preset = PRESETS[options.preset]
     budget = None
     if options.time_budget is not None:
@@ -34,8 +38,8 @@ def open_picture_encoder(
         budget = TimeBudget(options.time_budget, frames, video.width * video.height)
         preset = budget.base
     settings = Settings(options.resolved_lambda, preset, seed=options.seed)
-    encoder = CoolchicEncoder(shape, settings, _trainers(options), budget, times)
-    return encoder, shape.write()
+    make = PartsEncoder if shape.architecture.parts else CoolchicEncoder
+    return make(shape, settings, _trainers(options), budget, times), shape
 
 
 def _trainers(options: EncodeOptions) -> TrainerFactory:

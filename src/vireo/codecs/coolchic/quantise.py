@@ -173,8 +173,11 @@ class FrameCost:
 
     def total(self, networks: _core.Networks) -> float:
         """Distortion and rate of the frame."""
-        rate = self.rate_cost(networks.bits)
+        rate = self.rate_cost(self.network_bits(networks))
         return self.picture_cost(networks) + self.latent_cost(networks) + rate
+
+    def network_bits(self, networks: _core.Networks) -> float:
+        return networks.bits
 
     def latent_cost(self, networks: _core.Networks) -> float:
         return self.rate_cost(sum(_core.measure_latents(self.core, networks, self.grids)))

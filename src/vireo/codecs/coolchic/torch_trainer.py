@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vireo.codecs.coolchic import model
+from vireo.codecs.coolchic import model, parts_model
 from vireo.codecs.coolchic.config import Architecture
+from vireo.codecs.coolchic.parts_model import PartNetworks
 from vireo.codecs.coolchic.trainer import Adam
 from vireo.gop import FrameType
 
@@ -43,41 +43,21 @@ class TorchTrainer:
         self._references = [[self._plane(p) for p in r] for r in references]
         height, width = target[0].shape
         self._latents = [
-            torch.zeros(size, device=self.device, requires_grad=True)
-            for size in architecture.grid_sizes(height, width)
+            torch.zeros((grid.height, grid.width), device=self.device, requires_grad=True)
+            for grid in architecture.latent_grids(frame_type, height, width)
         ]
-        self._shapes = self._parameter_shapes()
-        count = sum(int(np.prod(s)) for s in self._shapes)
+        count = sum(architecture.parameters(frame_type).values())
         self._parameters = torch.zeros(count, device=self.device, requires_grad=True)
+        self._base = torch.zeros(count, device=self.device)
         self._flow_targets: Tensor | None = None
         self.reset_optimiser()
 
     def _plane(self, plane: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(plane.astype(np.float32) / 255).to(self.device)
 
-    def _parameter_shapes(self) -> list[tuple[int, ...]]:
-        a = self.architecture
-        shapes: list[tuple[int, ...]] = []
-        for widths in (a.arm_widths(), (), a.synthesis_widths(self.frame_type)):
-            if not widths:
-                shapes.append((a.upsampling_kernel, a.upsampling_kernel))
-            for i, o in pairwise(widths):
-                shapes += [(o, i), (o,)]
-        return shapes
-
-    def _networks(self) -> model.Networks:
-        sizes = [int(np.prod(s)) for s in self._shapes]
-        parts = [
-            p.reshape(s)
-            for p, s in zip(torch.split(self._parameters, sizes), self._shapes, strict=True)
-        ]
-        layers = 2 * (len(self.architecture.arm_widths()) - 1)
-        arm, kernel, synthesis = parts[:layers], parts[layers], parts[layers + 1 :]
-        return model.Networks(
-            list(zip(arm[0::2], arm[1::2], strict=True)),
-            kernel,
-            list(zip(synthesis[0::2], synthesis[1::2], strict=True)),
-        )
+    def _networks(self, flat: Tensor) -> model.Networks | PartNetworks:
+        kind = PartNetworks if self.architecture.parts else model.Networks
+        return kind.of(flat, self.architecture, self.frame_type)
 
     def stage_seconds(self) -> dict[str, float]:
         """Empty: PyTorch's operations run on their own time."""
@@ -90,7 +70,7 @@ class TorchTrainer:
 
     @property
     def latents(self) -> list[Floats]:
-        """Copies of the latents before quantisation, finest grid first."""
+        """Copies of the latents before quantisation, in the order of their grids."""
         return [g.detach().cpu().numpy().copy() for g in self._latents]
 
     @latents.setter
@@ -101,7 +81,7 @@ class TorchTrainer:
 
     @property
     def parameters(self) -> Floats:
-        """A copy of all parameters, in the order of `model.Networks.tensors()`."""
+        """A copy of all parameters, in the order of `Architecture.parameters`."""
         return self._parameters.detach().cpu().numpy().copy()
 
     @parameters.setter
@@ -109,7 +89,19 @@ class TorchTrainer:
         with torch.no_grad():
             self._parameters.copy_(torch.from_numpy(values))
 
+    @property
+    def base(self) -> Floats:
+        """Parameters that the decoder knows; those of a frame pay for what differs. Zeros."""
+        return self._base.cpu().numpy().copy()
+
+    @base.setter
+    def base(self, values: Floats) -> None:
+        self._base.copy_(torch.from_numpy(values))
+
     def set_flow_targets(self, flows: Floats) -> None:
+        """What the flow term pulls to; ValueError with parts, where no network gives the flow."""
+        if self.architecture.parts:
+            raise ValueError("with parts the latents are the motion: set those instead")
         self._flow_targets = torch.from_numpy(flows).to(self.device)
 
     def run(
@@ -145,7 +137,8 @@ class TorchTrainer:
             torch.nn.utils.clip_grad_norm_([self._parameters], adam.clip)
         if adam.parameter_rate:
             weight = adam.parameter_rate * lambda_ / self._target[0].numel()
-            (weight * model.parameter_rate(self._networks())).backward()  # type: ignore[no-untyped-call]
+            changes = self._networks(self._parameters - self._base)
+            (weight * model.parameter_rate(changes)).backward()  # type: ignore[no-untyped-call]
         for optimiser, rate in (
             (self._latent_optimiser, latent_rate),
             (self._network_optimiser, network_rate),
@@ -160,18 +153,26 @@ class TorchTrainer:
     def _loss(
         self, quantised: list[Tensor], lambda_: float, flow_weight: float
     ) -> tuple[Tensor, list[float]]:
-        networks = self._networks()
-        planes, s = model.decode(quantised, networks, self.frame_type, self._references)
-        bits = model.rate(quantised, networks, self.architecture)
+        planes, bits, flows = self._forward(quantised)
         loss = model.distortion(planes, self._target) + lambda_ * bits / planes[0].numel()
         flow_error = torch.zeros((), device=self.device)
         if flow_weight and self._flow_targets is not None:
-            flow_error = (torch.cat(s.flows) - self._flow_targets).square().sum(0).mean()
+            flow_error = (torch.cat(flows) - self._flow_targets).square().sum(0).mean()
             loss = loss + flow_weight * flow_error
         errors = [
             torch.nn.functional.mse_loss(p, t) for p, t in zip(planes, self._target, strict=True)
         ]
         return loss, [float(x.detach()) for x in (loss, *errors, bits, flow_error)]
+
+    def _forward(self, quantised: list[Tensor]) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+        """Planes, bits and the flows per sample, where there are such."""
+        frame_type, architecture = self.frame_type, self.architecture
+        networks = self._networks(self._parameters)
+        if isinstance(networks, PartNetworks):
+            planes, _ = parts_model.decode(quantised, networks, architecture, self._references)
+            return planes, parts_model.rate(quantised, networks, architecture, frame_type), []
+        planes, signals = model.decode(quantised, networks, frame_type, self._references)
+        return planes, model.rate(quantised, networks, architecture), signals.flows
 
     @staticmethod
     def _noise(like: Tensor, shape: float, generator: torch.Generator) -> Tensor:

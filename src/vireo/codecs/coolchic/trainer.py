@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vireo import _train
-from vireo.codecs.coolchic.config import Architecture
+from vireo.codecs.coolchic.config import Architecture, GridKind
 from vireo.gop import FrameType
 
 Floats = NDArray[np.float32]
@@ -122,12 +122,20 @@ class Trainer:
             raise ValueError(f"{frame_type.name} frames have {int(frame_type)} references")
         self.architecture = architecture
         self.frame_type = frame_type
+        layout = architecture.latent_grids(frame_type, *target[0].shape)
+        parts = architecture.parts
+        kinds = tuple(GridKind) if parts else (GridKind.LUMA,)
+        chroma = sum(grid.kind is GridKind.CHROMA for grid in layout)
         self._native = _train.FrameTrainer(
+            [(list(architecture.context_of(k)), list(architecture.arm_widths(k))) for k in kinds],
+            [(g.level, int(g.kind), -1 if g.other is None else g.other) for g in layout],
             architecture.grids,
-            list(architecture.context),
-            list(architecture.arm_hidden),
             architecture.upsampling_kernel,
             list(architecture.synthesis_widths(frame_type)[1:]),
+            list(architecture.chroma_synthesis_widths()[1:]) if parts else [],
+            chroma,
+            3 * frame_type if parts else 0,
+            parts.motion_grids if parts and frame_type else 0,
             [np.ascontiguousarray(p) for p in target],
             [[np.ascontiguousarray(p) for p in r] for r in references],
             threads,
@@ -141,7 +149,7 @@ class Trainer:
 
     @property
     def latents(self) -> list[Floats]:
-        """Copies of the latents before quantisation, finest grid first."""
+        """Copies of the latents before quantisation, in the order of `latent_grids`."""
         return self._native.latents()
 
     @latents.setter
@@ -156,6 +164,15 @@ class Trainer:
     @parameters.setter
     def parameters(self, values: NDArray[np.floating]) -> None:
         self._native.set_parameters(np.ascontiguousarray(values, dtype=np.float32))
+
+    @property
+    def base(self) -> Floats:
+        """What the parameters' own rate is counted from; zeros at first."""
+        return self._native.base()
+
+    @base.setter
+    def base(self, values: NDArray[np.floating]) -> None:
+        self._native.set_base(np.ascontiguousarray(values, dtype=np.float32))
 
     def set_flow_targets(self, flows: NDArray[np.floating]) -> None:
         """What the flow term pulls to: `[2 * references, H, W]` in luma samples."""
@@ -218,9 +235,14 @@ class Trainer:
         """Metrics with rounded latents."""
         return Metrics(*self._native.evaluate(lambda_, flow_weight))
 
-    def decode(self) -> tuple[list[Floats], Signals]:
-        """Planes (Y, U, V) in 0…1, not clipped, and signals, with rounded latents."""
+    def decode(self) -> tuple[list[Floats], Signals | None]:
+        """Planes (Y, U, V) in 0…1, not clipped, and signals, with rounded latents.
+
+        Signals are the synthesis' output; with parts there are none.
+        """
         y, u, v, output = self._native.decode()
+        if not len(output):
+            return [y, u, v], None
         n = int(self.frame_type)
         flows = [output[2 * i : 2 * i + 2] for i in range(n)]
         rest = output[2 * n :]

@@ -1,0 +1,40 @@
+"""From quantised latents to a packet's sections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireo import _core
+from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind
+from vireo.container import Section
+
+SECTION_BYTES = 4096  # tiles share a section up to this size; larger ones decode in parallel
+MAX_LATENT = 4095
+
+
+def round_latents(latents: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int16]]:
+    """What is coded of trained latents."""
+    return [np.rint(g).clip(-MAX_LATENT, MAX_LATENT).astype(np.int16) for g in latents]
+
+
+def latent_sections(
+    core: _core.Architecture, networks: _core.Networks, grids: list[NDArray[np.int16]]
+) -> list[Section]:
+    """Tiles in coding order, small ones together: each section can decode by itself."""
+    height, width = grids[0].shape
+    tiles = _core.tile_count(core, height, width, networks.references)
+    alone = [len(_core.encode_latents(core, networks, grids, tile, 1)) for tile in range(tiles)]
+    sections: list[Section] = []
+    first = 0
+    while first < tiles:
+        count = 1
+        while first + count < tiles and sum(alone[first : first + count + 1]) <= SECTION_BYTES:
+            count += 1
+        data = _core.encode_latents(core, networks, grids, first, count)
+        start = LATENT_SECTION.write({"tiles": count})
+        sections.append(Section(SectionKind.LATENTS, start + data))
+        first += count
+    return sections

@@ -1,0 +1,212 @@
+"""Encodes pictures of profile `standard`: latents of their own for luma, chroma and motion.
+
+Training starts from what is known already: vectors from a motion search, networks from a
+shipped set or from a reference. What changes of the networks is coded where it pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireo import _core, _train
+from vireo.codecs.coolchic.coding import latent_sections, round_latents
+from vireo.codecs.coolchic.encoder import Settings
+from vireo.codecs.coolchic.networks import shipped_sets
+from vireo.codecs.coolchic.quantise import FrameCost
+from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
+from vireo.codecs.coolchic.stream import SectionKind, StreamShape
+from vireo.codecs.coolchic.trainer import Adam
+from vireo.codecs.coolchic.training import Budget, TrainerFactory, Training, account
+from vireo.codecs.coolchic.updates import (
+    Integers,
+    UpdateCost,
+    choose_update,
+    magnitude_bits,
+    to_floats,
+    with_parameters,
+)
+from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.container import Section
+from vireo.profiling import TimeProfile, measured
+
+REFERENCE_BASE = 254  # number of the first reference's networks
+LOSS = 0  # column of the trainer's metrics
+LEAST_BITS = 8 * 12  # no trained frame takes fewer
+
+
+@dataclass(frozen=True)
+class Base:
+    """Networks that a frame can start from: their number in the stream, and what they are."""
+
+    number: int
+    parameters: Integers
+
+
+@dataclass(frozen=True)
+class _Coded:
+    base: Base
+    networks: _core.Networks
+    grids: list[NDArray[np.int16]]
+    cost: float
+
+
+class PartsEncoder:
+    """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
+
+    def __init__(
+        self,
+        shape: StreamShape,
+        settings: Settings,
+        make_trainer: TrainerFactory,
+        budget: Budget | None = None,
+        times: TimeProfile | None = None,
+    ) -> None:
+        assert shape.architecture.parts is not None
+        self.shape = shape
+        self.settings = settings
+        self._parts = shape.architecture.parts
+        self._make_trainer = make_trainer
+        self._budget = budget
+        self._times = times
+        self._sets = shipped_sets(shape.architecture)
+        self._core = shape.core()
+
+    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+        """Train, quantise and code one picture; the same seed and job give the same result."""
+        lambda_ = self.settings.lambda_
+        with measured(self._times, "motion search"):
+            fields = self._search(job, lambda_)
+        with measured(self._times, "moved references"):
+            moved = self._moved(job, fields, lambda_) if fields else None
+        if moved and moved.cost < lambda_ * LEAST_BITS / job.target[0].size:
+            return self._code(job, moved, 0)
+        began = perf_counter()
+        trainer = self._make_trainer(self.shape.architecture, job)
+        zeros = [np.zeros_like(g) for g in trainer.latents]
+        start = zeros[: len(zeros) - len(fields)] + [f.astype(np.float32) for f in fields]
+        adam = Adam(
+            clip=self.settings.recipe.gradient_clip,
+            parameter_rate=self.settings.preset.parameter_rate,
+        )
+        training = Training(
+            trainer,
+            job,
+            seed=self.settings.seed,
+            adam=adam,
+            planned=self.settings.preset.steps,
+            progress=progress,
+        )
+        base = self._train(training, job, start, began)
+        if self._times:
+            seconds = job.threads * (perf_counter() - began)
+            account(self._times, trainer, seconds)
+        with measured(self._times, "network updates"):
+            chosen = self._quantise(job, base, round_latents(trainer.latents), trainer.parameters)
+        if moved and moved.cost < chosen.cost:
+            chosen = moved
+        return self._code(job, chosen, training.done)
+
+    def _search(self, job: PictureJob, lambda_: float) -> list[NDArray[np.int16]]:
+        """The fields' latents, to start from."""
+        if not job.references:
+            return []
+        return _train.search_motion(
+            job.target[0],
+            [r[0] for r in job.references],
+            lambda_,
+            self._parts.motion_first,
+            self._parts.motion_grids,
+        )
+
+    def _moved(
+        self, job: PictureJob, fields: list[NDArray[np.int16]], lambda_: float
+    ) -> _Coded | None:
+        """The references, moved, and nothing else: networks of a base, all other latents 0."""
+        layout = self.shape.architecture.latent_grids(job.frame_type, *job.target[0].shape)
+        zeros = [np.zeros((g.height, g.width), np.int16) for g in layout]
+        trials = []
+        for grids in (zeros, zeros[: len(zeros) - len(fields)] + fields):
+            cost = self._cost(job, grids, lambda_)
+            for base in self._bases(job):
+                magnitudes = magnitude_bits(grids, self.shape.architecture, job.frame_type)
+                networks = with_parameters(base.parameters, cost, magnitudes)
+                total = UpdateCost(base.parameters, cost).total(networks)
+                trials.append(_Coded(base, networks, grids, total))
+        return min(trials, key=lambda trial: trial.cost)
+
+    def _cost(self, job: PictureJob, grids: list[NDArray[np.int16]], lambda_: float) -> FrameCost:
+        return FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
+
+    def _bases(self, job: PictureJob) -> list[Base]:
+        """What the networks may be an update of: a shipped set, those of the references."""
+        number = self._sets.nearest(job.frame_type, self.settings.lambda_)
+        bases = [Base(number, self._sets.parameters[number].astype(np.int32))]
+        for i, parsed in enumerate(job.parsed):
+            parameters = parsed.networks.parameters
+            if not any(np.array_equal(parameters, b.parameters) for b in bases):
+                bases.append(Base(REFERENCE_BASE + i, parameters))
+        return bases
+
+    def _train(
+        self,
+        training: Training,
+        job: PictureJob,
+        start: list[NDArray[np.float32]],
+        began: float,
+    ) -> Base:
+        """All steps; the base that promised the lowest cost."""
+        preset, recipe, lambda_ = self.settings.preset, self.settings.recipe, self.settings.lambda_
+        trainer = training.trainer
+        best_loss, best_state, best_base = np.inf, None, None
+        bases = self._bases(job)
+        for base in bases:
+            parameters = to_floats(base.parameters, self.shape.architecture)
+            trainer.latents = start
+            trainer.parameters = parameters
+            trainer.base = parameters
+            trainer.reset_optimiser()
+            if len(bases) == 1:
+                best_base = base
+                break
+            metrics = training.run(warm_up(preset, recipe, lambda_, motion=False))
+            loss = float(metrics[-10:, LOSS].mean())
+            if loss < best_loss:
+                best_loss, best_state, best_base = loss, trainer.state(), base
+        assert best_base is not None
+        if best_state is not None:
+            trainer.restore(best_state)
+            trainer.base = to_floats(best_base.parameters, self.shape.architecture)
+        if self._budget and training.done:
+            seconds = perf_counter() - began
+            preset = self._budget.preset(job, seconds / training.done, seconds)
+        training.planned = training.done + preset.main + preset.final
+        training.run(main_stage(preset, recipe, lambda_))
+        trainer.reset_optimiser()
+        training.run(final_stage(preset, recipe, lambda_))
+        return best_base
+
+    def _quantise(
+        self,
+        job: PictureJob,
+        base: Base,
+        grids: list[NDArray[np.int16]],
+        parameters: NDArray[np.float32],
+    ) -> _Coded:
+        cost = UpdateCost(base.parameters, self._cost(job, grids, self.settings.lambda_))
+        networks = choose_update(parameters, self.shape.architecture, cost)
+        return _Coded(base, networks, grids, cost.total(networks))
+
+    def _code(self, job: PictureJob, coded: _Coded, iterations: int) -> EncodedPicture:
+        with measured(self._times, "coding"):
+            planes = _core.reconstruct(self._core, coded.networks, coded.grids, job.references)
+            update = coded.networks.encode_update(coded.base.number, coded.base.parameters)
+            sections = [
+                Section(SectionKind.NETWORKS, update),
+                *latent_sections(self._core, coded.networks, coded.grids),
+            ]
+            return EncodedPicture(tuple(sections), planes, iterations)

@@ -1,0 +1,100 @@
+"""Runs the steps of one frame's training, in pieces that can be watched and interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireo.codecs.coolchic.config import Architecture
+from vireo.codecs.coolchic.presets import Preset
+from vireo.codecs.coolchic.schedule import Stage
+from vireo.codecs.coolchic.trainer import Adam
+from vireo.codecs.encoding import PictureJob
+from vireo.profiling import TimeProfile
+
+Floats = NDArray[np.float32]
+
+CHUNK_SAMPLES = 1 << 20  # luma samples trained on between reports, and chances to interrupt
+
+
+class Trainer(Protocol):
+    """What trains a frame: `trainer.Trainer` or `torch_trainer.TorchTrainer`."""
+
+    latents: list[Floats]
+    parameters: Floats
+    base: Floats
+
+    def state(self) -> Any: ...
+    def restore(self, state: Any) -> None: ...
+    def set_flow_targets(self, flows: Floats) -> None: ...
+    def reset_optimiser(self) -> None: ...
+    def stage_seconds(self) -> dict[str, float]: ...
+    def run(
+        self, steps: Floats, *, hard: bool, seed: int, first_iteration: int, adam: Adam
+    ) -> Floats: ...
+
+
+TrainerFactory = Callable[[Architecture, PictureJob], Trainer]
+
+
+class Budget(Protocol):
+    """Decides how many steps a frame gets."""
+
+    def preset(self, job: PictureJob, seconds_per_step: float, spent: float) -> Preset: ...
+
+
+def account(times: TimeProfile, trainer: Trainer, seconds: float) -> None:
+    """Divide what the training's threads had among its stages."""
+    stages = trainer.stage_seconds()
+    for name, busy in stages.items():
+        times.add(f"training: {name}", busy)
+    times.add("training: the rest", max(0.0, seconds - sum(stages.values())))
+
+
+class Training:
+    """A frame's trainer and how far it is.
+
+    Attributes:
+        seed: of the frame's noise.
+        done: steps so far.
+        planned: steps in all, as far as known.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        job: PictureJob,
+        *,
+        seed: int,
+        adam: Adam,
+        planned: int,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.trainer = trainer
+        self.seed = seed * 1_000_003 + job.coding_index
+        self.done = 0
+        self.planned = planned
+        self._adam = adam
+        self._progress = progress
+        self._chunk = max(1, min(10, CHUNK_SAMPLES // job.target[0].size))
+
+    def run(self, stage: Stage) -> Floats:
+        """The stage's steps; their metrics."""
+        metrics = []
+        for first in range(0, len(stage.steps), self._chunk):
+            rows = stage.steps[first : first + self._chunk]
+            metrics.append(
+                self.trainer.run(
+                    rows,
+                    hard=stage.hard,
+                    seed=self.seed,
+                    first_iteration=self.done,
+                    adam=self._adam,
+                )
+            )
+            self.done += len(rows)
+            self._progress(self.done, self.planned)
+        return np.concatenate(metrics)
