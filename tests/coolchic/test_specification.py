@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.coolchic.test_standard import shapes_of as shapes_of_parts
 from vireo import _core
-from vireo.codecs.coolchic import reference
-from vireo.codecs.coolchic.config import PAPER, Architecture
+from vireo.codecs.coolchic import reference, reference_standard
+from vireo.codecs.coolchic.config import PAPER, STANDARD, Architecture, Parts
 from vireo.codecs.coolchic.stream import LATENT_SECTION, StreamShape
 from vireo.container import picture_hash
 from vireo.container.syntax import ByteReader
+from vireo.gop import FrameType
 
 SPECIFICATION = Path(__file__).parents[2] / "docs" / "bitstream.md"
 TINY = Architecture(grids=1, arm_hidden=(), upsampling_kernel=2, synthesis_hidden=())
@@ -131,6 +133,62 @@ def test_whole_frame() -> None:
         assert list(ours.ravel()) == numbers(f[name])
         np.testing.assert_array_equal(ours, compiled)
     assert picture_hash((planes[0], planes[1], planes[2])) == int(f["picture_hash"], 16)
+
+
+def test_two_frames_of_profile_standard() -> None:
+    f = fields("standard")
+    shape = StreamShape(
+        Architecture(
+            grids=2,
+            arm_hidden=(),
+            upsampling_kernel=2,
+            synthesis_hidden=(),
+            parts=Parts(1, (), 2, 1, motion_hidden=()),
+        ),
+        block_log2=2,
+    )
+    core, shapes = shape.core(), shapes_of_parts(shape)
+    assert shape.write().hex(" ") in re.sub(r"\s+", " ", SPECIFICATION.read_text(encoding="utf-8"))
+    parameters = np.zeros(sum(shape.architecture.parameters(FrameType.I).values()), np.int32)
+    parameters[numbers(f["set 0 places"])] = numbers(f["set 0 values"])
+    sets = parameters.astype(np.int16)[None]
+    bases: list[_core.Networks] = []
+    twins: list[reference_standard.Networks] = []
+    pictures: list[list[np.ndarray]] = []
+    for frame_type in (FrameType.I, FrameType.P):
+        name, base, number = frame_type.name, parameters.copy(), 254 * frame_type
+        data = bytes.fromhex(f[f"{name} networks"])
+        networks = _core.Networks.decode_update(core, int(frame_type), data, sets, bases)
+        twin = reference_standard.decode_networks(data, shapes, sets, twins)
+        parameters[numbers(f[f"{name} changed places"])] = numbers(f[f"{name} their values"])
+        assert twin.parameters == networks.parameters.tolist() == parameters.tolist()
+        assert networks.encode_update(number, base) == data
+
+        section = ByteReader(bytes.fromhex(f[f"{name} latents"]))
+        tiles = LATENT_SECTION.read(section)["tiles"]
+        coded = section.take(section.remaining, "latents")
+        latents = reference_standard.empty_latents(shapes, int(frame_type), 4, 8)
+        reference_standard.decode_latents(coded, shapes, int(frame_type), twin, latents, 0, tiles)
+        listed = [numbers(text) for key, text in f.items() if re.fullmatch(rf"{name} \S+ \d", key)]
+        assert [grid.ravel().tolist() for grid in latents] == listed
+        reader = _core.LatentReader(core, networks, 4, 8)
+        reader.read(coded, 0, tiles)
+        assert reader.tiles == tiles
+        assert _core.encode_latents(core, networks, reader.grids(), 0, tiles) == coded
+
+        planes = reference_standard.reconstruct(shapes, twin, latents, pictures)
+        compiled = reader.reconstruct(core, networks, pictures)
+        for plane, ours, theirs in zip("YUV", planes, compiled, strict=True):
+            assert list(ours.ravel()) == numbers(f[f"{name} {plane}"])
+            np.testing.assert_array_equal(ours, theirs)
+        hashed = picture_hash((planes[0], planes[1], planes[2]))
+        assert hashed == int(f[f"{name} picture_hash"], 16)
+        bases, twins, pictures = [networks], [twin], [planes]
+
+
+def test_the_standard_configuration() -> None:
+    written = StreamShape(STANDARD).write()[:-2].hex(" ")
+    assert written in re.sub(r"\s+", " ", SPECIFICATION.read_text(encoding="utf-8"))
 
 
 def test_the_paper_s_configuration() -> None:

@@ -15,7 +15,7 @@ from tests.coolchic.test_standard import Case, make_case
 from vireo import _core, probe
 from vireo.codecs.base import Limits
 from vireo.codecs.coolchic.config import STANDARD, Architecture
-from vireo.codecs.coolchic.networks import shipped_sets, write_sets
+from vireo.codecs.coolchic.networks import NetworkSets, shipped_sets
 from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape
 from vireo.codecs.decoding import GopDecoder
 from vireo.container import (
@@ -76,7 +76,7 @@ class Stream:
             base = (
                 parameters[references[base_number - 254]]
                 if references
-                else shipped_sets(STANDARD)[base_number].astype(np.int32)
+                else shipped_sets(STANDARD).parameters[base_number].astype(np.int32)
             )
             own = base.copy()
             part = STANDARD.parameter_slices(kind)["arm_vectors" if index % 2 else "synthesis_luma"]
@@ -226,13 +226,15 @@ def test_shapes_without_shipped_networks_are_refused() -> None:
 
 
 def test_shipped_sets_fit_the_architecture(tmp_path: Path) -> None:
-    sets = shipped_sets(STANDARD)
+    shipped = shipped_sets(STANDARD)
+    sets = shipped.parameters
     assert sets.dtype == np.int16
     assert 1 <= len(sets) <= 254
     assert sets.shape[1] == sum(STANDARD.parameters(FrameType.I).values())
     assert sets.min() >= -32767
     with pytest.raises(ValueError, match="networks"):
         shipped_sets(Architecture())
-    write_sets(sets, tmp_path / "sets.npz")
+    assert len(sets) == len(shipped.frame_types) == len(shipped.lambdas)
+    NetworkSets(sets, shipped.frame_types, shipped.lambdas).write(tmp_path / "sets.npz")
     with np.load(tmp_path / "sets.npz") as arrays:
         np.testing.assert_array_equal(arrays["sets"], sets)

@@ -63,7 +63,11 @@ def codec_fingerprint() -> str:
 def _codec_files(package: Path) -> Iterable[Path]:
     for name in _CODEC_SOURCES:
         path = package / name
-        yield from path.rglob("*.py") if path.is_dir() else (path,)
+        if path.is_dir():
+            yield from path.rglob("*.py")
+            yield from path.rglob("*.npz")
+        else:
+            yield path
     for suffix in ("so", "pyd", "dylib"):
         yield from package.glob(f"_*.{suffix}")
 

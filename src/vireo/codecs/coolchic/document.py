@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from vireo.codecs.coolchic.config import NEAREST_12
-from vireo.codecs.coolchic.reference import DECAYS, TABLES
-from vireo.codecs.coolchic.stream import CONFIGURATION, LATENT_SECTION, SectionKind
+from collections.abc import Sequence
 
-STRUCTURES = (CONFIGURATION, LATENT_SECTION)
+from vireo.codecs.coolchic.config import NEAREST_6, NEAREST_12, STANDARD
+from vireo.codecs.coolchic.networks import shipped_sets
+from vireo.codecs.coolchic.reference import DECAYS, TABLES
+from vireo.codecs.coolchic.reference_standard import CHROMA_FILTERS, LUMA_FILTERS
+from vireo.codecs.coolchic.stream import (
+    CONFIGURATION,
+    LATENT_SECTION,
+    STANDARD_CONFIGURATION,
+    SectionKind,
+)
+from vireo.container.checksum import bytes_crc
+
+STRUCTURES = (CONFIGURATION, LATENT_SECTION, STANDARD_CONFIGURATION)
 
 _COLUMNS = 4
 
@@ -15,8 +25,11 @@ def tables() -> dict[str, str]:
     """The tables that are no structure, by name, as Markdown."""
     return {
         "coolchic-sections": _sections(),
-        "coolchic-context": _context(),
+        "coolchic-context": _context(NEAREST_12),
         "coolchic-decays": _decays(),
+        "coolchic-motion-context": _context(NEAREST_6),
+        "coolchic-sets": _sets(),
+        "coolchic-filters": _filters(),
     }
 
 
@@ -25,12 +38,30 @@ def _sections() -> str:
     return f"| kind | section |\n|---|---|\n{rows}"
 
 
-def _context() -> str:
-    order = " | ".join(str(i) for i in range(len(NEAREST_12)))
-    dy = " | ".join(str(y).replace("-", "−") for y, _ in NEAREST_12)
-    dx = " | ".join(str(x).replace("-", "−") for _, x in NEAREST_12)
-    rule = "|---" * (len(NEAREST_12) + 1)
+def _context(context: Sequence[tuple[int, int]]) -> str:
+    order = " | ".join(str(i) for i in range(len(context)))
+    dy = " | ".join(str(y).replace("-", "−") for y, _ in context)
+    dx = " | ".join(str(x).replace("-", "−") for _, x in context)
+    rule = "|---" * (len(context) + 1)
     return f"| input | {order} |\n{rule}|\n| rows down | {dy} |\n| columns right | {dx} |\n"
+
+
+def _sets() -> str:
+    sets = shipped_sets(STANDARD).parameters
+    head = "| set | parameters | their sum | CRC-32C |\n|---|---|---|---|\n"
+    return head + "".join(
+        f"| {i} | {s.size} | {s.sum(dtype=int)} | {bytes_crc(s.astype('<i2').tobytes()):08x} |\n"
+        for i, s in enumerate(sets)
+    )
+
+
+def _filters() -> str:
+    places = [f"{n}{t}" for n, taps in (("L", 8), ("C", 4)) for t in range(taps)]
+    head = f"| fraction | {' | '.join(places)} |\n{'|---' * (len(places) + 1)}|\n"
+    return head + "".join(
+        f"| {f} | {' | '.join(str(tap) for tap in (*LUMA_FILTERS[f], *CHROMA_FILTERS[f]))} |\n"
+        for f in range(33)
+    )
 
 
 def _decays() -> str:

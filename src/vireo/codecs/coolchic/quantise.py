@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.codecs.coolchic.config import KERNEL_BITS, Architecture, MlpFormat
+from vireo.codecs.coolchic.config import Architecture, MlpFormat
 from vireo.gop import FrameType
 from vireo.metrics import plane_mse, weighted_mse
 from vireo.metrics.psnr import PEAK
@@ -97,30 +97,6 @@ def build_networks(
         s.hidden_bits,
     )
     return networks
-
-
-def to_integers(values: NDArray[np.floating], architecture: Architecture) -> NDArray[np.int32]:
-    """The nearest integers of networks with parts, both flat in the trainer's order."""
-    scaled: NDArray[np.float64] = np.rint(values * np.exp2(_fixed_bits(architecture)))
-    return scaled.clip(-MAX_WEIGHT, MAX_WEIGHT).astype(np.int32)
-
-
-def to_floats(parameters: NDArray[np.integer], architecture: Architecture) -> NDArray[np.float32]:
-    """What integers of networks with parts stand for, both flat in the trainer's order."""
-    return (parameters / np.exp2(_fixed_bits(architecture))).astype(np.float32)
-
-
-def _fixed_bits(architecture: Architecture) -> NDArray[np.int64]:
-    """Fractional bits of each parameter of networks with parts."""
-    formats, networks = architecture.formats(), architecture.networks(FrameType.B)
-    return np.concatenate(
-        [
-            np.where(_is_bias(networks[name]), formats[name].bias_bits, formats[name].weight_bits)
-            if name in networks
-            else np.full(count, KERNEL_BITS)
-            for name, count in architecture.parameters(FrameType.B).items()
-        ]
-    )
 
 
 def float_parameters(
