@@ -83,3 +83,10 @@ class Recipe:
 
 
 RECIPE = Recipe()
+
+# Of profile `standard`, whose networks are trained already: latents alone do most of the work,
+# with softer rounding to start with (0.45 to 0.08 cost 10 % less than 0.3 to 0.1), in larger
+# steps where a picture starts from nothing, in smaller ones where it is a correction of a
+# prediction (0.04 cost 10 % less than 0.07 there).
+INTRA_RECIPE = Recipe(temperature=(0.45, 0.08), latent_rate=0.1, network_rate=5e-3)
+INTER_RECIPE = Recipe(temperature=(0.45, 0.08), latent_rate=0.04, network_rate=5e-3)

@@ -23,7 +23,7 @@ from vireo import _train
 from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.initialise import initial_networks
 from vireo.codecs.coolchic.networks import NetworkSets
-from vireo.codecs.coolchic.presets import RECIPE, Preset
+from vireo.codecs.coolchic.presets import INTER_RECIPE, INTRA_RECIPE, Preset
 from vireo.codecs.coolchic.schedule import final_stage, main_stage
 from vireo.codecs.coolchic.trainer import Adam, Trainer
 from vireo.codecs.coolchic.updates import to_integers
@@ -77,9 +77,10 @@ class _Picture:
             )
             latents = self.trainer.latents
             self.trainer.latents = latents[: len(latents) - len(fields)] + list(fields)
+        recipe = self._recipe = INTER_RECIPE if references else INTRA_RECIPE
         self._turns = [
             (stage.hard, stage.steps[at : at + TURN])
-            for stage in (main_stage(STEPS, RECIPE, lambda_), final_stage(STEPS, RECIPE, lambda_))
+            for stage in (main_stage(STEPS, recipe, lambda_), final_stage(STEPS, recipe, lambda_))
             for at in range(0, len(stage.steps), TURN)
         ]
         self._done = 0
@@ -101,7 +102,7 @@ class _Picture:
             hard=hard,
             seed=seed,
             first_iteration=self._done,
-            adam=Adam(clip=RECIPE.gradient_clip),
+            adam=Adam(clip=self._recipe.gradient_clip),
         )
         self._done += len(steps)
         return self.trainer.parameters, float(metrics[-1, 0])
