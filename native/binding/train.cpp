@@ -13,6 +13,7 @@
 #include <stdexcept>
 
 #include "train/frame_trainer.hpp"
+#include "train/motion_search.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -189,6 +190,36 @@ nb::list draw_noise(FrameTrainer& t, float noise_shape, std::uint64_t seed,
   return result;
 }
 
+vireo::PlaneView view(const Samples& plane) {
+  return {plane.data(), static_cast<int>(plane.shape(0)), static_cast<int>(plane.shape(1))};
+}
+
+nb::list find_motion(const Samples& target, const SamplePlanes& references, float lambda,
+                       int first, int grids) {
+  require(lambda > 0, "lambda is positive");
+  require(references.size() == 1 || references.size() == 2, "1 or 2 references");
+  require(first >= 2 && grids >= 1 && first + grids <= vireo::kMaxGrids, "no such grids");
+  std::vector<vireo::PlaneView> planes;
+  for (const Samples& r : references) {
+    require(r.shape(0) == target.shape(0) && r.shape(1) == target.shape(1),
+            "references have the target's size");
+    planes.push_back(view(r));
+  }
+  vireo::Latents latents;
+  {
+    nb::gil_scoped_release release;
+    latents = search_motion(view(target), planes, {lambda, first, grids});
+  }
+  nb::list result;
+  for (auto& grid : latents) {
+    auto* owned = new vireo::Plane<std::int16_t>(std::move(grid));
+    nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<vireo::Plane<std::int16_t>*>(p); });
+    const std::size_t shape[2] = {at(owned->height), at(owned->width)};
+    result.append(nb::cast(nb::ndarray<nb::numpy, std::int16_t>(owned->samples.data(), 2, shape, owner)));
+  }
+  return result;
+}
+
 }  // namespace
 
 NB_MODULE(_train, m) {
@@ -197,6 +228,9 @@ NB_MODULE(_train, m) {
         "Names of the kernels' builds that this machine runs, the fastest first.");
   m.def("measure_peak", &measure_peak, "isa"_a = "",
         "Multiply-adds per second of one thread.");
+
+  m.def("search_motion", &find_motion, "target"_a, "references"_a, "lambda_"_a, "first"_a,
+        "grids"_a, "Latents of the fields that predict a luma plane from others.");
 
   nb::class_<FrameTrainer>(m, "FrameTrainer")
       .def(

@@ -12,6 +12,7 @@ namespace vireo {
 constexpr int kBlock = 4;          // luma samples, the side of a block; half as many of chroma
 constexpr int kBlockLog2 = 2;
 constexpr int kBlendOne = 64;      // alpha and beta that stand for one
+constexpr int kWeightBits = 12;    // of alpha times beta
 
 // One value per block and field: x0, y0 (and x1, y1) in 1/64 luma sample, then alpha (and
 // beta), 0 ... kBlendOne.

@@ -4,8 +4,18 @@
 #include <stdexcept>
 
 #include "train/frame_trainer.hpp"
+#include "train/motion_kernels.hpp"
 
 namespace vireo::train {
+
+namespace baseline {
+extern const MotionKernels motion_kernels;
+}
+#if defined(VIREO_X86_KERNELS)
+namespace avx2 {
+extern const MotionKernels motion_kernels;
+}
+#endif
 
 namespace {
 
@@ -29,6 +39,16 @@ const Kernels* const BUILDS[] = {
 };
 
 }  // namespace
+
+const MotionKernels& motion_kernels() {
+#if defined(VIREO_X86_KERNELS)
+  static const MotionKernels& best =
+      runs("avx2") ? avx2::motion_kernels : baseline::motion_kernels;
+  return best;
+#else
+  return baseline::motion_kernels;
+#endif
+}
 
 const Kernels& choose_kernels(const std::string& name) {
   for (const Kernels* build : BUILDS) {

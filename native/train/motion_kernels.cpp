@@ -1,0 +1,201 @@
+// Compiled once per instruction set, with VIREO_ISA naming the build.
+#include "train/motion_kernels.hpp"
+
+#include "core/interpolation_kernels.hpp"
+
+// Every function that takes a vector is inlined: what calling one would mean is no matter.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
+namespace vireo::train {
+namespace {
+
+typedef float Row __attribute__((vector_size(4 * kSquare)));
+typedef std::int32_t RowOfInts __attribute__((vector_size(4 * kSquare)));
+
+VIREO_INLINE Row splat_row(float x) { return x - Row{}; }
+
+#if defined(__AVX2__)
+VIREO_INLINE RowOfInts widen_row(const std::int16_t* p) {
+  return (RowOfInts)_mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+VIREO_INLINE Row to_floats(RowOfInts v) { return (Row)_mm256_cvtepi32_ps((__m256i)v); }
+VIREO_INLINE RowOfInts weighted(RowOfInts first, RowOfInts second, RowOfInts weights) {
+  const __m256i pairs = _mm256_blend_epi16((__m256i)first, (__m256i)(second << 16), 0xaa);
+  return (RowOfInts)_mm256_madd_epi16(pairs, (__m256i)weights);
+}
+VIREO_INLINE void transpose(Row (&r)[kSquare]) {
+  Row a[kSquare], b[kSquare];
+  for (int i = 0; i < 8; i += 2) {
+    a[i] = (Row)_mm256_unpacklo_ps((__m256)r[i], (__m256)r[i + 1]);
+    a[i + 1] = (Row)_mm256_unpackhi_ps((__m256)r[i], (__m256)r[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int j = 0; j < 2; ++j) {
+      b[i + 2 * j] = (Row)_mm256_shuffle_ps((__m256)a[i + j], (__m256)a[i + j + 2], 0x44);
+      b[i + 2 * j + 1] = (Row)_mm256_shuffle_ps((__m256)a[i + j], (__m256)a[i + j + 2], 0xee);
+    }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = (Row)_mm256_permute2f128_ps((__m256)b[i], (__m256)b[i + 4], 0x20);
+    r[i + 4] = (Row)_mm256_permute2f128_ps((__m256)b[i], (__m256)b[i + 4], 0x31);
+  }
+}
+#else
+VIREO_INLINE RowOfInts widen_row(const std::int16_t* p) {
+  return RowOfInts{p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]};
+}
+VIREO_INLINE Row to_floats(RowOfInts v) { return __builtin_convertvector(v, Row); }
+VIREO_INLINE RowOfInts weighted(const RowOfInts& first, const RowOfInts& second,
+                                const RowOfInts& weights) {
+  return first * (weights & 0xffff) + second * (weights >> 16);
+}
+VIREO_INLINE void transpose(Row (&r)[kSquare]) {
+  Row t[kSquare];
+  for (int i = 0; i < kSquare; ++i)
+    for (int j = 0; j < kSquare; ++j) t[i][j] = r[j][i];
+  for (int i = 0; i < kSquare; ++i) r[i] = t[i];
+}
+#endif
+
+// Down the columns: DCT-II, orthonormal.
+VIREO_INLINE void transform(Row (&r)[kSquare]) {
+  constexpr float c1 = 0.49039264f, c2 = 0.46193977f, c3 = 0.41573481f, c4 = 0.35355339f,
+                  c5 = 0.27778512f, c6 = 0.19134172f, c7 = 0.09754516f;
+  Row s[4], d[4];
+  for (int i = 0; i < 4; ++i) {
+    s[i] = r[i] + r[7 - i];
+    d[i] = r[i] - r[7 - i];
+  }
+  const Row a = s[0] + s[3], b = s[1] + s[2], c = s[0] - s[3], e = s[1] - s[2];
+  r[0] = (a + b) * c4;
+  r[4] = (a - b) * c4;
+  r[2] = c * c2 + e * c6;
+  r[6] = c * c6 - e * c2;
+  r[1] = d[0] * c1 + d[1] * c3 + d[2] * c5 + d[3] * c7;
+  r[3] = d[0] * c3 - d[1] * c7 - d[2] * c1 - d[3] * c5;
+  r[5] = d[0] * c5 - d[1] * c1 + d[2] * c7 + d[3] * c3;
+  r[7] = d[0] * c7 - d[1] * c5 + d[2] * c3 - d[3] * c1;
+}
+
+// log2 of what is positive and normal, to within 0.01.
+VIREO_INLINE Row rough_log2(Row x) {
+  const RowOfInts bits = (RowOfInts)x;
+  const Row linear = to_floats(bits - 0x3f800000) * 0x1p-23f;
+  const Row fraction = (Row)((bits & 0x7fffff) | 0x3f800000) - 1.0f;
+  return linear + fraction * (1.0f - fraction) * 0.343f;
+}
+
+constexpr float kLog2 = 0.69314718f;
+
+// At high rate, coding a coefficient c with distortion `floor` costs
+// floor * (1 + ln(c^2 / floor)); at rate zero, c^2.
+Residual residual(const std::int16_t* target, const std::int16_t* first,
+                  const std::int16_t* second, const std::int32_t* weights, int rows, int columns,
+                  float floor) {
+  constexpr float unit = 1.0f / (kFractions * 255);
+  Row r[kSquare];
+  for (int half = 0; half < 2; ++half) {
+    const std::int32_t left = weights[2 * half], right = weights[2 * half + 1];
+    const RowOfInts w = {left, left, left, left, right, right, right, right};
+    for (int i = 4 * half; i < 4 * half + 4; ++i) {
+      const RowOfInts sum = weighted(widen_row(first + i * kSquare), widen_row(second + i * kSquare), w);
+      const RowOfInts prediction = (sum + (1 << (kWeightBits - 1))) >> kWeightBits;
+      r[i] = to_floats(widen_row(target + i * kSquare) - prediction) * unit;
+    }
+  }
+  if (rows < kSquare || columns < kSquare)
+    for (int i = 0; i < kSquare; ++i)
+      for (int j = 0; j < kSquare; ++j)
+        if (i >= rows || j >= columns) r[i][j] = 0;
+  transform(r);
+  transpose(r);
+  transform(r);
+  Residual result{0, r[0][0]};
+  r[0][0] = 0;
+  // A product of four ratios of energies stays within what a float holds.
+  Row below{}, logs{};
+  const float inverse = 1 / floor;
+  for (int i = 0; i < kSquare; i += 4) {
+    Row product = splat_row(1);
+    for (int j = i; j < i + 4; ++j) {
+      const Row energy = r[j] * r[j], least = splat_row(floor);
+      below += energy < least ? energy : least;
+      product *= (energy > least ? energy : least) * inverse;
+    }
+    logs += rough_log2(product);
+  }
+  const Row total = below + logs * (floor * kLog2);
+  for (int j = 0; j < kSquare; ++j) result.detail += total[j];
+  return result;
+}
+
+VIREO_INLINE float sum_of(const Row& r) {
+  return ((r[0] + r[4]) + (r[2] + r[6])) + ((r[1] + r[5]) + (r[3] + r[7]));
+}
+
+Slopes slopes(const std::int16_t* target, const std::int16_t* first, const std::int16_t* second,
+              const std::int32_t* weights, bool of_second) {
+  constexpr float unit = 1.0f / (kFractions * 255);
+  const std::int16_t* moved = of_second ? second : first;
+  // Central differences, of the samples that have neighbours within the square.
+  const RowOfInts inner = {0, -1, -1, -1, -1, -1, -1, 0};
+  Row xx{}, xy{}, yy{}, xr{}, yr{}, energy{};
+  for (int i = 1; i < kSquare - 1; ++i) {
+    const std::int32_t left = weights[i / 4 * 2], right = weights[i / 4 * 2 + 1];
+    const RowOfInts w = {left, left, left, left, right, right, right, right};
+    const RowOfInts share = of_second ? w >> 16 : w & 0xffff;
+    const RowOfInts sum = weighted(widen_row(first + i * kSquare), widen_row(second + i * kSquare), w);
+    const std::int16_t* p = moved + i * kSquare;
+    const Row r = to_floats((widen_row(target + i * kSquare) - (sum >> kWeightBits)) & inner) * unit;
+    const Row scale = to_floats(share & inner) * (unit * 0.5f / (1 << kWeightBits));
+    const Row x = to_floats(widen_row(p + 1) - widen_row(p - 1)) * scale;
+    const Row y = to_floats(widen_row(p + kSquare) - widen_row(p - kSquare)) * scale;
+    xx += x * x;
+    xy += x * y;
+    yy += y * y;
+    xr += x * r;
+    yr += y * r;
+    energy += r * r;
+  }
+  constexpr float share = 64.0f / 36;  // of the samples that count
+  return {share * sum_of(xx), share * sum_of(xy), share * sum_of(yy),
+          share * sum_of(xr), share * sum_of(yr), share * sum_of(energy)};
+}
+
+void predict(const PlaneView& plane, int x, int y, const std::int32_t* vx, const std::int32_t* vy,
+             std::int16_t* out) {
+  std::uint8_t room[LumaWindow::rows * LumaWindow::load];
+  constexpr int fraction = kFractions - 1;
+  for (int b = 0; b < 4; ++b) {
+    const int dx = (b & 1) * kBlock, dy = (b >> 1) * kBlock;
+    const Source s =
+        window<LumaWindow>(plane, x + dx + (vx[b] >> 6), y + dy + (vy[b] >> 6), room);
+    store_luma(predict_luma(s, vx[b] & fraction, vy[b] & fraction), out + dy * kSquare + dx,
+               kSquare);
+  }
+}
+
+int difference(const std::uint8_t* a, std::ptrdiff_t a_stride, const std::uint8_t* b,
+               std::ptrdiff_t b_stride) {
+  int sum = 0;
+#if defined(__SSE2__)
+  __m128i total = _mm_setzero_si128();
+  for (int i = 0; i < kSquare; ++i, a += a_stride, b += b_stride)
+    total = _mm_add_epi64(total,
+                          _mm_sad_epu8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(a)),
+                                       _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b))));
+  sum = _mm_cvtsi128_si32(total);
+#else
+  for (int i = 0; i < kSquare; ++i, a += a_stride, b += b_stride)
+    for (int j = 0; j < kSquare; ++j) sum += a[j] > b[j] ? a[j] - b[j] : b[j] - a[j];
+#endif
+  return sum;
+}
+
+}  // namespace
+
+namespace VIREO_ISA {
+extern const MotionKernels motion_kernels;
+const MotionKernels motion_kernels{predict, residual, slopes, difference};
+}  // namespace VIREO_ISA
+
+}  // namespace vireo::train

@@ -1,0 +1,49 @@
+// What the motion search spends its time in, built once per instruction set.
+#pragma once
+
+#include <cstdint>
+
+#include "core/coolchic.hpp"
+
+namespace vireo::train {
+
+// The side of the squares whose cost is estimated: four blocks of the prediction.
+constexpr int kSquare = 8;
+constexpr int kSquareSamples = kSquare * kSquare;
+
+// A square's residual, samples between 0 and 1: what coding it costs apart from its mean, in
+// squares of samples, and the mean, as the coefficient of an orthonormal transform.
+struct Residual {
+  float detail, mean;
+};
+
+// How a square's residual answers to a shift of one of its predictions, in its own units
+// (samples between 0 and 1, shifts in samples): sums of products of slopes, of slopes and the
+// residual, and the residual's energy.
+struct Slopes {
+  float xx, xy, yy, xr, yr, energy;
+};
+
+struct MotionKernels {
+  // Predicts the square at (x, y) from a luma plane, in 1/64 sample value; the vectors of its
+  // four blocks, in raster order, are in 1/64 sample.
+  void (*predict)(const PlaneView& plane, int x, int y, const std::int32_t* vx,
+                  const std::int32_t* vy, std::int16_t* out);
+  // What is left of `target` (1/64 sample value) after the prediction, which is the
+  // sum of the two weighted by a block's pair of weights (4096 is one, the first one in the low
+  // half). Of a square at the border, the first `rows` and `columns` count.
+  // `floor`: the distortion of a coefficient at high rate.
+  Residual (*residual)(const std::int16_t* target, const std::int16_t* first,
+                       const std::int16_t* second, const std::int32_t* weights, int rows,
+                       int columns, float floor);
+  // Of the prediction from the first reference, or the second one.
+  Slopes (*slopes)(const std::int16_t* target, const std::int16_t* first,
+                   const std::int16_t* second, const std::int32_t* weights, bool of_second);
+  // Sum of absolute differences of two squares.
+  int (*difference)(const std::uint8_t* a, std::ptrdiff_t a_stride, const std::uint8_t* b,
+                    std::ptrdiff_t b_stride);
+};
+
+const MotionKernels& motion_kernels();
+
+}  // namespace vireo::train

@@ -1,0 +1,22 @@
+// Motion and blending that training starts from, in the configurations with fields: the
+// latents themselves, found by what they and the residual would cost.
+#pragma once
+
+#include <vector>
+
+#include "core/coolchic.hpp"
+
+namespace vireo::train {
+
+struct MotionSettings {
+  // What a bit costs, in squared differences of one sample, samples between 0 and 1.
+  float lambda;
+  int first, grids;  // of a field's grids
+};
+
+// The fields' grids in the order of a frame's latents: x0, y0, alpha from one reference, x0,
+// y0, x1, y1, alpha, beta from two, the finest grid of each first.
+Latents search_motion(const PlaneView& target, const std::vector<PlaneView>& references,
+                      const MotionSettings& settings);
+
+}  // namespace vireo::train

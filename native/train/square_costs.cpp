@@ -1,0 +1,211 @@
+#include "train/square_costs.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/prediction.hpp"
+
+namespace vireo::train {
+namespace {
+
+constexpr float kLog2 = 0.69314718f;
+
+// To within a hundredth.
+float rough_log2(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const auto exponent = static_cast<std::int32_t>(bits - 0x3f800000);
+  bits = (bits & 0x7fffff) | 0x3f800000;
+  std::memcpy(&x, &bits, sizeof bits);
+  return static_cast<float>(exponent) * 0x1p-23f + (x - 1) * (2 - x) * 0.343f;
+}
+
+}  // namespace
+
+MotionPictures::MotionPictures(const PlaneView& picture, const std::vector<PlaneView>& others,
+                               float bit)
+    : height(picture.height),
+      width(picture.width),
+      rows((height + kSquare - 1) / kSquare),
+      columns((width + kSquare - 1) / kSquare),
+      lambda(bit) {
+  target.reserve(static_cast<std::size_t>(rows * columns * kSquareSamples));
+  for (int row = 0; row < rows; ++row)
+    for (int column = 0; column < columns; ++column)
+      for (int i = 0; i < kSquareSamples; ++i) {
+        const int y = std::min(row * kSquare + i / kSquare, height - 1);
+        const int x = std::min(column * kSquare + i % kSquare, width - 1);
+        target.push_back(static_cast<std::int16_t>(64 * picture.samples[y * width + x]));
+      }
+  for (const PlaneView& other : others) references.emplace_back(other);
+}
+
+SquareCosts::SquareCosts(const MotionPictures& pictures, const MotionFields& fields)
+    : pictures_(&pictures), floor_(pictures.lambda / (2 * kLog2)) {
+  const auto squares = static_cast<std::size_t>(pictures.rows * pictures.columns);
+  for (auto& p : predictions_) p.resize(pictures.target.size());
+  weights_.resize(4 * squares);
+  for (auto* v : {&details_, &means_, &excesses_, &mean_costs_, &unpredicted_, &trial_means_})
+    v->resize(squares);
+  activity_.resize(squares);
+  for (auto& s : slopes_) s.resize(squares);
+  by_beta_.resize(squares);
+  for (int row = 0; row < pictures.rows; ++row)
+    for (int column = 0; column < pictures.columns; ++column)
+      unpredicted_[index(row, column)] = residual(row, column, mixture(row, column)).detail;
+  update_blending(fields, pictures.everything());
+  for (std::size_t r = 0; r < pictures.references.size(); ++r)
+    update_vectors(fields, r, pictures.everything());
+}
+
+float SquareCosts::of(const Region& region) const {
+  float sum = 0;
+  for (int y = region.top; y < region.bottom; ++y)
+    for (int x = region.left; x < region.right; ++x)
+      sum += details_[index(y, x)] + mean_costs_[index(y, x)];
+  return sum;
+}
+
+double SquareCosts::total() const {
+  double sum = 0;
+  for (const float c : details_) sum += c;
+  for (const float c : mean_costs_) sum += c;
+  return sum;
+}
+
+double SquareCosts::activity(const Region& region) const {
+  double sum = 0;
+  for (int y = region.top; y < region.bottom; ++y)
+    for (int x = region.left; x < region.right; ++x) sum += activity_[index(y, x)];
+  return sum;
+}
+
+Mixture SquareCosts::mixture(int row, int column) const {
+  Mixture m{prediction(0, row, column), prediction(1, row, column), {}};
+  std::copy_n(weights_.data() + 4 * index(row, column), 4, m.weights);
+  return m;
+}
+
+void SquareCosts::blend(Mixture& mixture, const std::int32_t (&alpha)[4],
+                        const std::int32_t (&beta)[4]) {
+  for (int b = 0; b < 4; ++b)
+    mixture.weights[b] = (alpha[b] * beta[b]) | (alpha[b] * (kBlendOne - beta[b])) << 16;
+}
+
+void SquareCosts::predict(std::size_t reference, int row, int column, const std::int32_t (&vx)[4],
+                          const std::int32_t (&vy)[4], std::int16_t* out) const {
+  const Plane<std::uint8_t>& plane = pictures_->references[reference].plane;
+  motion_kernels().predict({plane.samples.data(), plane.height, plane.width},
+                           column * kSquare + Padded::border, row * kSquare + Padded::border, vx, vy,
+                           out);
+}
+
+Residual SquareCosts::residual(int row, int column, const Mixture& m) const {
+  return motion_kernels().residual(pictures_->target.data() + index(row, column) * kSquareSamples,
+                                   m.first, m.second, m.weights, pictures_->height - row * kSquare,
+                                   pictures_->width - column * kSquare, floor_);
+}
+
+float SquareCosts::coefficient_cost(float coefficient) const {
+  const float energy = coefficient * coefficient;
+  return energy <= floor_ ? energy : floor_ * (1 + kLog2 * rough_log2(energy / floor_));
+}
+
+float SquareCosts::excess(const std::vector<float>& means, int row, int column) const {
+  const std::size_t at = index(row, column), stride = static_cast<std::size_t>(pictures_->columns);
+  float sum = 0, count = 0;
+  const auto add = [&](bool there, std::size_t neighbour) {
+    if (!there) return;
+    sum += means[neighbour];
+    count += 1;
+  };
+  add(row > 0, at - stride);
+  add(row + 1 < pictures_->rows, at + stride);
+  add(column > 0, at - 1);
+  add(column + 1 < pictures_->columns, at + 1);
+  return count > 0 ? means[at] - sum / count : means[at];
+}
+
+Region SquareCosts::grown(const Region& region) const {
+  return {std::max(region.top - 1, 0), std::min(region.bottom + 1, pictures_->rows),
+          std::max(region.left - 1, 0), std::min(region.right + 1, pictures_->columns)};
+}
+
+void SquareCosts::update(const Region& region) {
+  for (int row = region.top; row < region.bottom; ++row)
+    for (int column = region.left; column < region.right; ++column) {
+      const std::size_t at = index(row, column);
+      const Residual r = residual(row, column, mixture(row, column));
+      activity_[at] += std::abs(r.detail - details_[at]) + std::abs(r.mean - means_[at]);
+      details_[at] = r.detail;
+      means_[at] = trial_means_[at] = r.mean;
+    }
+  const Region all = grown(region);
+  for (int row = all.top; row < all.bottom; ++row)
+    for (int column = all.left; column < all.right; ++column) {
+      const float e = excess(means_, row, column);
+      if (e == excesses_[index(row, column)]) continue;
+      excesses_[index(row, column)] = e;
+      mean_costs_[index(row, column)] = coefficient_cost(e);
+    }
+}
+
+void SquareCosts::update_vectors(const MotionFields& fields, std::size_t reference,
+                                 const Region& region) {
+  for (int row = region.top; row < region.bottom; ++row)
+    for (int column = region.left; column < region.right; ++column) {
+      std::int32_t vx[4], vy[4];
+      fields.values(2 * reference, row, column, vx);
+      fields.values(2 * reference + 1, row, column, vy);
+      predict(reference, row, column, vx, vy,
+              predictions_[reference].data() + index(row, column) * kSquareSamples);
+    }
+  update(region);
+}
+
+void SquareCosts::update_blending(const MotionFields& fields, const Region& region) {
+  for (int row = region.top; row < region.bottom; ++row)
+    for (int column = region.left; column < region.right; ++column) {
+      std::int32_t alpha[4], beta[4];
+      fields.blending(row, column, alpha, beta);
+      Mixture m;
+      blend(m, alpha, beta);
+      std::copy_n(m.weights, 4, weights_.data() + 4 * index(row, column));
+    }
+  update(region);
+}
+
+const Slopes& SquareCosts::slopes(std::size_t reference, int row, int column) const {
+  const std::size_t at = index(row, column);
+  Cached<Slopes>& cached = slopes_[reference][at];
+  if (cached.activity != activity_[at]) {
+    const Mixture m = mixture(row, column);
+    cached.value = motion_kernels().slopes(pictures_->target.data() + at * kSquareSamples, m.first,
+                                           m.second, m.weights, reference == 1);
+    cached.activity = activity_[at];
+  }
+  return cached.value;
+}
+
+float SquareCosts::saved_by_alpha(int row, int column) const {
+  const std::size_t at = index(row, column);
+  return std::max(details_[at] + mean_costs_[at] - unpredicted_[at], 0.0f);
+}
+
+float SquareCosts::saved_by_beta(int row, int column) const {
+  const std::size_t at = index(row, column);
+  Cached<float>& cached = by_beta_[at];
+  if (cached.activity != activity_[at]) {
+    const std::int32_t whole[4] = {kBlendOne, kBlendOne, kBlendOne, kBlendOne};
+    float least = std::numeric_limits<float>::max();
+    for (const std::int32_t b : {0, kBlendOne / 2, kBlendOne}) {
+      Mixture m = mixture(row, column);
+      blend(m, whole, {b, b, b, b});
+      least = std::min(least, residual(row, column, m).detail);
+    }
+    cached = {activity_[at], std::max(details_[at] + mean_costs_[at] - least, 0.0f)};
+  }
+  return cached.value;
+}
+
+}  // namespace vireo::train
