@@ -40,13 +40,22 @@ Plane<std::int32_t> dense_field(const Plane<std::int16_t>* grids, int count, int
                                 int width) {
   Plane<std::int32_t> field(grids[count - 1].height, grids[count - 1].width);
   for (int k = first + count - 1;; --k) {
-    if (k >= first) {
+    if (k >= first && k >= kSmoothLevel) {
       const std::int16_t* q = grids[k - first].samples.data();
       for (std::int32_t& v : field.samples) v += *q++ * (1 << kFieldBits);
     }
-    if (k == kBlockLog2) return field;
+    if (k == kBlockLog2) break;
     field = doubled(field, size_at(height, k - 1), size_at(width, k - 1));
   }
+  for (int k = first; k < std::min(first + count, kSmoothLevel); ++k) {
+    const int shift = k - kBlockLog2;
+    for (int y = 0; y < field.height; ++y) {
+      const std::int16_t* q = grids[k - first].row(y >> shift);
+      std::int32_t* row = field.row(y);
+      for (int x = 0; x < field.width; ++x) row[x] += q[x >> shift] * (1 << kFieldBits);
+    }
+  }
+  return field;
 }
 
 }  // namespace

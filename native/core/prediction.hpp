@@ -11,6 +11,9 @@ namespace vireo {
 
 constexpr int kBlock = 4;          // luma samples, the side of a block; half as many of chroma
 constexpr int kBlockLog2 = 2;
+// Grids of a field from this level on are interpolated; a latent of a finer one holds for all
+// of its cell, so that motion can end at an object's edge.
+constexpr int kSmoothLevel = 5;
 constexpr int kBlendOne = 64;      // alpha and beta that stand for one
 constexpr int kWeightBits = 12;    // of alpha times beta
 

@@ -1,5 +1,6 @@
 // Motion and blending as fields: a pyramid of latents that add up, one value per block.
-// Doubling is bilinear between the samples' centres, the border repeated.
+// Doubling is bilinear between the samples' centres, the border repeated; latents of grids
+// below SMOOTH_LEVEL hold for their whole cells.
 #pragma once
 
 #include "train/kernels.hpp"
@@ -60,7 +61,7 @@ static inline void field_forward(const Field& t, float* scratch) {
       current = next;
       next = swap;
     }
-    if (level < t.first) continue;
+    if (level < t.first || level < SMOOTH_LEVEL) continue;
     const Segment& s = t.segments[level - t.first];
     for (std::ptrdiff_t y = 0; y < h; ++y) {
       const float* from = t.quantised + s.origin + y * s.stride;
@@ -69,8 +70,14 @@ static inline void field_forward(const Field& t, float* scratch) {
   }
   const std::ptrdiff_t h = at_level(t.height, BLOCK_LEVEL), w = at_level(t.width, BLOCK_LEVEL);
   for (std::ptrdiff_t y = 0; y < h; ++y) {
-    __builtin_memcpy(t.blocks + y * t.stride, current + y * w,
-                     static_cast<std::size_t>(w) * sizeof(float));
+    float* out = t.blocks + y * t.stride;
+    __builtin_memcpy(out, current + y * w, static_cast<std::size_t>(w) * sizeof(float));
+    for (int level = t.first; level < SMOOTH_LEVEL && level <= coarsest; ++level) {
+      const Segment& s = t.segments[level - t.first];
+      const int shift = level - BLOCK_LEVEL;
+      const float* from = t.quantised + s.origin + (y >> shift) * s.stride;
+      for (std::ptrdiff_t x = 0; x < w; ++x) out[x] += from[x >> shift];
+    }
   }
 }
 
@@ -91,11 +98,25 @@ static inline void field_backward(const Field& t, float* scratch) {
       current = next;
       next = swap;
     }
-    if (level < t.first) continue;
+    if (level < t.first || level < SMOOTH_LEVEL) continue;
     const Segment& s = t.segments[level - t.first];
     for (std::ptrdiff_t y = 0; y < h; ++y) {
       __builtin_memcpy(t.gradient + s.origin + y * s.stride, current + y * w,
                        static_cast<std::size_t>(w) * sizeof(float));
+    }
+  }
+  // Sums over the cells of the grids that hold for whole cells.
+  const std::ptrdiff_t h = at_level(t.height, BLOCK_LEVEL), w = at_level(t.width, BLOCK_LEVEL);
+  for (int level = t.first; level < SMOOTH_LEVEL && level < t.first + t.grids; ++level) {
+    const Segment& s = t.segments[level - t.first];
+    const int shift = level - BLOCK_LEVEL;
+    for (std::ptrdiff_t y = 0; y < s.height; ++y) {
+      float* to = t.gradient + s.origin + y * s.stride;
+      clear(to, s.width);
+      for (std::ptrdiff_t i = y << shift; i < h && i < (y + 1) << shift; ++i) {
+        const float* from = t.blocks + i * t.stride;
+        for (std::ptrdiff_t x = 0; x < w; ++x) to[x >> shift] += from[x];
+      }
     }
   }
 }

@@ -6,11 +6,14 @@
 #include <stdexcept>
 
 #include "core/interpolation.hpp"
+#include "core/prediction.hpp"
 #include "train/frame_trainer.hpp"
 
 namespace vireo::train {
 
 namespace {
+
+static_assert(BLOCK_LEVEL == kBlockLog2 && SMOOTH_LEVEL == kSmoothLevel);
 
 // Before the first and after the last latent, for the tiles' loads.
 constexpr std::ptrdiff_t SLACK = 2 * ARM_TILE;

@@ -107,7 +107,8 @@ struct Upsampling {
 
 // A field's grids, from the finest on, and the field per block that they add up to.
 constexpr int MAX_FIELD_GRIDS = 12;
-constexpr int BLOCK_LEVEL = 2;  // a block's side is 2**2 luma samples
+constexpr int BLOCK_LEVEL = 2;   // a block's side is 2**2 luma samples
+constexpr int SMOOTH_LEVEL = 5;  // grids from here on are interpolated
 struct Field {
   int grids, first;  // levels first ... first + grids - 1
   Segment segments[MAX_FIELD_GRIDS];  // whole grids

@@ -53,7 +53,8 @@ std::vector<MotionFields::Reach> MotionFields::reaches(int size, int level) {
       const auto at = [&](int x) { return values[static_cast<std::size_t>(std::clamp(x, 0, last))]; };
       std::vector<double> finer;
       for (int x = 0; x < n; ++x)
-        finer.push_back(0.75 * at(x / 2) + 0.25 * at(x / 2 + (x & 1 ? 1 : -1)));
+        finer.push_back(level < kSmoothLevel ? at(x / 2)
+                                             : 0.75 * at(x / 2) + 0.25 * at(x / 2 + (x & 1 ? 1 : -1)));
       values = std::move(finer);
     }
     values.resize(static_cast<std::size_t>(blocks), values.back());

@@ -45,12 +45,15 @@ class PlannedFrame:
     released: tuple[int, ...] = ()
 
 
-def plan_gop(structure: GopStructure, frames: int) -> tuple[PlannedFrame, ...]:
+def plan_gop(
+    structure: GopStructure, frames: int, interval: int | None = None
+) -> tuple[PlannedFrame, ...]:
     """The frames of a GOP of `frames` >= 1 frames, in coding order.
 
-    Random access codes an I frame, the last frame from it (P), and then halves each
-    interval with a B frame, depth first (paper on Cool-chic video, section 3.1). Low
-    delay codes each frame from the one before. Intra has no references.
+    Random access codes an I frame, the frame `interval` later from it (P), halves what is
+    between with B frames, depth first, and goes on from the P frame; without an interval the
+    P frame is the last one (paper on Cool-chic video, section 3.1). Low delay codes each
+    frame from the one before. Intra has no references.
     """
     if structure is GopStructure.INTRA:
         plan = [PlannedFrame(i, (), 0) for i in range(frames)]
@@ -58,9 +61,11 @@ def plan_gop(structure: GopStructure, frames: int) -> tuple[PlannedFrame, ...]:
         plan = [PlannedFrame(i, (i - 1,) if i else (), min(i, 1)) for i in range(frames)]
     else:
         plan = [PlannedFrame(0, (), 0)]
-        if frames > 1:
-            plan.append(PlannedFrame(frames - 1, (0,), 1))
-            plan.extend(_halve(0, frames - 1, 2))
+        step = interval or max(1, frames - 1)
+        for first in range(0, frames - 1, step):
+            last = min(first + step, frames - 1)
+            plan.append(PlannedFrame(last, (first,), 1))
+            plan.extend(_halve(first, last, 2))
     return _mark_releases(plan)
 
 

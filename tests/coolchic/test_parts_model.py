@@ -216,11 +216,14 @@ def test_fields_are_the_decoders_but_for_its_rounding(
 
     values = []
     for pyramid in pyramids:
-        v = pyramid[-1] << 8
-        for grid in reversed(range(2, parts.motion_first + parts.motion_grids - 1)):
-            v = doubled(v, grid)
-            if grid >= parts.motion_first:
-                v = v + (pyramid[grid - parts.motion_first] << 8)
+        levels = {parts.motion_first + i: grid << 8 for i, grid in enumerate(pyramid)}
+        v = np.zeros_like(pyramid[-1])
+        for k in reversed(range(2, max(levels) + 1)):
+            v = doubled(v, k) if k < max(levels) else v
+            v = v + levels[k] if k >= 5 and k in levels else v
+        for k in range(2, 5):
+            for y, x in np.ndindex(v.shape) if k in levels else ():
+                v[y, x] += levels[k][y >> (k - 2), x >> (k - 2)]
         values.append(v)
     assert len(f.vectors) == frame_type
     for i, vector in enumerate(f.vectors):

@@ -31,7 +31,7 @@ from vireo.container import (
     write_packet,
 )
 from vireo.errors import InputError
-from vireo.gop import GopStructure, gop_frames, plan_gop
+from vireo.gop import GopStructure, PlannedFrame, gop_frames, plan_gop
 from vireo.metrics import plane_mse
 from vireo.video.frame import Frame
 
@@ -112,6 +112,9 @@ class PictureEncoder(Protocol):
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """Encode one picture; calls `progress(iterations done, planned)` now and then."""
+
+    def interval(self, gop: Sequence[Frame]) -> int | None:
+        """Frames from one P frame to the next in a GOP for random access; None: only one."""
 
 
 class Journal(Protocol):
@@ -219,9 +222,15 @@ class GopEncoder:
             start = GopStart(self.header, gop[0].pts, len(gop))
             yield [
                 Task(planned, gop[planned.display_index], first, place, start)
-                for place, planned in enumerate(plan_gop(self._structure, len(gop)))
+                for place, planned in enumerate(self._plan(gop))
             ]
             first += len(gop)
+
+    def _plan(self, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
+        interval = None
+        if self._structure is GopStructure.RANDOM_ACCESS:
+            interval = self._pictures.interval(gop)
+        return plan_gop(self._structure, len(gop), interval)
 
     def _work(self, task: Task, threads: int) -> _Finished:
         """One picture, made or taken from the journal; runs in a thread of its own."""
@@ -237,7 +246,7 @@ class GopEncoder:
                 task.coding_index,
                 FrameType(len(task.references)),
                 task.planned.level,
-                _pad_to_even(task.frame),
+                pad_to_even(task.frame),
                 task.references,
                 task.parsed,
                 threads,
@@ -310,7 +319,7 @@ def _rising(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield frame
 
 
-def _pad_to_even(frame: Frame) -> Planes:
+def pad_to_even(frame: Frame) -> Planes:
     """The source at the size at which chroma has exactly half of luma's samples."""
     pad = [(0, frame.height % 2), (0, frame.width % 2)]
     y = np.ascontiguousarray(np.pad(frame.y, pad, mode="edge"))

@@ -135,6 +135,10 @@ _FIELDS: tuple[tuple[tuple[GridKind, int], ...], ...] = (
 
 _INTERPOLATION = (8 * 11 + 8 * 4) / 4 + 2 * (4 * 5 + 4 * 2) / 4 / 2  # per luma sample, by blocks
 
+# A field's grids from this level on are interpolated; a latent of a finer one holds for all of
+# its cell, so that motion can end at an object's edge (native/core/prediction.hpp).
+SMOOTH_LEVEL = 5
+
 # Fixed-point formats of networks with parts: constants of the format (docs/bitstream.md,
 # "Networks"), in C++ in native/core/coolchic.hpp.
 KERNEL_BITS = 10

@@ -24,6 +24,7 @@ from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Trai
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.container import Section
 from vireo.profiling import TimeProfile, measured
+from vireo.video import Frame
 
 Floats = NDArray[np.float32]
 
@@ -97,6 +98,10 @@ class CoolchicEncoder:
         if skip and skip.cost < chosen.cost:
             chosen = skip
         return self._finish(job, chosen, training.steps.done)
+
+    def interval(self, gop: Sequence[Frame]) -> int | None:
+        """As the paper has it: a GOP has one P frame."""
+        return None
 
     def _skip(self, job: PictureJob, flows: list[Floats], lambda_: float) -> _Coded:
         grids = [

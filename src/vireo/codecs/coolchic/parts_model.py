@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vireo.codecs.coolchic.config import Architecture, GridKind
+from vireo.codecs.coolchic.config import SMOOTH_LEVEL, Architecture, GridKind
 from vireo.codecs.coolchic.interpolation import CHROMA_TAPS, FRACTIONS, LUMA_TAPS, slopes, taps
 from vireo.codecs.coolchic.model import (
     SAMPLE_SCALE,
@@ -139,17 +139,25 @@ def fields(
     """Fields of a frame from each one's grids, finest first, in the order of the latents.
 
     From the coarsest grid on, values are doubled in size and joined by the next finer
-    grid's; below the finest grid they are doubled until there is one per block.
+    grid's, until there is one per block. Latents of grids below `SMOOTH_LEVEL` hold for
+    all blocks of their cells.
     """
     if not pyramids:
         return Fields([])
-    levels = [torch.stack(level) for level in zip(*pyramids, strict=True)]
-    total = levels[-1]
-    for level in reversed(levels[:-1]):
-        total = _double_linear(total, level.shape[1:]) + level
     assert architecture.parts is not None
-    for k in reversed(range(BLOCK_LEVEL, architecture.parts.motion_first)):
-        total = _double_linear(total, (-(-height >> k), -(-width >> k)))
+    first = architecture.parts.motion_first
+    levels = {first + i: torch.stack(level) for i, level in enumerate(zip(*pyramids, strict=True))}
+    total = torch.zeros_like(levels[max(levels)])
+    for k in reversed(range(BLOCK_LEVEL, max(levels) + 1)):
+        if k < max(levels):
+            total = _double_linear(total, (-(-height >> k), -(-width >> k)))
+        if k >= SMOOTH_LEVEL and k in levels:
+            total = total + levels[k]
+    rows, columns = total.shape[1:]
+    for k in range(first, min(SMOOTH_LEVEL, max(levels) + 1)):
+        side = 1 << (k - BLOCK_LEVEL)
+        cells = levels[k].repeat_interleave(side, 1).repeat_interleave(side, 2)
+        total = total + cells[:, :rows, :columns]
     references = len(pyramids) // 3
     vectors = [total[2 * i : 2 * i + 2] * VECTOR_UNIT for i in range(references)]
     alpha = leaky_clamp(ALPHA_ZERO + total[2 * references] * ALPHA_UNIT, 0.0, 1.0)

@@ -76,7 +76,8 @@ class _Picture:
                 architecture.parts.motion_grids,
             )
             latents = self.trainer.latents
-            self.trainer.latents = latents[: len(latents) - len(fields)] + list(fields)
+            moved = [f.astype(np.float32) for f in fields]
+            self.trainer.latents = latents[: len(latents) - len(fields)] + moved
         recipe = self._recipe = INTER_RECIPE if references else INTRA_RECIPE
         self._turns = [
             (stage.hard, stage.steps[at : at + TURN])

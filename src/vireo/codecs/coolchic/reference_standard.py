@@ -27,6 +27,9 @@ FIRST_REFERENCE = 254  # number of the base that is the first reference's networ
 MOST = 32767  # magnitude of a parameter
 
 
+SMOOTH_LEVEL = 5  # grids of fields from here on are interpolated
+
+
 def filters(taps: int) -> Ints:
     """`[64, taps]`: a cosine-windowed sinc; the largest taps make up what rounding took."""
     x = np.arange(taps) - (taps // 2 - 1) - np.arange(64)[:, None] / 64
@@ -241,11 +244,14 @@ def block_fields(
     vectors = count // 3 * 2
     for f in range(count):
         own = [g.astype(np.int64) for g in latents[f * per_field : (f + 1) * per_field]]
-        value = own[-1] << 8
-        for k in range(first + per_field - 2, 1, -1):
-            value = double_field(value, -(-height >> k), -(-width >> k))
-            if k >= first:
-                value += own[k - first] << 8
+        value = np.zeros_like(own[-1])
+        for k in range(first + per_field - 1, 1, -1):
+            if k < first + per_field - 1:
+                value = double_field(value, -(-height >> k), -(-width >> k))
+            if k >= first and k >= SMOOTH_LEVEL:
+                value = value + (own[k - first] << 8)
+        for k in range(first, min(first + per_field, SMOOTH_LEVEL)):
+            value = value + (_spread(own[k - first], 1 << (k - 2), *value.shape) << 8)
         if f < vectors:
             result.append((value + 8) >> 4)
         elif f == vectors:
