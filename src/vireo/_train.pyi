@@ -11,6 +11,9 @@ _Metrics = tuple[float, float, float, float, float, float]
 
 def available_kernels() -> list[str]: ...
 def measure_peak(isa: str = "") -> float: ...
+def search_motion(
+    target: _Samples, references: Sequence[_Samples], lambda_: float, first: int, grids: int
+) -> list[NDArray[np.int16]]: ...
 
 class FrameTrainer:
     def __init__(
