@@ -16,6 +16,8 @@ constexpr int kSquareLevel = 3;      // of grids with one cell a square
 constexpr int kVectorUnit = 16;      // of a vector's latent, in 1/64 sample
 constexpr float kLeastGain = 0.01f;  // bits that a change must save
 constexpr int kNothing = -3;         // alpha's latent where nothing is predicted
+constexpr int kFirst = 2;            // beta's where the second reference has no share
+constexpr double kAlone = 1.06;      // a beginning with one reference is that much worse
 constexpr float kInfinite = std::numeric_limits<float>::max();
 
 class Search {
@@ -380,19 +382,28 @@ void Search::search(std::size_t r, int level) {
   for (int k = level + 1; k <= coarsest_; ++k) prune(r, k);
 }
 
-// Two references' motion has two beginnings: one after the other, or mirrored.
+// Two references' motion may begin with either alone, since the other may show another scene,
+// with one after the other, or with both mirrored.
 void Search::search_coarsest() {
+  struct Beginning {
+    bool mirrored;
+    int beta;
+  };
   const MotionState start = state_;
   MotionState best = start;
   double least = std::numeric_limits<double>::max();
-  for (const bool mirrored : {false, true}) {
+  for (const Beginning b : {Beginning{false, 0}, {true, 0}, {false, kFirst}, {false, -kFirst}}) {
     state_ = start;
-    if (mirrored) search_pairs(coarsest_);
+    state_.for_places(coarsest_, [&](const Place& at) { state_.add(beta(), at, b.beta); });
+    if (b.beta != 0) state_.update_blending(pictures_.everything());
+    if (b.mirrored) search_pairs(coarsest_);
     for (std::size_t r = 0; r < 2; ++r) {
+      if (b.beta == (r == 0 ? -kFirst : kFirst)) continue;
       search_cells(r, coarsest_);
       sweep_vectors(r, coarsest_);
     }
-    const double now = state_.loss();
+    // What both gain together shows on the finer grids only.
+    const double now = state_.loss() * (b.beta == 0 ? 1 : kAlone);
     if (now >= least) continue;
     least = now;
     best = state_;
