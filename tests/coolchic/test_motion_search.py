@@ -1,0 +1,195 @@
+"""Motion that was put into pictures is found, and none is found where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vireo import _core, _train
+
+Picture = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Grids = list[NDArray[np.int16]]
+
+HEIGHT, WIDTH = 96, 160
+FIRST, GRIDS = 3, 4
+LAMBDA = 1e-3
+
+
+def texture(y: Floats, x: Floats) -> Floats:
+    """Waves of many lengths, so that no shift but the right one will do."""
+    rng = np.random.default_rng(7)
+    value = np.full(np.broadcast_shapes(y.shape, x.shape), 128.0)
+    for length in np.geomspace(4, 60, 60):
+        angle, phase = rng.uniform(0, 2 * np.pi, 2)
+        along = x * np.cos(angle) + y * np.sin(angle)
+        value += 6 * np.sin(2 * np.pi * along / length + phase)
+    return value
+
+
+def picture(warp: Callable[[Floats, Floats], tuple[Floats, Floats]]) -> Picture:
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(float)
+    return texture(*warp(y, x)).clip(0, 255).round().astype(np.uint8)
+
+
+def shifted(dx: float, dy: float) -> Picture:
+    return picture(lambda y, x: (y + dy, x + dx))
+
+
+def noise(seed: int) -> Picture:
+    return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+
+
+def search(target: Picture, *references: Picture) -> Grids:
+    return _train.search_motion(target, list(references), LAMBDA, FIRST, GRIDS)
+
+
+def fields(grids: Grids, references: int) -> list[NDArray[np.int32]]:
+    return _core.block_fields(grids, FIRST, HEIGHT, WIDTH, references)
+
+
+def psnr(target: Picture, grids: Grids, *references: Picture, margin: int = 0) -> float:
+    chroma = np.zeros((HEIGHT // 2, WIDTH // 2), np.uint8)
+    planes = [[r, chroma, chroma] for r in references]
+    luma = _core.predict(fields(grids, len(references)), planes, HEIGHT, WIDTH)[0]
+    error = (luma / 64 - target)[margin : HEIGHT - margin, margin : WIDTH - margin]
+    return float(-10 * np.log10(np.mean((error / 255) ** 2) + 1e-12))
+
+
+def count(grids: Grids) -> int:
+    return sum(int(np.count_nonzero(g)) for g in grids)
+
+
+def without_motion(grids: Grids) -> Grids:
+    return [np.zeros_like(g) for g in grids]
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(5, -3), (20, 9), (2.5, 0.25)])
+def test_a_translation_costs_the_coarsest_grids_only(dx: float, dy: float) -> None:
+    target, reference = shifted(dx, dy), shifted(0, 0)
+    grids = search(target, reference)
+    # What left the picture takes a few latents more at its border.
+    coarsest = grids[GRIDS - 1 : 2 * GRIDS : GRIDS]
+    assert count(grids) - count(coarsest) <= 8
+    found = fields(grids, 1)
+    inner = np.s_[4:-8, 2:-8]
+    assert np.abs(found[0][inner] - 64 * dx).max() <= 8
+    assert np.abs(found[1][inner] - 64 * dy).max() <= 8
+    assert psnr(target, grids, reference, margin=24) > 45
+
+
+def test_no_motion_costs_nothing() -> None:
+    still = shifted(0, 0)
+    assert count(search(still, still)) == 0
+    assert count(search(still, still, still)) == 0
+
+
+@pytest.mark.parametrize(
+    "warp",
+    [
+        lambda y, x: (0.97 * (y - 48) + 48, 0.97 * (x - 80) + 80),
+        lambda y, x: (
+            48 + np.cos(0.04) * (y - 48) - np.sin(0.04) * (x - 80),
+            80 + np.sin(0.04) * (y - 48) + np.cos(0.04) * (x - 80),
+        ),
+    ],
+    ids=["zoom", "rotation"],
+)
+def test_zoom_and_rotation_are_followed(
+    warp: Callable[[Floats, Floats], tuple[Floats, Floats]],
+) -> None:
+    target, reference = picture(warp), shifted(0, 0)
+    grids = search(target, reference)
+    still = psnr(target, without_motion(grids), reference)
+    assert psnr(target, grids, reference) > max(30, still + 10)
+
+
+def test_a_part_moves_and_the_rest_does_not() -> None:
+    reference, target = shifted(0, 0), shifted(0, 0)
+    target[:, 80:] = shifted(11, 6)[:, 80:]
+    grids = search(target, reference)
+    found = fields(grids, 1)
+    inner = np.s_[4:20, 27:36]
+    assert np.abs(found[0][inner] - 11 * 64).max() <= 16
+    assert np.abs(found[1][inner] - 6 * 64).max() <= 16
+    assert np.abs(found[0][:, :14]).max() <= 16
+    still = psnr(target, without_motion(grids), reference)
+    assert psnr(target, grids, reference) > still + 4
+
+
+def test_an_object_is_not_followed_where_that_costs_more_than_it() -> None:
+    reference, target = shifted(0, 0), shifted(0, 0)
+    target[32:48, 64:80] = shifted(11, 6)[32:48, 64:80]
+    grids = search(target, reference)
+    assert count(grids[: 2 * GRIDS]) <= 8
+
+
+def test_of_noise_nothing_is_predicted() -> None:
+    grids = search(noise(1), noise(2))
+    assert (fields(grids, 1)[2] == 0).all()
+    assert all(count(grids[GRIDS * f : GRIDS * (f + 1)]) == 0 for f in range(2))
+    both = search(noise(1), noise(2), noise(3))
+    assert (fields(both, 2)[4] == 0).all()
+
+
+def test_a_part_that_is_new_is_not_predicted() -> None:
+    reference, target = shifted(0, 0), shifted(0, 0)
+    target[:, 96:] = noise(1)[:, 96:]
+    reference[:, 96:] = noise(2)[:, 96:]
+    alpha = fields(search(target, reference), 1)[2]
+    assert (alpha[:, :20] == 64).all()
+    assert alpha[:, 32:].mean() < 10
+
+
+def test_two_references_share_the_work() -> None:
+    target = shifted(0, 0)
+    before, behind = shifted(-6, 2), shifted(6, -2)
+    grids = search(target, before, behind)
+    found = fields(grids, 2)
+    inner = np.s_[4:-4, 4:-4]
+    for field, expected in zip(found, (6, -2, -6, 2), strict=False):
+        assert np.abs(np.median(field[inner]) - 64 * expected) <= 4
+    assert psnr(target, grids, before, behind, margin=16) > 45
+
+
+@pytest.mark.parametrize("good", [0, 1])
+def test_of_two_references_the_better_one_is_taken(good: int) -> None:
+    target = shifted(0, 0)
+    references = [noise(1), noise(1)]
+    references[good] = shifted(4, 0)
+    grids = search(target, *references)
+    beta = fields(grids, 2)[5]
+    assert (beta == (0 if good else 64)).mean() > 0.95
+    assert psnr(target, grids, *references, margin=16) > 40
+
+
+def test_results_do_not_change() -> None:
+    target, references = shifted(0, 0), (shifted(3, 1), noise(1))
+    once, twice = search(target, *references), search(target, *references)
+    assert all(np.array_equal(a, b) for a, b in zip(once, twice, strict=True))
+
+
+@pytest.mark.parametrize("size", [(2, 2), (6, 10), (2, 140), (50, 34)])
+@pytest.mark.parametrize("first", [2, 3, 5])
+def test_any_size_has_its_grids(size: tuple[int, int], first: int) -> None:
+    rng = np.random.default_rng(0)
+    target, *references = rng.integers(0, 256, (3, *size), dtype=np.uint8)
+    for n in (1, 2):
+        grids = _train.search_motion(target, references[:n], LAMBDA, first, 2)
+        shapes = [(-(-size[0] >> k), -(-size[1] >> k)) for k in (first, first + 1)]
+        assert [g.shape for g in grids] == 3 * n * shapes
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    still = shifted(0, 0)
+    for arguments, message in [
+        ((still, [], LAMBDA, 3, 4), "references"),
+        ((still, [still[:-2].copy()], LAMBDA, 3, 4), "size"),
+        ((still, [still], 0.0, 3, 4), "lambda"),
+        ((still, [still], LAMBDA, 1, 4), "grids"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            _train.search_motion(*arguments)
