@@ -86,9 +86,10 @@ Mixture SquareCosts::mixture(int row, int column) const {
   return m;
 }
 
-void Mixture::blend(const std::int32_t (&alpha)[4], const std::int32_t (&beta)[4]) {
+void SquareCosts::blend(Mixture& mixture, const std::int32_t (&alpha)[4],
+                        const std::int32_t (&beta)[4]) {
   for (int b = 0; b < 4; ++b)
-    weights[b] = (alpha[b] * beta[b]) | (alpha[b] * (kBlendOne - beta[b])) << 16;
+    mixture.weights[b] = (alpha[b] * beta[b]) | (alpha[b] * (kBlendOne - beta[b])) << 16;
 }
 
 void SquareCosts::predict(std::size_t reference, int row, int column, const std::int32_t (&vx)[4],
@@ -168,7 +169,7 @@ void SquareCosts::update_blending(const MotionFields& fields, const Region& regi
       std::int32_t alpha[4], beta[4];
       fields.blending(row, column, alpha, beta);
       Mixture m;
-      m.blend(alpha, beta);
+      blend(m, alpha, beta);
       std::copy_n(m.weights, 4, weights_.data() + 4 * index(row, column));
     }
   update(region);
@@ -199,7 +200,7 @@ float SquareCosts::saved_by_beta(int row, int column) const {
     float least = std::numeric_limits<float>::max();
     for (const std::int32_t b : {0, kBlendOne / 2, kBlendOne}) {
       Mixture m = mixture(row, column);
-      m.blend(whole, {b, b, b, b});
+      blend(m, whole, {b, b, b, b});
       least = std::min(least, residual(row, column, m).detail);
     }
     cached = {activity_[at], std::max(details_[at] + mean_costs_[at] - least, 0.0f)};

@@ -30,12 +30,6 @@ struct MotionPictures {
 struct Mixture {
   const std::int16_t *first, *second;
   std::int32_t weights[4];
-
-  // Puts in another prediction, or other blending.
-  void replace(std::size_t reference, const std::int16_t* prediction) {
-    (reference == 0 ? first : second) = prediction;
-  }
-  void blend(const std::int32_t (&alpha)[4], const std::int32_t (&beta)[4]);
 };
 
 // Costs are squares of samples between 0 and 1, with lambda for a bit: a coefficient c of a
@@ -55,6 +49,11 @@ class SquareCosts {
   double activity(const Region& region) const;
 
   Mixture mixture(int row, int column) const;
+  // Puts another prediction or other blending into a mixture.
+  void replace(Mixture& mixture, std::size_t reference, const std::int16_t* prediction) const {
+    (reference == 0 ? mixture.first : mixture.second) = prediction;
+  }
+  static void blend(Mixture& mixture, const std::int32_t (&alpha)[4], const std::int32_t (&beta)[4]);
   void predict(std::size_t reference, int row, int column, const std::int32_t (&vx)[4],
                const std::int32_t (&vy)[4], std::int16_t* out) const;
 

@@ -1,0 +1,121 @@
+"""Profile `standard` from a video to a file and back, and what decides on the way."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vireo
+from tests.clips import clip
+from vireo import _core
+from vireo.codecs.coolchic.config import STANDARD
+from vireo.codecs.coolchic.networks import shipped_sets
+from vireo.codecs.coolchic.quantise import FrameCost
+from vireo.codecs.coolchic.stream import StreamShape
+from vireo.codecs.coolchic.structure import prediction_interval, unexplained
+from vireo.codecs.coolchic.updates import (
+    UpdateCost,
+    choose_update,
+    groups,
+    magnitude_bits,
+    to_floats,
+    to_integers,
+)
+from vireo.gop import FrameType
+
+assert STANDARD.parts is not None
+PARTS = STANDARD.parts
+LAMBDA = 1e-3
+
+
+@pytest.mark.parametrize("gop", ["random-access", "low-delay"])
+def test_a_clip_there_and_back(gop: str, tmp_path: Path) -> None:
+    source = clip("carphone")
+    sizes = []
+    for threads in (1, 2):
+        target = tmp_path / f"{threads}.mkv"
+        report = vireo.encode(
+            source,
+            target,
+            profile="standard",
+            gop=gop,
+            gop_size=4,
+            frames=6,
+            preset="ultrafast",
+            threads=threads,
+        )
+        assert vireo.verify(target).frames == 6
+        assert report.psnr > 28  # 29.8 and 30.1 measured
+        sizes.append(target.read_bytes())
+    assert sizes[0] == sizes[1]
+
+
+def test_standard_is_smaller_than_paper_at_equal_training(tmp_path: Path) -> None:
+    found = {}
+    for profile in ("paper", "standard"):
+        found[profile] = vireo.encode(
+            clip("carphone"),
+            tmp_path / f"{profile}.mkv",
+            profile=profile,
+            gop_size=8,
+            frames=9,
+            preset="ultrafast",
+        )
+    paper, standard = found["paper"], found["standard"]
+    # Bits at equal quality, a dB being worth about a fifth.
+    ratio = standard.video_size / paper.video_size * 0.8 ** (standard.psnr - paper.psnr)
+    assert ratio < 0.85
+
+
+def texture(seed: int, height: int = 96, width: int = 128) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2)).astype(np.float32)
+    smooth = coarse.repeat(8, 0).repeat(8, 1)
+    for axis in (0, 1):
+        smooth = sum(np.roll(smooth, i, axis) for i in range(-4, 5)) / 9
+    return smooth[:height, :width].round().astype(np.uint8)
+
+
+def test_how_far_frames_predict_each_other() -> None:
+    still = [texture(0)] * 33
+    assert prediction_interval(still, PARTS, LAMBDA) is None
+    assert unexplained(still[1], still[0], PARTS, LAMBDA) < 0.05
+    unrelated = [texture(i) for i in range(33)]
+    assert prediction_interval(unrelated, PARTS, LAMBDA) == 8
+    assert unexplained(unrelated[1], unrelated[0], PARTS, LAMBDA) > 0.9
+    assert prediction_interval(still[:1], PARTS, LAMBDA) is None
+    assert prediction_interval([f[:2, :6] for f in unrelated], PARTS, LAMBDA) in (None, 8)
+
+
+def test_parameters_survive_the_streams_formats() -> None:
+    for integers in shipped_sets(STANDARD).parameters.astype(np.int32):
+        np.testing.assert_array_equal(
+            to_integers(to_floats(integers, STANDARD), STANDARD), integers
+        )
+
+
+def test_groups_hold_every_parameter_once() -> None:
+    for frame_type in FrameType:
+        found = np.concatenate([g.members for g in groups(STANDARD, frame_type)])
+        assert len(np.unique(found)) == len(found)
+        everything = sum(STANDARD.parameters(frame_type).values())
+        motion = sum(STANDARD.parameters(frame_type)[f"arm_{n}"] for n in ("vectors", "blending"))
+        assert len(found) == everything - (motion if frame_type == FrameType.I else 0)
+
+
+def test_updates_that_gain_nothing_are_not_sent() -> None:
+    base = shipped_sets(STANDARD).parameters[0].astype(np.int32)
+    rng = np.random.default_rng(0)
+    height, width = 48, 64
+    grids = [
+        np.zeros((g.height, g.width), np.int16)
+        for g in STANDARD.latent_grids(FrameType.I, height, width)
+    ]
+    core = StreamShape(STANDARD).core()
+    still = _core.Networks(core, 0, *magnitude_bits(grids, STANDARD, FrameType.I), base)
+    target = _core.reconstruct(core, still, grids, [])
+    cost = UpdateCost(base, FrameCost(core, FrameType.I, grids, target, [], LAMBDA))
+    shaken = to_floats(base, STANDARD) + rng.normal(size=len(base)).astype(np.float32) * 0.02
+    chosen = choose_update(shaken, STANDARD, cost)
+    assert cost.total(chosen) <= cost.total(still)
+    assert chosen.update_bits(base) < 2 * still.update_bits(base)
