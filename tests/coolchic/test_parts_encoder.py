@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import vireo
-from tests.clips import clip
 from vireo import _core
 from vireo.codecs.coolchic.config import STANDARD
 from vireo.codecs.coolchic.networks import shipped_sets
@@ -26,11 +25,12 @@ from vireo.gop import FrameType
 assert STANDARD.parts is not None
 PARTS = STANDARD.parts
 LAMBDA = 1e-3
+CLIP = "carphone_176x144_97f.mkv"
 
 
 @pytest.mark.parametrize("gop", ["random-access", "low-delay"])
-def test_a_clip_there_and_back(gop: str, tmp_path: Path) -> None:
-    source = clip("carphone")
+def test_a_clip_there_and_back(gop: str, clips: Path, tmp_path: Path) -> None:
+    source = clips / CLIP
     sizes = []
     for threads in (1, 2):
         target = tmp_path / f"{threads}.mkv"
@@ -50,11 +50,11 @@ def test_a_clip_there_and_back(gop: str, tmp_path: Path) -> None:
     assert sizes[0] == sizes[1]
 
 
-def test_standard_is_smaller_than_paper_at_equal_training(tmp_path: Path) -> None:
+def test_standard_is_smaller_than_paper_at_equal_training(clips: Path, tmp_path: Path) -> None:
     found = {}
     for profile in ("paper", "standard"):
         found[profile] = vireo.encode(
-            clip("carphone"),
+            clips / CLIP,
             tmp_path / f"{profile}.mkv",
             profile=profile,
             gop_size=8,
