@@ -116,7 +116,12 @@ def main() -> None:
 @click.argument("input", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--codec", default="coolchic", show_default=True, help="Codec family.")
-@click.option("--profile", default="paper", show_default=True, help="Profile of the codec.")
+@click.option(
+    "--profile",
+    default="paper",
+    show_default=True,
+    help="Profile of the codec: paper (as published) or standard (mostly smaller; new).",
+)
 @click.option(
     "--gop",
     default="random-access",

@@ -188,7 +188,7 @@ class PartsEncoder:
             trainer.parameters = parameters
             trainer.base = parameters
             trainer.reset_optimiser()
-            if len(bases) == 1:
+            if len(bases) == 1 and self._budget is None:  # a budget learns from the warm-up
                 best_base = base
                 break
             metrics = training.run(warm_up(preset, recipe, lambda_, motion=False))
@@ -199,7 +199,7 @@ class PartsEncoder:
         if best_state is not None:
             trainer.restore(best_state)
             trainer.base = to_floats(best_base.parameters, self.shape.architecture)
-        if self._budget and training.done:
+        if self._budget:
             seconds = perf_counter() - began
             preset = self._budget.preset(job, seconds / training.done, seconds)
         training.planned = training.done + preset.main + preset.final
