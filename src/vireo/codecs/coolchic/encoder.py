@@ -19,7 +19,6 @@ from vireo.codecs.coolchic.quantise import FrameCost, float_parameters, quantise
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.skip import best_skip
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
-from vireo.codecs.coolchic.trainer import Adam
 from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.container import Section
@@ -144,16 +143,12 @@ class _Training:
         self._job = job
         self._flows = flows
         self._lambda = lambda_
-        adam = Adam(
-            clip=encoder.settings.recipe.gradient_clip,
-            parameter_rate=encoder.settings.preset.parameter_rate,
-        )
         self.steps = Training(
             trainer,
             job,
             seed=encoder.settings.seed,
-            adam=adam,
-            planned=encoder.settings.preset.steps,
+            preset=encoder.settings.preset,
+            recipe=encoder.settings.recipe,
             progress=progress,
         )
 

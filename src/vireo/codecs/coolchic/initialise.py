@@ -61,22 +61,6 @@ def initial_parameters(
     return np.concatenate([arm, kernel, synthesis]).astype(np.float32)
 
 
-def initial_set(architecture: Architecture, seed: int = 0) -> NDArray[np.float32]:
-    """Random networks with parts, from which trained ones may start; flat in the trainer's order.
-
-    Latents that are zero make a picture without a residual.
-    """
-    rng = np.random.default_rng(seed)
-    parts: dict[str, NDArray[np.float32]] = {}
-    for name, widths in architecture.networks(FrameType.B).items():
-        is_arm = name.startswith("arm")
-        parts[name] = _mlp(widths, rng, last=0.1 if is_arm else 0.2)
-        if is_arm:
-            parts[name][-1] = INITIAL_LOG2_SCALE
-    parts["upsampling"] = cubic_kernel(architecture.upsampling_kernel).ravel()
-    return np.concatenate([parts[name] for name in architecture.parameters(FrameType.B)])
-
-
 def initial_networks(
     architecture: Architecture, frame_type: FrameType, rng: np.random.Generator
 ) -> NDArray[np.float32]:

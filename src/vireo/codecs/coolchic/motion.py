@@ -6,8 +6,13 @@ refined by the small displacement whose windowed absolute difference is least.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+
+from vireo import _train
+from vireo.codecs.coolchic.config import Parts
 
 Floats = NDArray[np.float32]
 
@@ -34,6 +39,19 @@ def estimate_flow(target: NDArray[np.uint8], reference: NDArray[np.uint8]) -> Fl
         flow = _refine(*pyramid[0], flow, 1, step)
     flow = _median(flow)
     return np.stack([_box(c, SMOOTHING) for c in flow])
+
+
+def search_fields(
+    target: NDArray[np.uint8],
+    references: Sequence[NDArray[np.uint8]],
+    lambda_: float,
+    parts: Parts,
+) -> list[NDArray[np.int16]]:
+    """Latents of the fields that predict luma `[H, W]` from one or two others, to start from.
+
+    They are in the order of a frame's latents; `lambda_` is what a bit costs per luma sample.
+    """
+    return _train.search_motion(target, references, lambda_, parts.motion_first, parts.motion_grids)
 
 
 def _halve(x: Floats) -> Floats:

@@ -13,16 +13,16 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from vireo import _core, _train
+from vireo import _core
 from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.encoder import Settings
+from vireo.codecs.coolchic.motion import search_fields
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.presets import INTER_RECIPE, INTRA_RECIPE, Recipe
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
 from vireo.codecs.coolchic.structure import prediction_interval
-from vireo.codecs.coolchic.trainer import Adam
 from vireo.codecs.coolchic.training import Budget, TrainerFactory, Training, account
 from vireo.codecs.coolchic.updates import (
     Integers,
@@ -97,16 +97,12 @@ class PartsEncoder:
         trainer = self._make_trainer(self.shape.architecture, job)
         zeros = [np.zeros_like(g) for g in trainer.latents]
         start = zeros[: len(zeros) - len(fields)] + [f.astype(np.float32) for f in fields]
-        adam = Adam(
-            clip=_recipe(job).gradient_clip,
-            parameter_rate=self.settings.preset.parameter_rate,
-        )
         training = Training(
             trainer,
             job,
             seed=self.settings.seed,
-            adam=adam,
-            planned=self.settings.preset.steps,
+            preset=self.settings.preset,
+            recipe=_recipe(job),
             progress=progress,
         )
         base = self._train(training, job, start, began)
@@ -133,13 +129,8 @@ class PartsEncoder:
         """The fields' latents, to start from."""
         if not job.references:
             return []
-        return _train.search_motion(
-            job.target[0],
-            [r[0] for r in job.references],
-            SEARCH_LAMBDA * lambda_,
-            self._parts.motion_first,
-            self._parts.motion_grids,
-        )
+        luma = [r[0] for r in job.references]
+        return search_fields(job.target[0], luma, SEARCH_LAMBDA * lambda_, self._parts)
 
     def _moved(
         self, job: PictureJob, fields: list[NDArray[np.int16]], lambda_: float

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vireo import _train
 from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.initialise import initial_networks
+from vireo.codecs.coolchic.motion import search_fields
 from vireo.codecs.coolchic.networks import NetworkSets
 from vireo.codecs.coolchic.presets import INTER_RECIPE, INTRA_RECIPE, Preset
 from vireo.codecs.coolchic.schedule import final_stage, main_stage
@@ -68,13 +68,8 @@ class _Picture:
         self.type = FrameType(len(references))
         self.trainer = Trainer(architecture, self.type, target, references)
         if references:
-            fields = _train.search_motion(
-                target[0],
-                [r[0] for r in references],
-                lambda_,
-                architecture.parts.motion_first,
-                architecture.parts.motion_grids,
-            )
+            luma = [r[0] for r in references]
+            fields = search_fields(target[0], luma, lambda_, architecture.parts)
             latents = self.trainer.latents
             moved = [f.astype(np.float32) for f in fields]
             self.trainer.latents = latents[: len(latents) - len(fields)] + moved

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vireo import _core, _train
+from vireo import _core
 from vireo.codecs.coolchic.config import Parts
+from vireo.codecs.coolchic.motion import search_fields
 from vireo.gop import FrameType
 
 Samples = NDArray[np.uint8]
@@ -45,9 +46,7 @@ def prediction_interval(luma: Sequence[Samples], parts: Parts, lambda_: float) -
 def unexplained(target: Samples, reference: Samples, parts: Parts, lambda_: float) -> float:
     """The share of a picture's variance that the other one, moved, does not predict: 0…1."""
     height, width = target.shape
-    fields = _train.search_motion(
-        target, [reference], lambda_, parts.motion_first, parts.motion_grids
-    )
+    fields = search_fields(target, [reference], lambda_, parts)
     for alpha in fields[2 * parts.motion_grids :]:
         alpha[:] = 0
     blocks = _core.block_fields(fields, parts.motion_first, height, width, int(FrameType.P))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo.codecs.coolchic.config import Architecture
-from vireo.codecs.coolchic.presets import Preset
+from vireo.codecs.coolchic.presets import Preset, Recipe
 from vireo.codecs.coolchic.schedule import Stage
 from vireo.codecs.coolchic.trainer import Adam
 from vireo.codecs.encoding import PictureJob
@@ -69,15 +69,15 @@ class Training:
         job: PictureJob,
         *,
         seed: int,
-        adam: Adam,
-        planned: int,
+        preset: Preset,
+        recipe: Recipe,
         progress: Callable[[int, int], None],
     ) -> None:
         self.trainer = trainer
         self.seed = seed * 1_000_003 + job.coding_index
         self.done = 0
-        self.planned = planned
-        self._adam = adam
+        self.planned = preset.steps
+        self._adam = Adam(clip=recipe.gradient_clip, parameter_rate=preset.parameter_rate)
         self._progress = progress
         self._chunk = max(1, min(10, CHUNK_SAMPLES // job.target[0].size))
 
