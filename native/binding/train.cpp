@@ -309,6 +309,13 @@ NB_MODULE(_train, m) {
            "flow_weight"_a, "seed"_a, "iteration"_a, "noise"_a.none())
       .def("evaluate", &evaluate, "lambda_"_a, "flow_weight"_a)
       .def("decode", &decode)
+      .def(
+          "refine",
+          [](FrameTrainer& t, float lambda, int sweeps) {
+            nb::gil_scoped_release release;
+            return t.refine(lambda, sweeps);
+          },
+          "lambda_"_a, "sweeps"_a)
       .def("draw_noise", &draw_noise, "noise_shape"_a, "seed"_a, "iteration"_a)
       .def("reset_optimiser", &FrameTrainer::reset_optimiser)
       .def("state",

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "train/refinement.hpp"
+
 namespace vireo::train {
 
 namespace {
@@ -401,6 +403,50 @@ Metrics FrameTrainer::evaluate(float lambda, float flow_weight, float* const* pl
     }
   }
   return m;
+}
+
+int FrameTrainer::refine(float lambda, int sweeps) {
+  if (!shape_.parts()) throw std::invalid_argument("only latents of separate parts are refined");
+  const int count = shape_.grids + shape_.chroma_grids;
+  const std::size_t size = static_cast<std::size_t>(shape_.height) * static_cast<std::size_t>(shape_.width);
+  std::vector<std::vector<float>> latents, planes;
+  for (int k = 0; k < count; ++k) {
+    const auto [h, w] = grid_size(k);
+    std::vector<float>& grid =
+        latents.emplace_back(static_cast<std::size_t>(h) * static_cast<std::size_t>(w));
+    get_latents(k, grid.data());
+    for (float& x : grid) x = std::nearbyint(x);
+    const std::vector<float> zeros(grid.size());
+    set_latents(k, zeros.data());
+  }
+  // What is decoded of latents that are all zero is the prediction, and what the networks give
+  // then.
+  for (const std::size_t n : {size, size / 4, size / 4}) planes.emplace_back(n);
+  float* const decoded[3] = {planes[0].data(), planes[1].data(), planes[2].data()};
+  evaluate(0, 0, decoded, nullptr);
+  const int columns = shape_.width / 2;
+  for (int y = 0; y < shape_.height / 2; ++y) {
+    const float* row = target_.get() + y * 6 * lanes_;
+    for (int x = 0; x < columns; ++x)
+      for (int p = 0; p < 6; ++p) {
+        const std::ptrdiff_t at =
+            p < 4 ? std::ptrdiff_t{2 * y + p / 2} * shape_.width + 2 * x + p % 2
+                  : std::ptrdiff_t{y} * columns + x;
+        float& sample = planes[p < 4 ? 0 : static_cast<std::size_t>(p - 3)]
+                              [static_cast<std::size_t>(at)];
+        sample = row[p * lanes_ + x] - sample;
+      }
+  }
+  Refinement refinement({kernels_, shape_, arms_, synthesis_, chroma_, parameters_.data() + kernel_at_},
+                        std::move(planes), latents, lambda);
+  int changed = 0;
+  for (int i = 0; i < sweeps; ++i)
+    if ((changed = refinement.sweep()) == 0) break;
+  for (int k = 0; k < count; ++k) {
+    refinement.get_latents(k, latents[static_cast<std::size_t>(k)].data());
+    set_latents(k, latents[static_cast<std::size_t>(k)].data());
+  }
+  return changed;
 }
 
 void FrameTrainer::draw_noise(const Settings& settings, int grid, float* out) {

@@ -119,6 +119,10 @@ class FrameTrainer {
   // Metrics with hard rounding. With `planes`: decoded Y [H, W], U, V [H/2, W/2], and the
   // signals [outputs, H, W].
   Metrics evaluate(float lambda, float flow_weight, float* const* planes, float* signals);
+  // Moves luma's and chroma's latents, rounded, one at a time, where that lowers the loss with
+  // everything else as it is: in `sweeps` rounds, or until none does. Returns how many moved in
+  // the last one. Only where luma, chroma and motion have their own.
+  int refine(float lambda, int sweeps);
   // The noise that an iteration draws.
   void draw_noise(const Settings& settings, int grid, float* out);
 

@@ -24,9 +24,38 @@ static void multiply_adds(std::int64_t rounds, float* result) {
   for (const Vf& chain : chains) *result += sum(chain);
 }
 
+static void mlp_forward(const Mlp& mlp, const float* const* inputs, float* memory, int lanes) {
+  Activations a;
+  a.place(mlp, memory, lanes);
+  forward(mlp, inputs, a, lanes);
+}
+
+static const float* mlp_slopes(const Mlp& mlp, const float* const* inputs, float* memory, int lanes,
+                               int output) {
+  Activations a;
+  a.place(mlp, memory, lanes);
+  forward(mlp, inputs, a, lanes);
+  const Layer& last = mlp.layers[mlp.depth - 1];
+  for (int c = 0; c < last.outputs; ++c)
+    for (int i = 0; i < lanes; i += W)
+      store(a.rows[mlp.depth - 1][c] + i, splat(c == output ? 1.0f : 0.0f));
+  float* slopes = memory + static_cast<std::ptrdiff_t>(mlp.activations) * lanes;
+  float* rows[MAX_WIDTH];
+  for (int c = 0; c < mlp.layers[0].inputs; ++c) rows[c] = slopes + c * lanes;
+  backward(mlp, inputs, a, lanes, nullptr, rows);
+  return slopes;
+}
+
+static void laplace_bits(const float* value, const float* mean, const float* log2_scale,
+                         float* bits, int lanes) {
+  for (int i = 0; i < lanes; i += W)
+    store(bits + i, laplace(load(value + i), load(mean + i), load(log2_scale + i)).bits);
+}
+
 const Kernels kernels = {
     VIREO_TEXT(VIREO_ISA), 12 * W, multiply_adds, pack, quantise, arm,
     adam, field_forward, field_backward, chain_forward, chain_backward, picture,
+    mlp_forward, mlp_slopes, laplace_bits,
 };
 
 }  // namespace vireo::train::VIREO_ISA

@@ -203,6 +203,15 @@ struct Kernels {
   void (*chain_forward)(const Chain&, float* scratch);
   void (*chain_backward)(const Chain&, float* scratch);
   void (*picture)(const Picture&, float* scratch);
+  // Of a packed network, `lanes` a multiple of 64: its inputs are rows of lanes. Activations
+  // come to stand in memory, layer after layer, a row per channel; `slopes` returns the slopes
+  // of one output by each input, rows of lanes that follow them.
+  void (*forward)(const Mlp&, const float* const* inputs, float* memory, int lanes);
+  const float* (*slopes)(const Mlp&, const float* const* inputs, float* memory, int lanes,
+                         int output);
+  // Bits of whole values under Laplace distributions; all rows have room for 16 more.
+  void (*laplace)(const float* value, const float* mean, const float* log2_scale, float* bits,
+                  int lanes);
 };
 
 namespace baseline { extern const Kernels kernels; }

@@ -235,6 +235,15 @@ class Trainer:
         """Metrics with rounded latents."""
         return Metrics(*self._native.evaluate(lambda_, flow_weight))
 
+    def refine(self, lambda_: float, sweeps: int) -> int:
+        """Round the latents of luma and chroma, and move them one at a time by whole numbers.
+
+        A latent moves where that lowers distortion + lambda * rate with everything else as it
+        is; all have their turn in each of at most `sweeps` rounds. Returns how many moved in
+        the last one. Raises ValueError for an architecture without parts.
+        """
+        return self._native.refine(lambda_, sweeps)
+
     def decode(self) -> tuple[list[Floats], Signals | None]:
         """Planes (Y, U, V) in 0…1, not clipped, and signals, with rounded latents.
 
