@@ -16,6 +16,8 @@ constexpr int kReach = 5;         // a picture's width is so many times that of 
 constexpr int kStepPenalty = 6;   // difference that a sample more of displacement must save
 constexpr int kWindow = 2 * kSquare;  // side of what is compared, around a square
 constexpr int kMargin = (kWindow - kSquare) / 2;
+constexpr int kReachAlone = 10;     // samples around the window's match
+constexpr int kStepPenaltyAlone = 2;
 constexpr int kOutOfReach = std::numeric_limits<int>::max() / 2;
 // What a window that can't follow a displacement says of it.
 constexpr int kUnknown = 64 * kWindow * kWindow;
@@ -75,15 +77,43 @@ class Matcher {
     return global;
   }
 
+  // Of each square by itself, near its match.
+  void refine_alone(Matches::Level& alone) const {
+    alone = level_;
+    for (int row = 0; row < alone.rows; ++row)
+      for (int column = 0; column < alone.columns; ++column) {
+        const int y = row * kSquare, x = column * kSquare;
+        const Displacement expected = level_.at(row, column);
+        Displacement& best = alone.of_squares[static_cast<std::size_t>(row * alone.columns + column)];
+        int least = std::numeric_limits<int>::max();
+        for (int dy = expected.y - kReachAlone; dy <= expected.y + kReachAlone; ++dy)
+          for (int dx = expected.x - kReachAlone; dx <= expected.x + kReachAlone; ++dx) {
+            if (!inside(y + dy, x + dx, kSquare)) continue;
+            const int penalty =
+                kStepPenaltyAlone * (std::abs(dx - expected.x) + std::abs(dy - expected.y));
+            const int cost =
+                penalty + motion_kernels().difference(target_.at(y, x), target_.stride(),
+                                                      reference_.at(y + dy, x + dx),
+                                                      reference_.stride());
+            if (cost >= least) continue;
+            least = cost;
+            best = {dx, dy};
+          }
+      }
+  }
+
  private:
   static Displacement twice(Displacement d) { return {2 * d.x, 2 * d.y}; }
+
+  bool inside(int y, int x, int side) const {
+    return y >= -Padded::border && y + side <= target_.height + Padded::border &&
+           x >= -Padded::border && x + side <= target_.width + Padded::border;
+  }
 
   // Of the window around a square.
   int difference(int row, int column, Displacement d) const {
     const int y = row * kSquare - kMargin, x = column * kSquare - kMargin;
-    if (y + d.y < -Padded::border || y + d.y + kWindow > target_.height + Padded::border ||
-        x + d.x < -Padded::border || x + d.x + kWindow > target_.width + Padded::border)
-      return kOutOfReach;
+    if (!inside(y + d.y, x + d.x, kWindow)) return kOutOfReach;
     int sum = 0;
     for (int i = 0; i < kWindow; i += kSquare)
       for (int j = 0; j < kWindow; j += kSquare)
@@ -160,6 +190,7 @@ Matches match_blocks(const PlaneView& target, const PlaneView& reference) {
     Matcher matcher(targets[l], references[l], matches.levels[l]);
     matches.global = l + 1 == targets.size() ? matcher.search()
                                              : matcher.refine(matches.levels[l + 1], matches.global);
+    if (l == 0) matcher.refine_alone(matches.alone);
   }
   for (std::size_t l = 0; l < matches.levels.size(); ++l)
     for (Displacement& d : matches.levels[l].of_squares) d = {d.x * (1 << l), d.y * (1 << l)};

@@ -24,6 +24,9 @@ struct Matches {
     }
   };
   std::vector<Level> levels;
+  // Of the picture's squares by themselves: `levels` compares wider windows, which tell motion
+  // from chance, and this finds what is smaller than they are.
+  Level alone;
   Displacement global;  // the one that suits the picture best
 };
 

@@ -408,7 +408,8 @@ Metrics FrameTrainer::evaluate(float lambda, float flow_weight, float* const* pl
 int FrameTrainer::refine(float lambda, int sweeps) {
   if (!shape_.parts()) throw std::invalid_argument("only latents of separate parts are refined");
   const int count = shape_.grids + shape_.chroma_grids;
-  const std::size_t size = static_cast<std::size_t>(shape_.height) * static_cast<std::size_t>(shape_.width);
+  const std::size_t size =
+      static_cast<std::size_t>(shape_.height) * static_cast<std::size_t>(shape_.width);
   std::vector<std::vector<float>> latents, planes;
   for (int k = 0; k < count; ++k) {
     const auto [h, w] = grid_size(k);
@@ -437,11 +438,12 @@ int FrameTrainer::refine(float lambda, int sweeps) {
         sample = row[p * lanes_ + x] - sample;
       }
   }
-  Refinement refinement({kernels_, shape_, arms_, synthesis_, chroma_, parameters_.data() + kernel_at_},
-                        std::move(planes), latents, lambda);
+  Refinement refinement(
+      {kernels_, shape_, arms_, synthesis_, chroma_, parameters_.data() + kernel_at_}, planes,
+      latents, lambda);
   int changed = 0;
   for (int i = 0; i < sweeps; ++i)
-    if ((changed = refinement.sweep()) == 0) break;
+    if ((changed = refinement.sweep(i == 0)) == 0) break;
   for (int k = 0; k < count; ++k) {
     refinement.get_latents(k, latents[static_cast<std::size_t>(k)].data());
     set_latents(k, latents[static_cast<std::size_t>(k)].data());

@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kTile = 64;
 constexpr int kMaxLanes = 512;  // of a synthesis at a time
+constexpr int kCoarseLevel = 4;
 constexpr float kSampleScale = 256.0f / 255.0f;
 constexpr float kLargest = 4095;
 // What a latent may be thought to save or to cost at most or at least, in bits, before it is
@@ -495,12 +496,16 @@ int Refinement::sweep_grid(int g) {
   return changed;
 }
 
-int Refinement::sweep() {
+int Refinement::sweep(bool coarse) {
   int changed = 0;
   const Shape& shape = networks_.shape;
-  for (int g = shape.grids - 1; g > 0; --g) changed += sweep_grid(g);
-  for (int g = shape.grids + shape.chroma_grids - 1; g >= shape.grids; --g)
-    changed += sweep_grid(g);
+  const auto turn = [&](int first, int end) {
+    for (int g = end - 1; g >= first; --g)
+      if (coarse || shape.layout[static_cast<std::size_t>(g)].level < kCoarseLevel)
+        changed += sweep_grid(g);
+  };
+  turn(1, shape.grids);
+  turn(shape.grids, shape.grids + shape.chroma_grids);
   return changed + sweep_finest();
 }
 

@@ -28,8 +28,9 @@ class Refinement {
   Refinement(const RefinementNetworks& networks, const std::vector<std::vector<float>>& missing,
              const std::vector<std::vector<float>>& latents, float lambda);
 
-  // Gives every latent its turn; how many changed.
-  int sweep();
+  // Gives every latent its turn, those of coarse grids only with `coarse`: they are few, and
+  // reach over most of the picture. Returns how many moved.
+  int sweep(bool coarse);
 
   void get_latents(int grid, float* out) const;
 

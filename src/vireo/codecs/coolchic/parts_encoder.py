@@ -18,12 +18,12 @@ from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.motion import search_fields
 from vireo.codecs.coolchic.networks import shipped_sets
-from vireo.codecs.coolchic.presets import INTER_RECIPE, INTRA_RECIPE, Recipe
+from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Recipe
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
 from vireo.codecs.coolchic.structure import prediction_interval
-from vireo.codecs.coolchic.training import Budget, TrainerFactory, Training, account
+from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.coolchic.updates import (
     Integers,
     UpdateCost,
@@ -39,12 +39,12 @@ from vireo.video import Frame
 
 REFERENCE_BASE = 254  # number of the first reference's networks
 LOSS = 0  # column of the trainer's metrics
-# Of lambda in the motion search: its estimate of a vector's rate is low.
-SEARCH_LAMBDA = 2.0
+# Of lambda in the motion search: its estimates of rates are low.
+SEARCH_LAMBDA = 3.0
 # Of lambda at the hierarchy's top, and from each level to the next; of 0.15 to 1 and 1 to 2,
 # tried on one talking head. Without growth its file is a fifth larger at equal quality.
 LAMBDA_AT_TOP, LAMBDA_GROWTH = 0.5, 1.3
-REFINE, SWEEPS = 1, 3
+SWEEPS = 3  # over the latents, of each refinement
 LEAST_BITS = 8 * 12  # no trained frame takes fewer
 
 
@@ -110,21 +110,10 @@ class PartsEncoder:
         if self._times:
             seconds = job.threads * (perf_counter() - began)
             account(self._times, trainer, seconds)
+        trained = trainer.parameters
         with measured(self._times, "network updates"):
-            chosen = self._quantise(job, base, round_latents(trainer.latents), trainer.parameters)
-        if REFINE:
-            trained = trainer.parameters
-            for _ in range(REFINE):
-                with measured(self._times, "refinement"):
-                    trainer.parameters = to_floats(
-                        chosen.networks.parameters, self.shape.architecture
-                    )
-                    trainer.refine(lambda_, SWEEPS)
-                with measured(self._times, "network updates"):
-                    again = self._quantise(job, base, round_latents(trainer.latents), trained)
-                if again.cost >= chosen.cost:
-                    break
-                chosen = again
+            chosen = self._quantise(job, base, round_latents(trainer.latents), trained)
+        chosen = self._refine(job, trainer, chosen, trained)
         if moved and moved.cost < chosen.cost:
             chosen = moved
         return self._code(job, chosen, training.done)
@@ -224,6 +213,22 @@ class PartsEncoder:
         networks = choose_update(parameters, self.shape.architecture, cost)
         return _Coded(base, networks, grids, cost.total(networks))
 
+    def _refine(
+        self, job: PictureJob, trainer: Trainer, coded: _Coded, trained: NDArray[np.float32]
+    ) -> _Coded:
+        """Latents moved one by one for the networks that are coded; then these once more."""
+        for _ in range(self.settings.preset.refinements):
+            with measured(self._times, "refinement"):
+                parameters = coded.networks.parameters
+                trainer.parameters = to_floats(parameters, self.shape.architecture)
+                trainer.refine(self._lambda(job), SWEEPS)
+            with measured(self._times, "network updates"):
+                again = self._quantise(job, coded.base, round_latents(trainer.latents), trained)
+            if again.cost >= coded.cost:
+                break
+            coded = again
+        return coded
+
     def _code(self, job: PictureJob, coded: _Coded, iterations: int) -> EncodedPicture:
         with measured(self._times, "coding"):
             planes = _core.reconstruct(self._core, coded.networks, coded.grids, job.references)
@@ -236,4 +241,4 @@ class PartsEncoder:
 
 
 def _recipe(job: PictureJob) -> Recipe:
-    return INTER_RECIPE if job.references else INTRA_RECIPE
+    return STANDARD_RECIPES[job.frame_type]

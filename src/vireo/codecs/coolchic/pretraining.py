@@ -23,7 +23,7 @@ from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.initialise import initial_networks
 from vireo.codecs.coolchic.motion import search_fields
 from vireo.codecs.coolchic.networks import NetworkSets
-from vireo.codecs.coolchic.presets import INTER_RECIPE, INTRA_RECIPE, Preset
+from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset
 from vireo.codecs.coolchic.schedule import final_stage, main_stage
 from vireo.codecs.coolchic.trainer import Adam, Trainer
 from vireo.codecs.coolchic.updates import to_integers
@@ -73,7 +73,7 @@ class _Picture:
             latents = self.trainer.latents
             moved = [f.astype(np.float32) for f in fields]
             self.trainer.latents = latents[: len(latents) - len(fields)] + moved
-        recipe = self._recipe = INTER_RECIPE if references else INTRA_RECIPE
+        recipe = self._recipe = STANDARD_RECIPES[self.type]
         self._turns = [
             (stage.hard, stage.steps[at : at + TURN])
             for stage in (main_stage(STEPS, recipe, lambda_), final_stage(STEPS, recipe, lambda_))

@@ -14,7 +14,7 @@ from torch import Tensor
 from vireo.codecs.coolchic import model, parts_model
 from vireo.codecs.coolchic.config import Architecture
 from vireo.codecs.coolchic.parts_model import PartNetworks
-from vireo.codecs.coolchic.trainer import Adam
+from vireo.codecs.coolchic.trainer import Adam, Trainer
 from vireo.gop import FrameType
 
 Floats = NDArray[np.float32]
@@ -39,6 +39,7 @@ class TorchTrainer:
         self.architecture = architecture
         self.frame_type = frame_type
         self.device = torch.device(device)
+        self._pictures = target, references
         self._target = [self._plane(p) for p in target]
         self._references = [[self._plane(p) for p in r] for r in references]
         height, width = target[0].shape
@@ -103,6 +104,14 @@ class TorchTrainer:
         if self.architecture.parts:
             raise ValueError("with parts the latents are the motion: set those instead")
         self._flow_targets = torch.from_numpy(flows).to(self.device)
+
+    def refine(self, lambda_: float, sweeps: int) -> int:
+        """See `trainer.Trainer.refine`, which does it: tensors are no good at one by one."""
+        native = Trainer(self.architecture, self.frame_type, *self._pictures)
+        native.parameters, native.latents = self.parameters, self.latents
+        moved = native.refine(lambda_, sweeps)
+        self.latents = native.latents
+        return moved
 
     def run(
         self,
