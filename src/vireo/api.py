@@ -110,7 +110,7 @@ def encode(
         on_open: called before the first frame with the source and the journal.
         times: told where the time goes.
         codec: "coolchic".
-        profile: "paper" (as published) or "standard" (mostly smaller files; new).
+        profile: "standard", or "paper" (as published; larger files).
         gop: "random-access", "low-delay" or "intra".
         gop_size: frames that follow each I frame (1 … 1024; a power of two in random access).
         quality: 0 … 100, higher is better and larger; 50 if nothing is asked for.

@@ -118,9 +118,9 @@ def main() -> None:
 @click.option("--codec", default="coolchic", show_default=True, help="Codec family.")
 @click.option(
     "--profile",
-    default="paper",
+    default="standard",
     show_default=True,
-    help="Profile of the codec: paper (as published) or standard (mostly smaller; new).",
+    help="Profile of the codec: standard, or paper (as published; larger files).",
 )
 @click.option(
     "--gop",

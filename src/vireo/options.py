@@ -14,7 +14,7 @@ from vireo.gop import GopStructure
 from vireo.targets import Goal
 
 CODECS = ("coolchic",)
-PROFILES = {"coolchic": ("paper", "standard")}
+PROFILES = {"coolchic": ("standard", "paper")}
 DEVICES = ("cpu", "cuda")
 MAX_GOP_SIZE = 1024
 MAX_THREADS = 1024
@@ -38,7 +38,7 @@ class EncodeOptions:
     """
 
     codec: str = "coolchic"
-    profile: str = "paper"
+    profile: str = "standard"
     gop: str = GopStructure.RANDOM_ACCESS
     gop_size: int = 32
     quality: float | None = None
