@@ -74,7 +74,7 @@ class Stream:
             header = reader.header
         video = header.video_format
         height, width = coded_size(video.height, video.width)
-        architecture = StreamShape.read(header.configuration).architecture
+        architecture = StreamShape.read(header.configuration, header.profile).architecture
         totals = dict.fromkeys(STAGES.values(), 0.0)
         picture = 1.5 * height * width
         moved = {"hash": picture, "inter coding": 0.0}

@@ -49,6 +49,7 @@ def main() -> None:
             clip,
             folder / "out.mkv",
             overwrite=True,
+            profile="paper",
             quality=quality,
             preset=arguments.preset,
             frames=arguments.frames,

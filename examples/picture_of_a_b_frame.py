@@ -1,6 +1,6 @@
 """Draws the README's picture: a B frame beside its source, and what its networks say.
 
-    vireo encode CLIP clip.mkv --frames 9 --gop-size 8 --quality 70 --preset fast
+    vireo encode CLIP clip.mkv --profile paper --frames 9 --gop-size 8 --quality 70 --preset fast
     python examples/picture_of_a_b_frame.py CLIP clip.mkv docs/images/b_frame.png
 
 Needs matplotlib. The frame is the one in the middle of the first GOP.
@@ -42,7 +42,7 @@ def decode_middle(path: Path) -> tuple[int, int, Signals]:
     gop = None
     with MatroskaReader(path) as reader:
         decoder = CoolchicDecoder(reader.header, Limits())
-        shape = StreamShape.read(reader.header.configuration).core()
+        shape = StreamShape.read(reader.header.configuration, reader.header.profile).core()
         for packet in reader:
             frame = read_packet(packet.data, gop)
             gop = gop or frame.gop_start

@@ -22,7 +22,7 @@ def clips() -> Path:
 
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sample]:
-    """A tiny encode of each GOP structure; the last GOP is shorter than the others."""
+    """Tiny encodes: each GOP structure, and profile `paper`; the last GOP is a shorter one."""
     folder = tmp_path_factory.mktemp("samples")
     return {
         "random-access": make_sample(
@@ -32,6 +32,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sample]:
             folder, "low-delay", moving(35, 27, 5), gop="low-delay", gop_size=2
         ),
         "intra": make_sample(folder, "intra", moving(35, 27, 2), gop="intra"),
+        "paper": make_sample(folder, "paper", moving(35, 27, 5), profile="paper", gop_size=4),
     }
 
 

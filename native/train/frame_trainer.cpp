@@ -408,6 +408,12 @@ Metrics FrameTrainer::evaluate(float lambda, float flow_weight, float* const* pl
 int FrameTrainer::refine(float lambda, int sweeps) {
   if (!shape_.parts()) throw std::invalid_argument("only latents of separate parts are refined");
   const int count = shape_.grids + shape_.chroma_grids;
+  for (int k = 0; k < count; ++k) {
+    const GridShape& g = shape_.layout[static_cast<std::size_t>(k)];
+    if (g.other >= count ||
+        (g.other >= 0 && shape_.layout[static_cast<std::size_t>(g.other)].model != g.model))
+      throw std::invalid_argument("a grid that is refined has its model in common with its other");
+  }
   const std::size_t size =
       static_cast<std::size_t>(shape_.height) * static_cast<std::size_t>(shape_.width);
   std::vector<std::vector<float>> latents, planes;
@@ -416,7 +422,7 @@ int FrameTrainer::refine(float lambda, int sweeps) {
     std::vector<float>& grid =
         latents.emplace_back(static_cast<std::size_t>(h) * static_cast<std::size_t>(w));
     get_latents(k, grid.data());
-    for (float& x : grid) x = std::nearbyint(x);
+    for (float& x : grid) x = std::clamp(std::nearbyint(x), -kLargestRefined, kLargestRefined);
     const std::vector<float> zeros(grid.size());
     set_latents(k, zeros.data());
   }

@@ -120,8 +120,9 @@ class FrameTrainer {
   // signals [outputs, H, W].
   Metrics evaluate(float lambda, float flow_weight, float* const* planes, float* signals);
   // Moves luma's and chroma's latents, rounded, one at a time, where that lowers the loss with
-  // everything else as it is: in `sweeps` rounds, or until none does. Returns how many moved in
-  // the last one. Only where luma, chroma and motion have their own.
+  // everything else as it is: in `sweeps` rounds, or until none does; coarse grids have a turn
+  // in the first one only. Returns how many moved in the last one. Only where luma, chroma and
+  // motion have their own.
   int refine(float lambda, int sweeps);
   // The noise that an iteration draws.
   void draw_noise(const Settings& settings, int grid, float* out);

@@ -10,9 +10,9 @@ constexpr int kTile = 64;
 constexpr int kMaxLanes = 512;  // of a synthesis at a time
 constexpr int kCoarseLevel = 4;
 constexpr float kSampleScale = 256.0f / 255.0f;
-constexpr float kLargest = 4095;
-// What a latent may be thought to save or to cost at most or at least, in bits, before it is
-// looked at closely.
+// Whether to look closely at a move is decided by guesses in bits: a latent that leaves 0 costs
+// kLeastNew at least, one that grows kLeastMore, and one that shrinks saves no more than it
+// costs now and kNeighbours.
 constexpr float kLeastNew = 1.5f, kLeastMore = 0.25f, kNeighbours = 4.0f;
 
 int ceil_level(int samples, int level) { return (samples + (1 << level) - 1) >> level; }
@@ -49,7 +49,7 @@ Refinement::Refinement(const RefinementNetworks& networks, const std::vector<std
   for (const Mlp& m : networks.arms) widest = std::max(widest, m.activations);
   for (const Mlp* m : {&networks.luma, &networks.chroma}) widest = std::max(widest, m->activations);
   memory_.resize(static_cast<std::size_t>(widest + MAX_WIDTH) * kMaxLanes);
-  lanes_.resize(static_cast<std::size_t>(MAX_WIDTH) * kMaxLanes);
+  lanes_.resize(static_cast<std::size_t>(MAX_WIDTH + 1) * kMaxLanes);  // `other` may come on top
   values_.resize(kMaxLanes);
   bits_.resize(kMaxLanes);
 
@@ -382,7 +382,7 @@ void Refinement::set(const Place& at, float value) {
 // ---------------------------------------------------------------- descent
 
 bool Refinement::promising(float value, float bits, int step, double error_change) const {
-  if (std::abs(value + static_cast<float>(step)) > kLargest) return false;
+  if (std::abs(value + static_cast<float>(step)) > kLargestRefined) return false;
   const bool nearer = value * static_cast<float>(step) < 0;
   const float hope = nearer ? bits + kNeighbours : value == 0 ? -kLeastNew : -kLeastMore;
   return error_change < double{bit_cost_ * hope};

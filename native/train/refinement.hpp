@@ -12,6 +12,8 @@
 
 namespace vireo::train {
 
+constexpr float kLargestRefined = 4095;  // magnitude of a latent that is coded
+
 // What does not change.
 struct RefinementNetworks {
   const Kernels& kernels;

@@ -1,5 +1,6 @@
 """Profile `standard` from a video to a file and back, and what decides on the way."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,15 @@ import pytest
 
 import vireo
 from vireo import _core
-from vireo.codecs.coolchic.config import STANDARD
+from vireo.codecs.coolchic.config import STANDARD, Architecture
+from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.networks import shipped_sets
+from vireo.codecs.coolchic.parts_encoder import LAMBDA_AT_TOP, PartsEncoder
+from vireo.codecs.coolchic.presets import PRESETS
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.coolchic.structure import prediction_interval, unexplained
+from vireo.codecs.coolchic.trainer import Trainer
 from vireo.codecs.coolchic.updates import (
     UpdateCost,
     choose_update,
@@ -20,7 +25,10 @@ from vireo.codecs.coolchic.updates import (
     to_floats,
     to_integers,
 )
+from vireo.codecs.encoding import PictureJob
 from vireo.gop import FrameType
+from vireo.metrics import plane_mse, weighted_mse
+from vireo.metrics.psnr import PEAK
 
 assert STANDARD.parts is not None
 PARTS = STANDARD.parts
@@ -85,6 +93,25 @@ def test_how_far_frames_predict_each_other() -> None:
     assert unexplained(unrelated[1], unrelated[0], PARTS, LAMBDA) > 0.9
     assert prediction_interval(still[:1], PARTS, LAMBDA) is None
     assert prediction_interval([f[:2, :6] for f in unrelated], PARTS, LAMBDA) in (None, 8)
+
+
+def test_refined_latents_cost_less() -> None:
+    planes = [texture(3), texture(4)[::2, ::2].copy(), texture(5)[::2, ::2].copy()]
+    job = PictureJob(0, 0, FrameType.I, 0, planes, ())
+    costs = []
+    for rounds in (0, 1):
+        settings = Settings(LAMBDA, replace(PRESETS["ultrafast"], refinements=rounds))
+        encoder = PartsEncoder(StreamShape(STANDARD), settings, make_trainer)
+        picture = encoder.encode(job, lambda done, planned: None)
+        errors = [plane_mse(a, b) for a, b in zip(picture.planes, planes, strict=True)]
+        bits = 8 * sum(len(s.data) for s in picture.sections)
+        rate = LAMBDA * LAMBDA_AT_TOP * bits / planes[0].size
+        costs.append(weighted_mse(errors) / PEAK**2 + rate)
+    assert costs[1] < costs[0] * 0.98
+
+
+def make_trainer(architecture: Architecture, job: PictureJob) -> Trainer:
+    return Trainer(architecture, job.frame_type, job.target, job.references)
 
 
 def test_parameters_survive_the_streams_formats() -> None:

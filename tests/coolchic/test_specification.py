@@ -97,7 +97,7 @@ def test_range_coder_step_by_step() -> None:
 
 def test_whole_frame() -> None:
     f = fields("frame")
-    shape = StreamShape.read(bytes.fromhex(f["configuration"]))
+    shape = StreamShape.read(bytes.fromhex(f["configuration"]), 0)
     shapes = shapes_of(shape.architecture, shape)
     data = bytes.fromhex(f["networks"])
     twin = reference.decode_networks(data, shapes, 0)

@@ -39,7 +39,8 @@ from vireo.video import Frame
 
 REFERENCE_BASE = 254  # number of the first reference's networks
 LOSS = 0  # column of the trainer's metrics
-# Of lambda in the motion search: its estimates of rates are low.
+# Of lambda in the motion search: its estimates of rates are low (2 cost 2.8 % more, 5 0.7 %
+# less, on 53 frames of a training set).
 SEARCH_LAMBDA = 3.0
 # Of lambda at the hierarchy's top, and from each level to the next; of 0.15 to 1 and 1 to 2,
 # tried on one talking head. Without growth its file is a fifth larger at equal quality.

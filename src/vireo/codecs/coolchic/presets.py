@@ -91,7 +91,8 @@ RECIPE = Recipe()
 
 # Of profile `standard` by type of frame, whose networks are trained already: latents alone do
 # most of the work, with softer rounding to start with (0.45 to 0.08 cost 10 % less than 0.3 to
-# 0.1), in larger steps where much is left to code.
+# 0.1), in larger steps where much is left to code: with latents refined at the end, 0.1 against
+# 0.07 cost 2.8 % less in P frames and 0.9 % more in B frames (28 frames of a training set).
 STANDARD_RECIPES: dict[FrameType, Recipe] = {
     FrameType.I: Recipe(temperature=(0.45, 0.08), latent_rate=0.1, network_rate=5e-3),
     FrameType.P: Recipe(temperature=(0.45, 0.08), latent_rate=0.1, network_rate=5e-3),

@@ -124,7 +124,7 @@ class StreamShape:
         return _CONFIGURATIONS[self.profile].write(values)
 
     @staticmethod
-    def read(data: bytes, profile: int = 0) -> StreamShape:
+    def read(data: bytes, profile: int) -> StreamShape:
         """Raises a StreamError where the configuration is damaged or not known."""
         reader = ByteReader(data)
         try:

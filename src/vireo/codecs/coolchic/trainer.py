@@ -239,8 +239,9 @@ class Trainer:
         """Round the latents of luma and chroma, and move them one at a time by whole numbers.
 
         A latent moves where that lowers distortion + lambda * rate with everything else as it
-        is; all have their turn in each of at most `sweeps` rounds. Returns how many moved in
-        the last one. Raises ValueError for an architecture without parts.
+        is; all have their turn in each of at most `sweeps` rounds, those of coarse grids
+        in the first one only. Returns how many moved in the last one. Raises ValueError for an
+        architecture without parts.
         """
         return self._native.refine(lambda_, sweeps)
 
