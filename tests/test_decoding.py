@@ -17,6 +17,7 @@ import vireo
 from tests.clips import Sample, packets_of, repeated, same, shifted, write_packets
 from vireo import _core
 from vireo.codecs.base import Limits
+from vireo.codecs.coolchic.stream import PROFILES
 from vireo.codecs.decoding import GopDecoder
 from vireo.container import (
     CodedFrame,
@@ -265,17 +266,17 @@ NETWORKS = Section(0, b"stands for the sample's own networks")
     ("sections", "kind"),
     [
         ((), SyntaxElementError),
-        ((Section(1, b"\x07abc"),), SyntaxElementError),
+        ((Section(1, b"\x11abc"),), SyntaxElementError),
         ((Section(0, b""),), SyntaxElementError),
-        ((Section(0, b"\xff" * 40), Section(1, b"\x07")), SyntaxElementError),
+        ((Section(0, b"\xff" * 40), Section(1, b"\x11")), SyntaxElementError),
         ((NETWORKS,), SyntaxElementError),
         ((NETWORKS, Section(1, b"")), TruncatedError),
         ((NETWORKS, Section(1, b"\x01abc"), NETWORKS), SyntaxElementError),
         ((NETWORKS, Section(1, b"\xff\xff\x3fabc")), SyntaxElementError),
-        ((NETWORKS, Section(1, b"\x07"), Section(1, b"\x01")), SyntaxElementError),
-        ((NETWORKS, Section(1, b"\x07" + b"\xff" * 9)), SyntaxElementError),
-        ((NETWORKS, Section(9, b"\x07")), SyntaxElementError),
-        ((NETWORKS, Section(1, b"\x07" + b"\0" * 9)), PictureHashError),
+        ((NETWORKS, Section(1, b"\x11"), Section(1, b"\x01")), SyntaxElementError),
+        ((NETWORKS, Section(1, b"\x11" + b"\xff" * 9)), SyntaxElementError),
+        ((NETWORKS, Section(9, b"\x11")), SyntaxElementError),
+        ((NETWORKS, Section(1, b"\x11" + b"\0" * 9)), PictureHashError),
     ],
 )
 def test_sections_that_the_format_forbids(sample: Sample, sections, kind) -> None:
@@ -312,6 +313,7 @@ def test_huge_pictures_are_refused_before_anything_is_allocated(sample: Sample) 
 def test_too_much_work_per_sample_is_refused(sample: Sample) -> None:
     header = replace(
         sample.header,
+        profile=PROFILES.index("paper"),
         video_format=replace(sample.header.video_format, width=640, height=480),
         # 16 grids, 7 hidden layers of 64, kernel 16, 6 hidden layers of 64
         configuration=bytes([16, 0, 7, *[64] * 7, 16, 6, *[64] * 6, 0, 3]),
