@@ -388,6 +388,19 @@ bool Refinement::promising(float value, float bits, int step, double error_chang
   return error_change < double{bit_cost_ * hope};
 }
 
+template <class Error>
+int Refinement::cheapest(const Error* errors, const float* rates, int count) const {
+  int best = -1;
+  Error least = 0;
+  for (int i = 0; i < count; ++i) {
+    const Error cost = errors[i] + Error{bit_cost_ * rates[i]};
+    if (cost >= least) continue;
+    least = cost;
+    best = i;
+  }
+  return best;
+}
+
 // The finest grid's latents have a sample each: what they do to it is worked out for all.
 int Refinement::sweep_finest() {
   Grid& grid = grids_[0];
@@ -425,14 +438,7 @@ int Refinement::sweep_finest() {
       }
       if (count == 0) continue;
       rate_changes(at, values, count, rates);
-      int best = -1;
-      float least = 0;
-      for (int i = 0; i < count; ++i) {
-        const float cost = errors[i] + bit_cost_ * rates[i];
-        if (cost >= least) continue;
-        least = cost;
-        best = i;
-      }
+      const int best = cheapest(errors, rates, count);
       if (best < 0) continue;
       Footprint own{y, x, 1, 1, {1.0f}};
       trial({&luma_, 0}, own, values[best] - value, true);
@@ -475,14 +481,7 @@ int Refinement::sweep_grid(int g) {
       }
       if (count == 0) continue;
       rate_changes(at, values, count, rates);
-      int best = -1;
-      double least = 0;
-      for (int i = 0; i < count; ++i) {
-        const double cost = errors[i] + double{bit_cost_ * rates[i]};
-        if (cost >= least) continue;
-        least = cost;
-        best = i;
-      }
+      const int best = cheapest(errors, rates, count);
       if (best < 0) continue;
       const float step = values[best] - value;
       double change = double{bit_cost_ * rates[best]};

@@ -111,6 +111,9 @@ class Refinement {
   void refresh_bits(const Place& at);
   void set(const Place& at, float value);
 
+  // Which of some moves costs least, by its change of error and of rate; -1 if none gains.
+  template <class Error>
+  int cheapest(const Error* errors, const float* rates, int count) const;
   int sweep_finest();
   int sweep_grid(int grid);
   // Whether a latent moves by `step`, given what that does to the squared errors, about.

@@ -18,7 +18,7 @@ from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.motion import search_fields
 from vireo.codecs.coolchic.networks import shipped_sets
-from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Recipe
+from vireo.codecs.coolchic.presets import STANDARD_RECIPES
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
@@ -104,7 +104,7 @@ class PartsEncoder:
             job,
             seed=self.settings.seed,
             preset=self.settings.preset,
-            recipe=_recipe(job),
+            recipe=STANDARD_RECIPES[job.frame_type],
             progress=progress,
         )
         base = self._train(training, job, start, began)
@@ -173,7 +173,11 @@ class PartsEncoder:
         began: float,
     ) -> Base:
         """All steps; the base that promised the lowest cost."""
-        preset, recipe, lambda_ = self.settings.preset, _recipe(job), self._lambda(job)
+        preset, recipe, lambda_ = (
+            self.settings.preset,
+            STANDARD_RECIPES[job.frame_type],
+            self._lambda(job),
+        )
         trainer = training.trainer
         best_loss, best_state, best_base = np.inf, None, None
         bases = self._bases(job)
@@ -239,7 +243,3 @@ class PartsEncoder:
                 *latent_sections(self._core, coded.networks, coded.grids),
             ]
             return EncodedPicture(tuple(sections), planes, iterations)
-
-
-def _recipe(job: PictureJob) -> Recipe:
-    return STANDARD_RECIPES[job.frame_type]
