@@ -28,8 +28,16 @@ QUALITIES = (20, 40, 60, 80)
 def twin_trainers(options):
     """In place of `open._trainers`: the twin, on the CPU."""
 
-    def make(architecture, job):
-        return TorchTrainer(architecture, job.frame_type, job.target, job.references, device="cpu")
+    def make(architecture, job, prediction=None):
+        references = () if architecture.parts else job.references
+        return TorchTrainer(
+            architecture,
+            job.frame_type,
+            job.target,
+            references,
+            prediction=prediction,
+            device="cpu",
+        )
 
     return make
 

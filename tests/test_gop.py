@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vireo.gop import FrameType, GopStructure, gop_frames, held_pictures, plan_gop
+from vireo.gop import FrameType, GopStructure, gop_frames, held_pictures, plan_gop, weigh
 
 STRUCTURES = list(GopStructure)
 LENGTHS = [1, 2, 3, 4, 5, 9, 17, 20, 33]
@@ -29,18 +29,18 @@ def test_references_are_there_when_they_are_needed(structure: GopStructure, fram
 def test_b_frames_lie_between_their_references(frames: int) -> None:
     plan = plan_gop(GopStructure.RANDOM_ACCESS, frames)
     assert [len(f.references) for f in plan] == [0, 1] + [2] * (frames - 2)
-    level = {0: 0, frames - 1: 1}
     for frame in plan[2:]:
         past, future = frame.references
         assert past < frame.display_index < future
-        level[frame.display_index] = frame.level
-        assert frame.level > max(level[past], level[future])
 
 
 def test_the_paper_s_gop_has_33_frames_in_six_levels() -> None:
     plan = plan_gop(GopStructure.RANDOM_ACCESS, gop_frames(GopStructure.RANDOM_ACCESS, 32))
     assert len(plan) == 33
-    assert max(f.level for f in plan) == 6
+    level: dict[int, int] = {}
+    for f in plan:
+        level[f.display_index] = 1 + max((level[r] for r in f.references), default=-1)
+    assert max(level.values()) == 6
     assert plan[2].display_index == 16
 
 
@@ -50,3 +50,25 @@ def test_a_longer_gop_holds_as_many_pictures_or_more(structure: GopStructure) ->
     held = [held_pictures(plan_gop(structure, n)) for n in range(1, 150)]
     assert held == sorted(held)
     assert held[0] == 0
+
+
+def importance(structure: GopStructure, frames: int, share: float) -> list[float]:
+    plan = weigh(plan_gop(structure, frames), lambda distance: share)
+    by_display = {f.display_index: f.importance for f in plan}
+    return [by_display[i] for i in range(frames)]
+
+
+def test_importance_is_what_others_inherit() -> None:
+    # Frame 4 has itself, half of 2, which has half of 1 and of 3, and half of 3.
+    assert importance(GopStructure.RANDOM_ACCESS, 5, 1.0) == [5, 1, 2, 1, 2.5]
+    assert importance(GopStructure.RANDOM_ACCESS, 5, 0.0) == [1.0] * 5
+    assert importance(GopStructure.LOW_DELAY, 4, 0.5) == [1.875, 1.75, 1.5, 1]
+    assert importance(GopStructure.INTRA, 3, 1.0) == [1.0] * 3
+
+
+def test_importance_depends_on_the_distance() -> None:
+    plan = weigh(plan_gop(GopStructure.RANDOM_ACCESS, 9), lambda d: 0.9 if d < 4 else 0.1)
+    found = {f.display_index: f.importance for f in plan}
+    assert found[1] == 1
+    assert found[2] == 1 + 2 * 0.45
+    assert found[8] < found[4]  # hardly anything is predicted from so far away

@@ -121,33 +121,24 @@ void check_fits(const Architecture& architecture, const Networks& networks) {
     throw std::invalid_argument("the networks are of another architecture");
 }
 
-Networks make_networks(const Architecture& architecture, int references, int magnitude_bits,
-                       int motion_magnitude_bits) {
-  const auto fine = [](int bits) { return bits >= 0 && bits <= vireo::kMaxMagnitudeBits; };
-  if (references < 0 || references > 2 || !fine(magnitude_bits) || !fine(motion_magnitude_bits))
+Networks make_networks(const Architecture& architecture, int references, int magnitude_bits) {
+  if (references < 0 || references > 2 || magnitude_bits < 0 ||
+      magnitude_bits > vireo::kMaxMagnitudeBits)
     throw std::invalid_argument("references are 0 ... 2, magnitude bits 0 ... 12");
   Networks networks = Networks::zeros(architecture, references);
   networks.magnitude_bits = magnitude_bits;
-  networks.motion_magnitude_bits = motion_magnitude_bits;
   return networks;
 }
 
-// A base to code networks against; those of motion are the base's own in an I frame.
+// A base to code networks against.
 std::vector<std::int32_t> to_base(const Networks& networks, const Integers& values) {
   check_parts(networks, true);
-  std::vector<std::int32_t> base = to_parameters(networks, values);
-  if (networks.references > 0) return base;
-  Networks kept = networks;
-  kept.set_parameters(base.data());
-  for (const int kind : {vireo::kVectors, vireo::kBlending})
-    if (kept.arms[kind].parameters != networks.arms[kind].parameters)
-      throw std::invalid_argument("an I frame doesn't change the networks of motion");
-  return base;
+  return to_parameters(networks, values);
 }
 
 Networks decode_update(const Architecture& architecture, int references, const Bytes& data,
                        const Matrix<std::int16_t>& sets, const std::vector<Networks>& bases) {
-  Networks networks = make_networks(architecture, references, 0, 0);
+  Networks networks = make_networks(architecture, references, 0);
   check_parts(networks, true);
   const std::size_t count = networks.parameters().size();
   if (sets.shape(1) != count) throw std::invalid_argument("the sets are of another architecture");
@@ -197,19 +188,24 @@ nb::list mlps_of(const std::vector<QuantisedMlp>& mlps) {
   return list;
 }
 
-Latents to_latents(const Architecture& architecture, const Networks& networks,
-                   const std::vector<Matrix<std::int16_t>>& grids) {
-  check_fits(architecture, networks);
-  if (grids.size() != architecture.latent_grids(networks.references).size())
+Latents to_latents(const Architecture& architecture,
+                   const std::vector<Matrix<std::int16_t>>& grids, int references) {
+  if (grids.size() != architecture.latent_grids(references).size())
     throw std::invalid_argument("as many latent grids as the architecture has are needed");
   Latents latents;
   for (const auto& grid : grids) latents.push_back(to_plane(grid));
-  const Latents expected = vireo::make_latents(architecture, networks.references,
-                                               latents[0].height, latents[0].width);
+  const Latents expected = vireo::make_latents(architecture, references, latents[0].height,
+                                               latents[0].width);
   for (std::size_t k = 0; k < latents.size(); ++k)
     if (latents[k].height != expected[k].height || latents[k].width != expected[k].width)
       throw std::invalid_argument("a latent grid has the wrong size");
   return latents;
+}
+
+Latents to_latents(const Architecture& architecture, const Networks& networks,
+                   const std::vector<Matrix<std::int16_t>>& grids) {
+  check_fits(architecture, networks);
+  return to_latents(architecture, grids, networks.references);
 }
 
 nb::list to_list(Latents&& latents) {
@@ -392,12 +388,16 @@ NB_MODULE(_core, m) {
   nb::class_<Parts>(m, "Parts", "Shapes where luma, chroma and motion have their own latents.")
       .def("__init__",
            [](Parts* self, int chroma_first, std::vector<int> chroma_synthesis, int motion_first,
-              int motion_grids, const Context& motion_context, std::vector<int> motion_arm) {
+              int motion_grids, const Matrix<std::uint16_t>& motion_probabilities) {
              new (self) Parts{chroma_first, std::move(chroma_synthesis), motion_first,
-                              motion_grids, to_context(motion_context), std::move(motion_arm)};
+                              motion_grids,
+                              {motion_probabilities.data(),
+                               motion_probabilities.data() + motion_probabilities.size()}};
            },
            "chroma_first"_a, "chroma_synthesis"_a, "motion_first"_a, "motion_grids"_a,
-           "motion_context"_a, "motion_arm"_a);
+           "motion_probabilities"_a);
+  m.attr("MOTION_CONTEXTS") = vireo::kMotionContexts;
+  m.attr("MAX_MOTION") = vireo::kMaxMotion;
 
   nb::class_<Architecture>(m, "Architecture", "Shapes of a Cool-chic decoder.")
       .def("__init__",
@@ -414,19 +414,18 @@ NB_MODULE(_core, m) {
   nb::class_<Networks>(m, "Networks", "The quantised networks of one frame.")
       .def("__init__",
            [](Networks* self, const Architecture& a, int references, int magnitude_bits) {
-             new (self) Networks(make_networks(a, references, magnitude_bits, 0));
+             new (self) Networks(make_networks(a, references, magnitude_bits));
              check_parts(*self, false);
            },
            "architecture"_a, "references"_a, "magnitude_bits"_a)
       .def("__init__",
            [](Networks* self, const Architecture& a, int references, int magnitude_bits,
-              int motion_magnitude_bits, const Integers& parameters) {
-             new (self)
-                 Networks(make_networks(a, references, magnitude_bits, motion_magnitude_bits));
+              const Integers& parameters) {
+             new (self) Networks(make_networks(a, references, magnitude_bits));
              check_parts(*self, true);
              self->set_parameters(to_parameters(*self, parameters).data());
            },
-           "architecture"_a, "references"_a, "magnitude_bits"_a, "motion_magnitude_bits"_a,
+           "architecture"_a, "references"_a, "magnitude_bits"_a,
            "parameters"_a)
       .def("set_arm",
            [](Networks& n, const Integers& p, int weight_bits, int bias_bits,
@@ -453,7 +452,6 @@ NB_MODULE(_core, m) {
            "parameters"_a, "bits"_a)
       .def_ro("references", &Networks::references)
       .def_ro("magnitude_bits", &Networks::magnitude_bits)
-      .def_ro("motion_magnitude_bits", &Networks::motion_magnitude_bits)
       .def_prop_ro("parameters", [](const Networks& n) { return parameters_of(n.parameters()); })
       .def_prop_ro("arms", [](const Networks& n) { return mlps_of(n.arms); })
       .def_prop_ro("syntheses", [](const Networks& n) { return mlps_of(n.syntheses); })
@@ -489,7 +487,7 @@ NB_MODULE(_core, m) {
       .def_static(
           "decode",
           [](const Architecture& a, int references, const Bytes& data) {
-            Networks n = make_networks(a, references, 0, 0);
+            Networks n = make_networks(a, references, 0);
             check_parts(n, false);
             if (!vireo::decode_networks(data.data(), data.size(), n))
               throw nb::value_error("a network parameter is out of range");
@@ -549,6 +547,19 @@ NB_MODULE(_core, m) {
         return vireo::measure_latents(a, n, latents);
       },
       "architecture"_a, "networks"_a, "grids"_a, "Bits per grid.");
+  m.def(
+      "count_motion",
+      [](const Architecture& a, const std::vector<Matrix<std::int16_t>>& grids, int references) {
+        if (!a.parts || references < 1 || references > 2)
+          throw std::invalid_argument("motion is of parts, from 1 or 2 references");
+        const auto counts = vireo::count_motion(a, to_latents(a, grids, references), references);
+        Plane<std::int32_t> table(vireo::kMotionContexts, 2);
+        for (int i = 0; i < vireo::kMotionContexts; ++i)
+          std::copy_n(counts[static_cast<std::size_t>(i)].data(), 2, table.row(i));
+        return to_numpy(std::move(table));
+      },
+      "architecture"_a, "grids"_a, "references"_a,
+      "How often each of motion's decisions came out 0 and 1: [contexts, 2].");
   m.def(
       "reconstruct",
       [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids,

@@ -25,6 +25,9 @@ template <int N>
 using Floats = nb::ndarray<const float, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
 using Samples = nb::ndarray<const std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using SamplePlanes = std::vector<Samples>;
+using Predicted = nb::ndarray<const std::int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Probabilities =
+    nb::ndarray<const std::uint16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Model = std::tuple<std::vector<std::pair<int, int>>, std::vector<int>>;  // context, widths
 
 constexpr std::size_t COLUMNS = 6;  // of a schedule
@@ -50,9 +53,10 @@ void require(bool condition, const char* what) {
   if (!condition) throw std::invalid_argument(what);
 }
 
-Planes planes(const SamplePlanes& arrays, int height, int width) {
+template <class Result, class Array>
+Result planes(const std::vector<Array>& arrays, int height, int width) {
   require(arrays.size() == 3, "a picture has three planes: Y, U, V");
-  Planes result{};
+  Result result{};
   for (std::size_t c = 0; c < 3; ++c) {
     const std::size_t h = at(c ? height / 2 : height), w = at(c ? width / 2 : width);
     require(arrays[c].shape(0) == h && arrays[c].shape(1) == w,
@@ -195,9 +199,11 @@ vireo::PlaneView view(const Samples& plane) {
 }
 
 nb::list find_motion(const Samples& target, const SamplePlanes& references, float lambda,
-                       int first, int grids) {
+                     int first, int grids, const Probabilities& probabilities) {
   require(lambda > 0, "lambda is positive");
   require(references.size() == 1 || references.size() == 2, "1 or 2 references");
+  require(probabilities.shape(0) == 2 && probabilities.shape(1) == vireo::kMotionContexts,
+          "probabilities are [2, contexts]");
   require(first >= 2 && grids >= 1 && first + grids <= vireo::kMaxGrids, "no such grids");
   std::vector<vireo::PlaneView> planes;
   for (const Samples& r : references) {
@@ -208,7 +214,7 @@ nb::list find_motion(const Samples& target, const SamplePlanes& references, floa
   vireo::Latents latents;
   {
     nb::gil_scoped_release release;
-    latents = search_motion(view(target), planes, {lambda, first, grids});
+    latents = search_motion(view(target), planes, {lambda, first, grids, probabilities.data()});
   }
   nb::list result;
   for (auto& grid : latents) {
@@ -230,16 +236,17 @@ NB_MODULE(_train, m) {
         "Multiply-adds per second of one thread.");
 
   m.def("search_motion", &find_motion, "target"_a, "references"_a, "lambda_"_a, "first"_a,
-        "grids"_a, "Latents of the fields that predict a luma plane from others.");
+        "grids"_a, "probabilities"_a, "Latents of the fields that predict a luma plane from others.");
 
   nb::class_<FrameTrainer>(m, "FrameTrainer")
       .def(
           "__init__",
           [](FrameTrainer* self, const std::vector<Model>& models,
              const std::vector<std::tuple<int, int, int>>& layout, int grids, int kernel,
-             std::vector<int> synthesis, std::vector<int> chroma, int chroma_grids, int fields,
-             int field_grids, const SamplePlanes& target,
-             const std::vector<SamplePlanes>& references, int threads, const std::string& isa) {
+             std::vector<int> synthesis, std::vector<int> chroma, int chroma_grids,
+             const SamplePlanes& target, const std::vector<SamplePlanes>& references,
+             const std::optional<std::vector<Predicted>>& prediction, int threads,
+             const std::string& isa) {
             require(target.size() == 3, "a picture has three planes: Y, U, V");
             Shape shape{};
             for (const auto& [context, widths] : models) shape.models.push_back({context, widths});
@@ -251,18 +258,19 @@ NB_MODULE(_train, m) {
             shape.synthesis = std::move(synthesis);
             shape.chroma = std::move(chroma);
             shape.chroma_grids = chroma_grids;
-            shape.fields = fields;
-            shape.field_grids = field_grids;
             const int h = shape.height = static_cast<int>(target[0].shape(0));
             const int w = shape.width = static_cast<int>(target[0].shape(1));
             shape.references = static_cast<int>(references.size());
             std::vector<Planes> packed;
-            for (const SamplePlanes& r : references) packed.push_back(planes(r, h, w));
-            new (self) FrameTrainer(shape, planes(target, h, w), packed, threads, isa);
+            for (const SamplePlanes& r : references) packed.push_back(planes<Planes>(r, h, w));
+            std::optional<Prediction> predicted;
+            if (prediction) predicted = planes<Prediction>(*prediction, h, w);
+            new (self)
+                FrameTrainer(shape, planes<Planes>(target, h, w), packed, predicted, threads, isa);
           },
           "models"_a, "layout"_a, "grids"_a, "kernel"_a, "synthesis"_a, "chroma"_a,
-          "chroma_grids"_a, "fields"_a, "field_grids"_a, "target"_a, "references"_a,
-          "threads"_a = 1, "isa"_a = "")
+          "chroma_grids"_a, "target"_a, "references"_a, "prediction"_a.none(), "threads"_a = 1,
+          "isa"_a = "")
       .def_prop_ro("isa", &FrameTrainer::isa)
       .def_prop_ro("threads", &FrameTrainer::threads)
       .def("latents", &latents)
@@ -338,7 +346,6 @@ NB_MODULE(_train, m) {
         d["quantise"] = s[QUANTISE];
         d["arm"] = s[ARM];
         d["upsampling"] = s[UPSAMPLING];
-        if (t.shape().fields > 0) d["fields"] = s[FIELDS];
         d["picture"] = s[PICTURE];
         d["adam"] = s[ADAM];
         return d;

@@ -17,6 +17,7 @@ constexpr int kMaxLayers = 8;
 constexpr int kMaxKernel = 16;
 constexpr int kMaxContextReach = 8;  // of a context, rows and columns
 constexpr int kMaxMagnitudeBits = 12;
+constexpr int kMaxMotion = 4095;     // magnitude of a field's latent
 constexpr std::int32_t kMaxWeight = 32767;  // and of a kernel's sample
 
 // Fixed-point formats of networks with parts (docs/bitstream.md, "Networks").
@@ -28,8 +29,12 @@ struct Offset {
   int dy, dx;
 };
 
-// What a grid of latents is for; each kind has an autoregressive model of its own.
-enum GridKind { kLuma, kChroma, kVectors, kBlending, kKinds };
+// Binary decisions that code motion, each with a probability of its own, in P or in B frames
+// (core/motion_syntax.hpp).
+constexpr int kMotionContexts = 295;
+
+// What a grid of latents is for; luma and chroma have an autoregressive model each.
+enum GridKind { kLuma, kChroma, kVectors, kBlending };
 
 // A grid's place in a frame: 2**level times smaller than luma. `other` is the grid, coded
 // before it, whose latents its model sees besides the context; -1: none.
@@ -45,8 +50,8 @@ struct Parts {
   std::vector<int> chroma_synthesis;  // hidden widths
   int motion_first = 0;  // level of a field's finest grid
   int motion_grids = 0;  // of each field
-  std::vector<Offset> motion_context;
-  std::vector<int> motion_arm;  // hidden widths
+  // That a decision's result is 1, at the start, in 2**-16: of P frames, then of B frames.
+  std::vector<std::uint16_t> motion_probabilities;
 };
 
 // Shapes: what the stream header fixes. With parts the others are luma's.
@@ -61,13 +66,12 @@ struct Architecture {
   int block_log2 = 0;          // side of the blocks that a map may declare empty
   std::optional<Parts> parts;
 
-  const std::vector<Offset>& context_of(GridKind kind) const;
   // Of the autoregressive models, by kind.
   std::vector<std::vector<int>> arm_widths() const;
   // Of the synthesis, or with parts of luma's and of chroma's.
   std::vector<std::vector<int>> synthesis_widths(int references) const;
   // All grids of a frame in the order in which everything lists them: luma's, finest first,
-  // and with parts U's, V's and each field's. They are coded in reverse.
+  // and with parts U's, V's and each field's.
   std::vector<LatentGrid> latent_grids(int references) const;
   bool valid() const;
 };
@@ -88,8 +92,7 @@ struct QuantisedMlp {
 
 struct Networks {
   int references = 0;             // 0, 1, 2 for I, P, B
-  int magnitude_bits = 0;         // latents lie strictly between -2**bits and 2**bits
-  int motion_magnitude_bits = 0;  // those of motion, with parts
+  int magnitude_bits = 0;  // latents but motion's lie strictly between -2**bits and 2**bits
   std::vector<QuantisedMlp> arms;  // by kind
   std::vector<std::int32_t> kernel;
   int kernel_bits = 0;
@@ -97,9 +100,6 @@ struct Networks {
 
   static Networks zeros(const Architecture& architecture, int references);
   bool has_parts() const { return arms.size() > 1; }
-  int magnitude_bits_of(GridKind kind) const {
-    return kind >= kVectors ? motion_magnitude_bits : magnitude_bits;
-  }
   // All parameters in one row: autoregressive models, kernel, syntheses.
   std::vector<std::int32_t> parameters() const;
   void set_parameters(const std::int32_t* values);
@@ -158,7 +158,7 @@ struct Bases {
   int count;
   std::vector<std::vector<std::int32_t>> references;
 };
-// `base` is the parameters of base `number`; in I frames those of motion must be the base's.
+// `base` is the parameters of base `number`.
 std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
                                         const std::vector<std::int32_t>& base);
 // Bits that encode_update would spend.
@@ -167,7 +167,8 @@ double measure_update(const Networks& networks, const std::vector<std::int32_t>&
 bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& bases,
                    Networks& networks);
 
-// Tiles: bands of the grids, last grid of the list first, top band first.
+// Tiles: with parts and references the frame's motion is the first one; then come bands of the
+// other grids, last grid of the list first, top band first.
 int tile_count(const Architecture& architecture, const Latents& latents);
 // Reads tiles first ... first + count - 1 into latents that are 0 there; false if the bytes
 // hold a value that the format does not allow. With parts those before them are there already.
@@ -180,6 +181,9 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
 // Bits that encode_latents would spend, per grid.
 std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
                                     const Latents& latents);
+// How often each of motion's decisions came out 0 and 1, for tables of probabilities.
+std::vector<std::array<std::int32_t, 2>> count_motion(const Architecture& architecture,
+                                                      const Latents& latents, int references);
 
 // What a synthesis without parts says about each luma sample, for looking at (tests, tools).
 struct SignalPlanes {

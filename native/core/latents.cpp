@@ -11,6 +11,7 @@
 #include "core/coolchic.hpp"
 #include "core/kernels.hpp"
 #include "core/laplace.hpp"
+#include "core/motion_syntax.hpp"
 
 namespace vireo {
 namespace {
@@ -18,15 +19,17 @@ namespace {
 enum TileMode { kEmpty = 0, kFull = 1, kMapped = 2 };
 constexpr int kTileModeBits = 2;
 
+constexpr int kMotion = -1;
 struct Tile {
-  int grid, top, rows;
+  int grid, top, rows;  // or kMotion, which is a tile by itself
 };
 
-// Tiles in coding order: last grid first, which is luma's coarsest one or with parts a field's;
-// top band first.
+// Tiles in coding order: motion, where there is any; then the last grid first, top band first.
 std::vector<Tile> tiles(const Architecture& architecture, const Latents& latents) {
   std::vector<Tile> all;
-  for (int k = static_cast<int>(latents.size()) - 1; k >= 0; --k) {
+  const int count = static_cast<int>(architecture.latent_grids(0).size());
+  if (static_cast<int>(latents.size()) > count) all.push_back({kMotion, 0, 0});
+  for (int k = count - 1; k >= 0; --k) {
     const int height = latents[static_cast<std::size_t>(k)].height;
     const int band = architecture.band_rows_log2 ? 1 << architecture.band_rows_log2 : height;
     for (int top = 0; top < height; top += band)
@@ -47,12 +50,11 @@ int wavefront_slope(const std::vector<Offset>& context) {
 class Wavefront {
  public:
   Wavefront(const Architecture& architecture, const Networks& networks, GridKind kind)
-      : context_(architecture.context_of(kind)),
+      : context_(architecture.context),
         slope_(wavefront_slope(context_)),
-        model_{IntegerMlp(networks.arms[kind], 0),
-               1 << (networks.magnitude_bits_of(kind) + kMeanBits)},
+        model_{IntegerMlp(networks.arms[kind], 0), 1 << (networks.magnitude_bits + kMeanBits)},
         still_(still()),
-        limit_((1 << networks.magnitude_bits_of(kind)) - 1) {
+        limit_((1 << networks.magnitude_bits) - 1) {
     int longest = 0;
     for (const Offset& o : context_) longest = std::max(longest, -(o.dx + slope_ * o.dy));
     while (ring_size_ <= longest) ring_size_ *= 2;
@@ -249,6 +251,67 @@ TilePlan plan(const Architecture& architecture, Wavefronts& wavefronts, const La
   return result;
 }
 
+// Coders of motion's decisions.
+class MotionReader {
+ public:
+  MotionReader(RangeDecoder& coder, const MotionBits& bits) : coder_(coder), bits_(bits) {}
+  bool bit(int context, bool) { return coder_.bit(bits_[static_cast<std::size_t>(context)]); }
+  bool raw(bool) { return coder_.bits(1) != 0; }
+
+ private:
+  RangeDecoder& coder_;
+  MotionBits bits_;
+};
+
+class MotionWriter {
+ public:
+  MotionWriter(RangeEncoder& coder, const MotionBits& bits) : coder_(coder), bits_(bits) {}
+  bool bit(int context, bool value) {
+    coder_.bit(value, bits_[static_cast<std::size_t>(context)]);
+    return value;
+  }
+  bool raw(bool value) {
+    coder_.bits(value, 1);
+    return value;
+  }
+
+ private:
+  RangeEncoder& coder_;
+  MotionBits bits_;
+};
+
+class MotionMeter {
+ public:
+  explicit MotionMeter(const MotionBits& bits) : bits_(bits) {}
+  bool bit(int context, bool value) {
+    MotionBit& model = bits_[static_cast<std::size_t>(context)];
+    const double one = static_cast<double>(model.one) / kProbabilityOne;
+    *total -= std::log2(value ? one : 1 - one);
+    model.update(value);
+    return value;
+  }
+  bool raw(bool value) {
+    *total += 1;
+    return value;
+  }
+
+  double* total = nullptr;
+
+ private:
+  MotionBits bits_;
+};
+
+class MotionCounter {
+ public:
+  bool bit(int context, bool value) {
+    ++counts[static_cast<std::size_t>(context)][value];
+    return value;
+  }
+  static bool raw(bool value) { return value; }
+
+  std::vector<std::array<std::int32_t, 2>> counts{kMotionContexts};
+};
+
 }  // namespace
 
 int tile_count(const Architecture& architecture, const Latents& latents) {
@@ -264,6 +327,12 @@ bool decode_latents(const Architecture& architecture, const Networks& networks,
   const std::vector<Tile> all = tiles(architecture, latents);
   for (int i = first; i < first + count; ++i) {
     const Tile& tile = all[static_cast<std::size_t>(i)];
+    if (tile.grid == kMotion) {
+      MotionReader reader(coder, initial_motion_bits(*architecture.parts, networks.references));
+      code_motion(MotionGrids(architecture, networks.references), latents, reader,
+                  [](std::size_t) {});
+      continue;
+    }
     auto& grid = latents[static_cast<std::size_t>(tile.grid)];
     const auto mode = coder.bits(kTileModeBits);
     if (mode > kMapped) return false;
@@ -293,6 +362,13 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
   const std::vector<Tile> all = tiles(architecture, latents);
   for (int i = first; i < first + count; ++i) {
     const Tile& tile = all[static_cast<std::size_t>(i)];
+    if (tile.grid == kMotion) {
+      MotionWriter writer(coder, initial_motion_bits(*architecture.parts, networks.references));
+      Latents motion = latents;
+      code_motion(MotionGrids(architecture, networks.references), motion, writer,
+                  [](std::size_t) {});
+      continue;
+    }
     const auto& grid = latents[static_cast<std::size_t>(tile.grid)];
     TilePlan chosen = plan(architecture, wavefronts, latents, tile);
     coder.bits(chosen.mode, kTileModeBits);
@@ -312,12 +388,28 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
   return coder.finish();
 }
 
+std::vector<std::array<std::int32_t, 2>> count_motion(const Architecture& architecture,
+                                                      const Latents& latents, int references) {
+  MotionCounter counter;
+  Latents motion = latents;
+  code_motion(MotionGrids(architecture, references), motion, counter, [](std::size_t) {});
+  return std::move(counter.counts);
+}
+
 std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
                                     const Latents& latents) {
   std::vector<double> bits(latents.size());
   Wavefronts wavefronts(architecture, networks);
-  for (const Tile& tile : tiles(architecture, latents))
+  for (const Tile& tile : tiles(architecture, latents)) {
+    if (tile.grid == kMotion) {
+      MotionMeter meter(initial_motion_bits(*architecture.parts, networks.references));
+      Latents motion = latents;
+      code_motion(MotionGrids(architecture, networks.references), motion, meter,
+                  [&](std::size_t grid) { meter.total = &bits[grid]; });
+      continue;
+    }
     bits[static_cast<std::size_t>(tile.grid)] += plan(architecture, wavefronts, latents, tile).bits;
+  }
   return bits;
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/coolchic.hpp"
 #include "core/laplace.hpp"
+#include "core/motion_syntax.hpp"
 
 namespace vireo {
 namespace {
@@ -153,18 +154,17 @@ std::vector<std::vector<std::size_t>> update_groups(const Networks& networks) {
   const auto take = [&](int count, std::vector<std::size_t>& group) {
     for (int i = 0; i < count; ++i) group.push_back(at++);
   };
-  const auto mlp = [&](const QuantisedMlp& m, bool present) {
+  const auto mlp = [&](const QuantisedMlp& m) {
     std::vector<std::size_t> weights, biases;
     for (std::size_t l = 0; l < m.layers(); ++l) {
       take(m.widths[l] * m.widths[l + 1], weights);
       take(m.widths[l + 1], biases);
     }
-    if (present) groups.insert(groups.end(), {std::move(weights), std::move(biases)});
+    groups.insert(groups.end(), {std::move(weights), std::move(biases)});
   };
-  for (std::size_t k = 0; k < networks.arms.size(); ++k)
-    mlp(networks.arms[k], networks.references > 0 || k < kVectors);
+  for (const QuantisedMlp& m : networks.arms) mlp(m);
   take(static_cast<int>(networks.kernel.size()), groups.emplace_back());
-  for (const QuantisedMlp& m : networks.syntheses) mlp(m, true);
+  for (const QuantisedMlp& m : networks.syntheses) mlp(m);
   return groups;
 }
 
@@ -208,23 +208,20 @@ bool valid_mlp(const std::vector<int>& widths) {
 
 bool valid_parts(const Parts& p, int grids) {
   return in_range(p.chroma_first, 1, grids - 1) && in_range(p.motion_first, 2, kMaxGrids - 1) &&
-         in_range(p.motion_grids, 1, kMaxGrids - p.motion_first) && valid_context(p.motion_context);
+         in_range(p.motion_grids, 1, kMaxGrids - p.motion_first) &&
+         p.motion_probabilities.size() == 2 * kMotionContexts &&
+         std::all_of(p.motion_probabilities.begin(), p.motion_probabilities.end(), [](int one) {
+           return in_range(one, MotionBit::kLeast, 65536 - MotionBit::kLeast);
+         });
 }
 
 }  // namespace
-
-const std::vector<Offset>& Architecture::context_of(GridKind kind) const {
-  return kind >= kVectors ? parts->motion_context : context;
-}
 
 std::vector<std::vector<int>> Architecture::arm_widths() const {
   if (!parts) return {arm};
   std::vector<int> chroma = arm;
   ++chroma.front();  // the other grid
-  std::vector<int> motion{static_cast<int>(parts->motion_context.size()) + 1};
-  motion.insert(motion.end(), parts->motion_arm.begin(), parts->motion_arm.end());
-  motion.push_back(2);
-  return {arm, chroma, motion, motion};
+  return {arm, chroma};
 }
 
 std::vector<std::vector<int>> Architecture::synthesis_widths(int references) const {
@@ -252,12 +249,9 @@ std::vector<LatentGrid> Architecture::latent_grids(int references) const {
   if (!parts) return all;
   for (const int behind : {1, 0})
     pyramid(kChroma, parts->chroma_first, grids - parts->chroma_first, behind);
-  const auto field = [&](GridKind kind, int behind) {
-    pyramid(kind, parts->motion_first, parts->motion_grids, behind);
-  };
-  for (int r = 0; r < references; ++r)  // x and y; of the first of two, those of the second
-    for (int axis = 0; axis < 2; ++axis) field(kVectors, 2 * (references - 1 - r));
-  for (int r = 0; r < references; ++r) field(kBlending, references - 1 - r);  // alpha, beta
+  for (int field = 0; field < 3 * references; ++field)
+    pyramid(field < 2 * references ? kVectors : kBlending, parts->motion_first,
+            parts->motion_grids, 0);
   return all;
 }
 
@@ -373,7 +367,6 @@ std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
                                         const std::vector<std::int32_t>& base) {
   Writer writer;
   writer.format(networks.magnitude_bits);
-  writer.format(networks.motion_magnitude_bits);
   writer.number(number, kBaseBits);
   const std::vector<std::int32_t> parameters = networks.parameters();
   for (const auto& group : update_groups(networks)) {
@@ -387,7 +380,7 @@ std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
 }
 
 double measure_update(const Networks& networks, const std::vector<std::int32_t>& base) {
-  double total = 2 * kFormatBits + kBaseBits;
+  double total = kFormatBits + kBaseBits;
   const std::vector<std::int32_t> parameters = networks.parameters();
   for (const auto& group : update_groups(networks)) {
     const Update update(group, parameters, base);
@@ -404,9 +397,7 @@ bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& base
                    Networks& networks) {
   Reader reader(data, size);
   networks.magnitude_bits = reader.format();
-  networks.motion_magnitude_bits = reader.format();
-  if (std::max(networks.magnitude_bits, networks.motion_magnitude_bits) > kMaxMagnitudeBits)
-    return false;
+  if (networks.magnitude_bits > kMaxMagnitudeBits) return false;
   const int number = reader.number(kBaseBits);
   std::vector<std::int32_t> parameters = networks.parameters();
   if (number < bases.count) {

@@ -60,13 +60,15 @@ class RangeDecoder {
     return static_cast<std::uint32_t>(value);
   }
 
-  bool bit(AdaptiveBit& model) {
+  template <class Model>
+  bool bit(Model& model) {
     const std::uint64_t u = unit();
-    const bool one = code_ < u * model.one;
+    const auto share = static_cast<std::uint32_t>(model.one);
+    const bool one = code_ < u * share;
     if (one)
-      take(u, 0, model.one);
+      take(u, 0, share);
     else
-      take(u, model.one, kProbabilityOne - model.one);
+      take(u, share, kProbabilityOne - share);
     model.update(one);
     return one;
   }
@@ -94,11 +96,13 @@ class RangeEncoder {
 
   void bits(std::uint32_t value, int count) { put(value, 1, count); }
 
-  void bit(bool one, AdaptiveBit& model) {
+  template <class Model>
+  void bit(bool one, Model& model) {
+    const auto share = static_cast<std::uint32_t>(model.one);
     if (one)
-      put(0, model.one);
+      put(0, share);
     else
-      put(model.one, kProbabilityOne - model.one);
+      put(share, kProbabilityOne - share);
     model.update(one);
   }
 

@@ -5,15 +5,11 @@
 #include <new>
 #include <stdexcept>
 
-#include "core/interpolation.hpp"
-#include "core/prediction.hpp"
 #include "train/frame_trainer.hpp"
 
 namespace vireo::train {
 
 namespace {
-
-static_assert(BLOCK_LEVEL == kBlockLog2 && SMOOTH_LEVEL == kSmoothLevel);
 
 // Before the first and after the last latent, for the tiles' loads.
 constexpr std::ptrdiff_t SLACK = 2 * ARM_TILE;
@@ -59,40 +55,6 @@ float* place_packed(Mlp& mlp, float* memory) {
   return memory;
 }
 
-// Interpolation taps of `count` samples at a fraction of a sample: a sinc under a cosine.
-std::array<double, 8> continuous_taps(int count, double fraction) {
-  constexpr double pi = 3.14159265358979323846;
-  std::array<double, 8> taps{};
-  double total = 0;
-  for (int t = 0; t < count; ++t) {
-    const double x = t - (count / 2 - 1) - fraction;
-    const double sinc = x == 0 ? 1 : std::sin(pi * x) / (pi * x);
-    total += taps[static_cast<std::size_t>(t)] = sinc * std::cos(pi * x / (count + 0.5));
-  }
-  for (double& tap : taps) tap /= total;
-  return taps;
-}
-
-// [luma, its slope, chroma, its slope][64 phases][8]. Values are the decoder's integers, slopes
-// those of the continuous function.
-void fill_taps(float* table) {
-  for (int kind = 0; kind < 2; ++kind) {
-    const int count = kind ? 4 : 8;
-    for (int phase = 0; phase < 64; ++phase, table += 8) {
-      const double f = phase / 64.0;
-      const auto before = continuous_taps(count, f - 1.0 / 128);
-      const auto after = continuous_taps(count, f + 1.0 / 128);
-      const std::int8_t* filter = kind ? kChromaFilters[phase] : kLumaFilters[phase];
-      for (int t = 0; t < count; ++t) {
-        table[t] = static_cast<float>(filter[t]) / 64.0f;
-        const auto i = static_cast<std::size_t>(t);
-        table[512 + t] = static_cast<float>((after[i] - before[i]) * 64);
-      }
-    }
-    table += 512;
-  }
-}
-
 }  // namespace
 
 Buffer::Buffer(std::ptrdiff_t size) : size_(size) {
@@ -104,7 +66,8 @@ Buffer::Buffer(std::ptrdiff_t size) : size_(size) {
 void Buffer::Free::operator()(float* p) const { ::operator delete(p, std::align_val_t(64)); }
 
 FrameTrainer::FrameTrainer(const Shape& shape, const Planes& target,
-                           const std::vector<Planes>& references, int threads,
+                           const std::vector<Planes>& references,
+                           const std::optional<Prediction>& prediction, int threads,
                            const std::string& isa)
     : shape_(shape), kernels_(choose_kernels(isa)), pool_(std::max(1, threads)) {
   require(shape.height >= 2 && shape.height % 2 == 0, "the height must be even and positive");
@@ -113,6 +76,7 @@ FrameTrainer::FrameTrainer(const Shape& shape, const Planes& target,
   require(shape.references >= 0 && shape.references <= 2, "there are 0, 1 or 2 references");
   require(references.size() == static_cast<std::size_t>(shape.references),
           "as many references as the frame type has");
+  require(!prediction || shape.parts(), "without parts the synthesis' motion predicts");
   require(shape.grids >= 1 && shape.grids <= 15, "there are 1 to 15 grids");
   require(shape.kernel >= 2 && shape.kernel <= 32 && shape.kernel % 2 == 0,
           "the upsampling kernel's side is even, 2 to 32");
@@ -124,15 +88,8 @@ FrameTrainer::FrameTrainer(const Shape& shape, const Planes& target,
   place_networks();
   place_grids();
   place_planes();
-  place_fields();
-  load_target(target);
-  for (const Planes& reference : references) {
-    if (shape.parts()) {
-      load_block_reference(reference);
-    } else {
-      load_reference(reference);
-    }
-  }
+  load_target(target, prediction);
+  for (const Planes& reference : references) load_reference(reference);
 
   synthesis_sums_ = Buffer(std::ptrdiff_t{picture_tasks_} * synthesis_.parameters);
   chroma_sums_ = Buffer(std::ptrdiff_t{picture_tasks_} * chroma_.parameters);
@@ -245,15 +202,10 @@ void FrameTrainer::check_models() const {
 void FrameTrainer::check_layout() const {
   const auto count = static_cast<int>(shape_.layout.size());
   const bool parts = shape_.parts();
-  require(shape_.chroma_grids >= 0 && shape_.fields >= 0 && shape_.field_grids >= 0 &&
-              count == shape_.grids + shape_.chroma_grids + shape_.fields * shape_.field_grids,
-          "the layout lists luma's grids, chroma's, the fields'");
-  require(parts || (shape_.chroma_grids == 0 && shape_.fields == 0),
-          "grids of chroma and fields come with chroma's synthesis");
-  require(!parts || shape_.fields == (shape_.references ? 3 * shape_.references : 0),
-          "there are 0, 3 or 6 fields");
-  require(shape_.fields == 0 || (shape_.field_grids >= 1 && shape_.field_grids <= MAX_FIELD_GRIDS),
-          "a field has 1 to 12 grids");
+  require(shape_.chroma_grids >= 0 && count == shape_.grids + shape_.chroma_grids,
+          "the layout lists luma's grids and chroma's");
+  require(parts || shape_.chroma_grids == 0, "grids of chroma come with chroma's synthesis");
+  require(!parts || shape_.references == 0, "with parts, what is left of a prediction is coded");
   for (int i = 0; i < count; ++i) {
     const GridShape& g = shape_.layout[static_cast<std::size_t>(i)];
     require(g.model >= 0 && g.model < static_cast<int>(shape_.models.size()),
@@ -263,13 +215,8 @@ void FrameTrainer::check_layout() const {
             "a grid and its other have the same size");
     if (i < shape_.grids) {
       require(g.level == i, "luma's grids are levels 0, 1, ...");
-    } else if (i < shape_.grids + shape_.chroma_grids) {
-      require(g.level >= 1 && g.level < shape_.grids, "a grid of chroma is of a level of luma's");
     } else {
-      const int k = (i - shape_.grids - shape_.chroma_grids) % shape_.field_grids;
-      require(g.level >= BLOCK_LEVEL && g.level <= 15 &&
-                  (k == 0 || g.level == shape_.layout[static_cast<std::size_t>(i) - 1].level + 1),
-              "a field's grids are of consecutive levels, 2 at least");
+      require(g.level >= 1 && g.level < shape_.grids, "a grid of chroma is of a level of luma's");
     }
   }
 }
@@ -359,16 +306,6 @@ void FrameTrainer::place_planes() {
   slabs_ = Buffer(picture_tasks_ * slab_size_);
 }
 
-void FrameTrainer::place_fields() {
-  if (shape_.fields == 0) return;
-  field_stride_ = (shape_.width + 3) / 4;
-  field_size_ = field_stride_ * ((shape_.height + 3) / 4);
-  fields_ = Buffer(shape_.fields * field_size_);
-  field_gradient_ = Buffer(shape_.fields * field_size_);
-  taps_table_ = Buffer(4 * 64 * 8);
-  fill_taps(taps_table_.get());
-}
-
 std::ptrdiff_t FrameTrainer::scratch_size() const {
   const int reach = upsampling_.reach, grids = shape_.grids;
   std::ptrdiff_t arm = 0, down = upsampling_.size() * LANES;
@@ -391,16 +328,17 @@ std::ptrdiff_t FrameTrainer::scratch_size() const {
   const std::ptrdiff_t picture = (synthesis_.parameters + upsampling_.size()) * LANES +
                                  grids * 4 * wide + pointers +
                                  (synthesis_.activations + 2 * grids) * 4 * PICTURE_TILE;
-  const std::ptrdiff_t blocks = (shape_.width + 3) / 4;
-  const std::ptrdiff_t parts =
-      chroma_.parameters * std::ptrdiff_t{LANES} + 12 * lanes_ + 2 * LANES +
-      (chroma_.activations + std::ptrdiff_t{MAX_WIDTH}) * PICTURE_TILE +
-      shape_.references * blocks * WARPED_FLOATS;
-  const std::ptrdiff_t fields = 2 * field_size_ + field_stride_ + LANES;
-  return std::max({arm, down, picture + (shape_.parts() ? parts : 0), fields}) + SLACK;
+  const std::ptrdiff_t parts = chroma_.parameters * std::ptrdiff_t{LANES} +
+                               (chroma_.activations + std::ptrdiff_t{MAX_WIDTH}) * PICTURE_TILE;
+  return std::max({arm, down, picture + (shape_.parts() ? parts : 0)}) + SLACK;
 }
 
-void FrameTrainer::load_target(const Planes& target) {
+void FrameTrainer::load_target(const Planes& target, const std::optional<Prediction>& prediction) {
+  const auto sample = [&](std::size_t c, std::ptrdiff_t at) {
+    const float value = static_cast<float>(target[c][at]) / 255.0f;
+    if (!prediction) return value;
+    return value - static_cast<float>((*prediction)[c][at]) * (1.0f / (64 * 255));
+  };
   const int rows = shape_.height / 2, columns = shape_.width / 2;
   target_ = Buffer(rows * 6 * lanes_);
   for (int y = 0; y < rows; ++y) {
@@ -408,12 +346,11 @@ void FrameTrainer::load_target(const Planes& target) {
     for (int x = 0; x < columns; ++x) {
       for (int p = 0; p < 4; ++p) {
         const std::ptrdiff_t at = std::ptrdiff_t{2 * y + p / 2} * shape_.width + 2 * x + p % 2;
-        row[p * lanes_ + x] = static_cast<float>(target[0][at]) / 255.0f;
+        row[p * lanes_ + x] = sample(0, at);
       }
-      for (int c = 1; c < 3; ++c) {
-        row[(3 + c) * lanes_ + x] =
-            static_cast<float>(target[c][std::ptrdiff_t{y} * columns + x]) / 255.0f;
-      }
+      for (std::size_t c = 1; c < 3; ++c)
+        row[static_cast<std::ptrdiff_t>(3 + c) * lanes_ + x] =
+            sample(c, std::ptrdiff_t{y} * columns + x);
     }
   }
 }
@@ -439,35 +376,8 @@ void FrameTrainer::load_reference(const Planes& reference) {
   references_.push_back(packed);
 }
 
-void FrameTrainer::load_block_reference(const Planes& reference) {
-  const auto place = [&](int height, int width, int samples) {
-    const std::ptrdiff_t stride = std::ptrdiff_t{width + 2 * BLOCK_PAD} * samples;
-    block_memory_.emplace_back(stride * (height + 2 * BLOCK_PAD) + LANES);
-    return block_memory_.back().get() + BLOCK_PAD * stride + BLOCK_PAD * samples;
-  };
-  const auto fill = [](const std::uint8_t* from, int height, int width, float* origin,
-                       std::ptrdiff_t stride, int samples) {
-    for (int y = -BLOCK_PAD; y < height + BLOCK_PAD; ++y) {
-      const std::uint8_t* row = from + std::ptrdiff_t{std::clamp(y, 0, height - 1)} * width;
-      for (int x = -BLOCK_PAD; x < width + BLOCK_PAD; ++x) {
-        origin[y * stride + std::ptrdiff_t{x} * samples] =
-            static_cast<float>(row[std::clamp(x, 0, width - 1)]) / 255.0f;
-      }
-    }
-  };
-  const int h = shape_.height, w = shape_.width;
-  float* luma = place(h, w, 1);
-  float* chroma = place(h / 2, w / 2, 2);
-  const BlockReference r{luma, chroma, w + 2 * BLOCK_PAD, 2 * (w / 2 + 2 * BLOCK_PAD)};
-  fill(reference[0], h, w, luma, r.luma_stride, 1);
-  for (int c = 0; c < 2; ++c) {
-    fill(reference[static_cast<std::size_t>(1 + c)], h / 2, w / 2, chroma + c, r.chroma_stride, 2);
-  }
-  block_references_.push_back(r);
-}
-
 void FrameTrainer::set_flow_targets(const float* flows) {
-  if (shape_.parts()) throw std::invalid_argument("motion fields have no flow targets");
+  if (shape_.parts()) throw std::invalid_argument("with parts motion is searched, not trained");
   const int planes = 2 * shape_.references, rows = shape_.height / 2, columns = shape_.width / 2;
   if (planes == 0) throw std::invalid_argument("an I frame has no flows");
   if (target_flows_.size() == 0) target_flows_ = Buffer(rows * planes * 4 * lanes_);

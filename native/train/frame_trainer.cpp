@@ -91,33 +91,11 @@ Chain FrameTrainer::chain(int channel) const {
   return t;
 }
 
-Field FrameTrainer::field(int index, bool backward) const {
-  Field t{};
-  const std::size_t at = static_cast<std::size_t>(shape_.grids + shape_.chroma_grids +
-                                                  index * shape_.field_grids);
-  t.grids = shape_.field_grids;
-  t.first = shape_.layout[at].level;
-  for (int k = 0; k < t.grids; ++k) t.segments[k] = grids_[at + static_cast<std::size_t>(k)];
-  t.quantised = quantised_.get();
-  t.height = shape_.height;
-  t.width = shape_.width;
-  t.blocks = (backward ? field_gradient_ : fields_).get() + index * field_size_;
-  t.stride = field_stride_;
-  t.gradient = upsampled_.get();
-  return t;
-}
-
 Parts FrameTrainer::parts_task(int task) const {
   Parts t{};
   t.chroma = &chroma_;
   t.inputs = static_cast<int>(chroma_inputs_.size());
   t.channels = chroma_inputs_.data();
-  t.reference = block_references_.data();
-  t.fields = fields_.get();
-  t.field_gradient = field_gradient_.get();
-  t.field_stride = field_stride_;
-  t.field_size = field_size_;
-  t.taps = taps_table_.get();
   t.parameter_gradient = chroma_sums_.get() + task * chroma_.parameters;
   return t;
 }
@@ -158,7 +136,7 @@ Picture FrameTrainer::picture_task(const Settings& settings, const Wanted& wante
 // Forward and, where gradients are wanted, backward; sums stay per task until the end.
 Metrics FrameTrainer::pass(const Settings& settings, const Wanted& wanted) {
   const int segments = static_cast<int>(segments_.size());
-  const int coarse = static_cast<int>(channels_.size()), fields = shape_.fields;
+  const int coarse = static_cast<int>(channels_.size());
   const int coarse_segments = segments - finest_segments_;
   const double pixels = static_cast<double>(shape_.height) * shape_.width;
   if (settings.flow_weight != 0 && target_flows_.size() == 0) {
@@ -174,12 +152,7 @@ Metrics FrameTrainer::pass(const Settings& settings, const Wanted& wanted) {
     return QUANTISE;
   };
   phase(coarse_segments, [&](int task, float*) { return quantise(finest_segments_ + task); });
-  phase(fields + coarse + finest_segments_, [&](int task, float* scratch) {
-    if (task < fields) {
-      kernels_.field_forward(field(task, false), scratch);
-      return FIELDS;
-    }
-    task -= fields;
+  phase(coarse + finest_segments_, [&](int task, float* scratch) {
     if (task >= coarse) return quantise(task - coarse);
     kernels_.chain_forward(chain(task), scratch);
     return UPSAMPLING;
@@ -189,17 +162,13 @@ Metrics FrameTrainer::pass(const Settings& settings, const Wanted& wanted) {
     kernels_.picture(picture_task(settings, wanted, task, parts), scratch);
     return PICTURE;
   });
-  const int chains = wanted.any() ? coarse : 0, field_tasks = wanted.any() ? fields : 0;
-  phase(chains + field_tasks + segments, [&](int task, float* scratch) {
+  const int chains = wanted.any() ? coarse : 0;
+  phase(chains + segments, [&](int task, float* scratch) {
     if (task < chains) {
       kernels_.chain_backward(chain(task), scratch);
       return UPSAMPLING;
     }
-    if (task < chains + field_tasks) {
-      kernels_.field_backward(field(task - chains, true), scratch);
-      return FIELDS;
-    }
-    const int i = task - chains - field_tasks, grid = segment_grid_[i];
+    const int i = task - chains, grid = segment_grid_[i];
     const GridShape& shape = shape_.layout[static_cast<std::size_t>(grid)];
     Arm t{};
     t.segment = segments_[i];
@@ -407,11 +376,9 @@ Metrics FrameTrainer::evaluate(float lambda, float flow_weight, float* const* pl
 
 int FrameTrainer::refine(float lambda, int sweeps) {
   if (!shape_.parts()) throw std::invalid_argument("only latents of separate parts are refined");
-  const int count = shape_.grids + shape_.chroma_grids;
-  for (int k = 0; k < count; ++k) {
-    const GridShape& g = shape_.layout[static_cast<std::size_t>(k)];
-    if (g.other >= count ||
-        (g.other >= 0 && shape_.layout[static_cast<std::size_t>(g.other)].model != g.model))
+  const int count = grids();
+  for (const GridShape& g : shape_.layout) {
+    if (g.other >= 0 && shape_.layout[static_cast<std::size_t>(g.other)].model != g.model)
       throw std::invalid_argument("a grid that is refined has its model in common with its other");
   }
   const std::size_t size =
@@ -426,8 +393,7 @@ int FrameTrainer::refine(float lambda, int sweeps) {
     const std::vector<float> zeros(grid.size());
     set_latents(k, zeros.data());
   }
-  // What is decoded of latents that are all zero is the prediction, and what the networks give
-  // then.
+  // What is decoded of latents that are all zero is what the networks give then.
   for (const std::size_t n : {size, size / 4, size / 4}) planes.emplace_back(n);
   float* const decoded[3] = {planes[0].data(), planes[1].data(), planes[2].data()};
   evaluate(0, 0, decoded, nullptr);

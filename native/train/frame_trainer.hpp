@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,22 +30,21 @@ struct GridShape {
 
 struct Shape {
   std::vector<ModelShape> models;
-  // Luma's, of levels 0, 1, ...; then chroma's, if it has its own; then the fields', field by
-  // field, finest first.
+  // Luma's, of levels 0, 1, ...; then chroma's, if it has its own.
   std::vector<GridShape> layout;
   int grids;                   // luma's
   int kernel;                  // side, even
   std::vector<int> synthesis;  // widths of all layers
   std::vector<int> chroma;     // the same of chroma's own synthesis; empty if it has none
   int chroma_grids;            // chroma's own, of both planes
-  int fields, field_grids;     // 0 if motion is the synthesis' output; grids of each
   int height, width;           // luma, even
-  int references;              // 0 ... 2
+  int references;              // 0 ... 2 that the synthesis' motion is for; with parts 0
 
   bool parts() const { return !chroma.empty(); }
 };
 
-using Planes = std::array<const std::uint8_t*, 3>;  // Y, U, V, contiguous
+using Planes = std::array<const std::uint8_t*, 3>;      // Y, U, V, contiguous
+using Prediction = std::array<const std::int16_t*, 3>;  // the same in 1/64 sample value
 
 struct Optimiser {
   float clip = 0;  // global norm of the networks' gradients; 0 leaves them
@@ -65,7 +65,7 @@ struct Metrics {
   double loss, mse[3], bits, flow_error;
 };
 
-enum Stage { QUANTISE, ARM, UPSAMPLING, FIELDS, PICTURE, ADAM, STAGES };
+enum Stage { QUANTISE, ARM, UPSAMPLING, PICTURE, ADAM, STAGES };
 
 // Zeroed floats on a cache line's boundary.
 class Buffer {
@@ -91,8 +91,9 @@ double measure_peak(const std::string& isa);
 
 class FrameTrainer {
  public:
+  // Of what `prediction` leaves of the target, where there is one (only with parts).
   FrameTrainer(const Shape& shape, const Planes& target, const std::vector<Planes>& references,
-               int threads, const std::string& isa);
+               const std::optional<Prediction>& prediction, int threads, const std::string& isa);
 
   const Shape& shape() const { return shape_; }
   const char* isa() const { return kernels_.name; }
@@ -116,8 +117,8 @@ class FrameTrainer {
   Metrics gradients(const Settings& settings, const std::vector<const float*>& noise);
   void get_latent_gradient(int grid, float* out) const { copy_out(gradient_, grid, out); }
   const std::vector<double>& parameter_gradient() const { return parameter_gradient_; }
-  // Metrics with hard rounding. With `planes`: decoded Y [H, W], U, V [H/2, W/2], and the
-  // signals [outputs, H, W].
+  // Metrics with hard rounding. With `planes`: decoded Y [H, W], U, V [H/2, W/2], with parts the
+  // residual; and the signals [outputs, H, W].
   Metrics evaluate(float lambda, float flow_weight, float* const* planes, float* signals);
   // Moves luma's and chroma's latents, rounded, one at a time, where that lowers the loss with
   // everything else as it is: in `sweeps` rounds, or until none does; coarse grids have a turn
@@ -150,10 +151,8 @@ class FrameTrainer {
   void group_parameters();
   void place_grids();
   void place_planes();
-  void place_fields();
-  void load_target(const Planes& target);
+  void load_target(const Planes& target, const std::optional<Prediction>& prediction);
   void load_reference(const Planes& reference);
-  void load_block_reference(const Planes& reference);
   void copy_out(const Buffer& from, int grid, float* out) const;
   void copy_in(const Buffer& to, int grid, const float* in);
   std::ptrdiff_t scratch_size() const;
@@ -163,7 +162,6 @@ class FrameTrainer {
   Quantise quantise_task(const Settings& settings, int segment) const;
   void prepare_noise(const Settings& settings);
   Chain chain(int channel) const;
-  Field field(int index, bool backward) const;
   Parts parts_task(int task) const;
   Picture picture_task(const Settings& settings, const Wanted& wanted, int task,
                        const Parts& parts);
@@ -212,10 +210,6 @@ class FrameTrainer {
   Buffer target_, target_flows_;
   std::vector<std::vector<std::uint32_t>> reference_memory_;
   std::vector<Reference> references_;
-  std::vector<Buffer> block_memory_;
-  std::vector<BlockReference> block_references_;
-  Buffer fields_, field_gradient_, taps_table_;
-  std::ptrdiff_t field_stride_ = 0, field_size_ = 0;
   int picture_rows_ = 0, picture_tasks_ = 0;
   std::ptrdiff_t slab_stride_ = 0, slab_size_ = 0;
   Buffer slabs_;

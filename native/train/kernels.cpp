@@ -54,7 +54,7 @@ static void laplace_bits(const float* value, const float* mean, const float* log
 
 const Kernels kernels = {
     VIREO_TEXT(VIREO_ISA), 12 * W, multiply_adds, pack, quantise, arm,
-    adam, field_forward, field_backward, chain_forward, chain_backward, picture,
+    adam, chain_forward, chain_backward, picture,
     mlp_forward, mlp_slopes, laplace_bits,
 };
 

@@ -82,7 +82,7 @@ struct Adam {
   float* latents;
   float* gradient;             // ARM's on entry, the whole gradient on return
   const float* next_halo;      // of the task that follows in the grid, or null
-  const float* upsampled;      // what came through the upsampling or the fields, or null
+  const float* upsampled;      // what came through the upsampling, or null
   const float* cross;          // what came from the grid that has this one as its other, or null
   const float* slope;
   float *first, *second;       // moments
@@ -103,20 +103,6 @@ struct Upsampling {
   int reach;          // samples that a tap reaches to either side: side / 4
   const float* taps;  // [2 reach + 1][2 reach + 1][4 phases], zero where there is no tap
   int size() const { return (2 * reach + 1) * (2 * reach + 1) * 4; }
-};
-
-// A field's grids, from the finest on, and the field per block that they add up to.
-constexpr int MAX_FIELD_GRIDS = 12;
-constexpr int BLOCK_LEVEL = 2;   // a block's side is 2**2 luma samples
-constexpr int SMOOTH_LEVEL = 5;  // grids from here on are interpolated
-struct Field {
-  int grids, first;  // levels first ... first + grids - 1
-  Segment segments[MAX_FIELD_GRIDS];  // whole grids
-  const float* quantised;
-  int height, width;  // of the picture
-  float* blocks;      // [ceil(H/4)][stride]: forward the field, backward its gradient
-  std::ptrdiff_t stride;
-  float* gradient;    // in the layout of the latents
 };
 
 // One grid's way up to half resolution, and the gradient's way down.
@@ -140,26 +126,11 @@ struct Reference {
   const std::uint32_t* planes[3];
 };
 
-// A reference for blocks, as floats in 0 ... 1, its borders repeated BLOCK_PAD samples wide;
-// chroma's planes interleaved. Pointers to sample (0, 0).
-constexpr int BLOCK_PAD = 16;
-constexpr int WARPED_FLOATS = 72;  // what a block keeps of one reference
-struct BlockReference {
-  const float *luma, *chroma;
-  std::ptrdiff_t luma_stride, chroma_stride;
-};
-
-// What a picture with chroma and motion of their own needs besides (null in Picture if it
-// has none).
+// What a picture with chroma of its own needs besides (null in Picture if it has none).
 struct Parts {
   const Mlp* chroma;        // inputs: `inputs` planes at half resolution
   int inputs;
   const int* channels;      // per input, its channel among Picture::planes
-  const BlockReference* reference;
-  const float* fields;      // [2 references + 1 (+ 1)][ceil(H/4)][stride]
-  float* field_gradient;    // the same shape
-  std::ptrdiff_t field_stride, field_size;
-  const float* taps;        // [4][64][8]: luma, its slope, chroma (first 4), its slope
   float* parameter_gradient;
 };
 
@@ -167,7 +138,7 @@ struct Picture {
   int height, width;  // luma
   int first_row, rows;  // chroma rows of this task
   int grids, references;
-  int channels;  // planes at half resolution: those of grids 1 ..., then the other parts'
+  int channels;  // planes at half resolution: those of grids 1 ..., then chroma's
   const Mlp* mlp;
   const Upsampling* upsampling;
   const float* finest;  // quantised, at the grid's origin
@@ -198,8 +169,6 @@ struct Kernels {
   void (*quantise)(const Quantise&);
   void (*arm)(const Arm&, float* scratch);
   void (*adam)(const Adam&);
-  void (*field_forward)(const Field&, float* scratch);
-  void (*field_backward)(const Field&, float* scratch);
   void (*chain_forward)(const Chain&, float* scratch);
   void (*chain_backward)(const Chain&, float* scratch);
   void (*picture)(const Picture&, float* scratch);

@@ -9,45 +9,22 @@
 #include "core/prediction.hpp"
 #include "train/block_matching.hpp"
 #include "train/motion_fields.hpp"
+#include "train/motion_rates.hpp"
 #include "train/square_costs.hpp"
 
 namespace vireo::train {
 namespace {
 
 constexpr int kLargest = 4000;      // magnitude of a latent
+constexpr float kFewBits = 4;       // a latent that is not 0 hardly takes less
 constexpr int kSquareLevel = 3;     // of grids with one cell a square
 constexpr float kLeastGain = 0.01f; // bits that a change must save
 constexpr int kNothing = -3;        // alpha's latent where nothing is predicted
 constexpr float kInfinite = std::numeric_limits<float>::max();
 
-// A change of a vector's latents, or the latents, in quarter samples.
-struct Step {
-  int x, y;
-};
-bool operator==(Step a, Step b) { return a.x == b.x && a.y == b.y; }
+using Step = MotionVector;  // a change of a vector's latents, or the latents
 Step operator+(Step a, Step b) { return {a.x + b.x, a.y + b.y}; }
 Step operator-(Step a, Step b) { return {a.x - b.x, a.y - b.y}; }
-Step operator-(Step a) { return {-a.x, -a.y}; }
-
-// An estimate of what an adaptive code spends on a latent with so many neighbours that are not
-// 0: it expects more of the same. Taking all latents for lonely ones made files some 4 % larger.
-constexpr int kMostActive = 2;
-float bits_of(int latent, int active = 0) {
-  struct Code {
-    float zero, one, octave;  // bits
-  };
-  static constexpr Code codes[kMostActive + 1] = {{0.1f, 4, 2}, {0.4f, 3, 1.6f}, {0.9f, 2, 1.2f}};
-  static const auto tables = [] {
-    std::array<std::vector<float>, kMostActive + 1> bits;
-    for (std::size_t i = 0; i < bits.size(); ++i) {
-      bits[i].push_back(codes[i].zero);
-      for (int q = 1; q <= 2 * kLargest; ++q)
-        bits[i].push_back(codes[i].one + codes[i].octave * std::log2(static_cast<float>(q)));
-    }
-    return bits;
-  }();
-  return tables[static_cast<std::size_t>(active)][static_cast<std::size_t>(std::abs(latent))];
-}
 
 // What is searched for, and how far it has come.
 struct State {
@@ -63,7 +40,8 @@ class Search {
          const MotionSettings& settings)
       : pictures_(target, references, settings.lambda),
         lambda_(settings.lambda),
-        state_(make_state(settings)) {
+        state_(make_state(settings)),
+        rates_(settings.probabilities, references.size()) {
     for (const PlaneView& r : references) matches_.push_back(match_blocks(target, r));
   }
 
@@ -72,13 +50,29 @@ class Search {
  private:
   State make_state(const MotionSettings& settings) const;
 
-  // Of latents that are found one by one; the coarsest, where global motion shows, given their
-  // neighbours.
+  // What latents are at present, or would be if those of one vector or of one field were others.
+  struct Present {
+    const Search& search;
+    std::size_t field = kNone;  // the first one that is changed
+    Place at{};
+    Step value{};
+    bool vector = false;
+
+    int operator()(int f, int depth, int row, int column) const;
+  };
+  static constexpr std::size_t kNone = ~std::size_t{0};
+
+  // Bits of a vector or a latent by itself, and with those whose contexts it is in.
+  float own_bits(std::size_t r, const Place& at, Step vector) const;
+  float rate(std::size_t r, const Place& at, Step vector) const;
   float rate(std::size_t field, const Place& at, int latent) const;
-  int active_neighbours(std::size_t field, const Place& at) const;
-  float rate(std::size_t r, const Place& at, Step vector) const {
-    return rate(2 * r, at, vector.x) + rate(2 * r + 1, at, vector.y);
-  }
+  // Of a vector whose mirror image the second reference gets.
+  float mirrored_rate(const Place& at, Step vector) const;
+  float vector_bits(const Present& latents, std::size_t r, const Place& at, Step vector) const;
+  float blending_bits(const Present& latents, std::size_t field, const Place& at, int latent) const;
+  int depth(int level) const { return state_.fields.coarsest() - level; }
+  // Rates as an adaptive code has them at the end.
+  void learn_rates();
   double loss() const;
 
   Step vector(std::size_t r, const Place& at) const {
@@ -120,6 +114,13 @@ class Search {
   const float lambda_;
   std::vector<Matches> matches_;
   State state_;
+  MotionRates rates_;
+  // Changes that have been chosen of a grid whose vectors are still 0: of its first cells.
+  struct {
+    std::size_t reference = kNone;
+    int level = 0;
+    std::vector<Step> steps;
+  } pending_;
 };
 
 State Search::make_state(const MotionSettings& settings) const {
@@ -135,41 +136,107 @@ State Search::make_state(const MotionSettings& settings) const {
   return state;
 }
 
-int Search::active_neighbours(std::size_t field, const Place& at) const {
-  const auto& grid = state_.fields.grid(field, at.level);
-  const std::int16_t* row = grid.row(at.row);
-  int active = 0;
-  if (at.column > 0) active += row[at.column - 1] != 0;
-  if (at.column + 1 < grid.width) active += row[at.column + 1] != 0;
-  if (at.row > 0) active += grid.row(at.row - 1)[at.column] != 0;
-  if (at.row + 1 < grid.height) active += grid.row(at.row + 1)[at.column] != 0;
-  return std::min(active, kMostActive);
+int Search::Present::operator()(int f, int depth, int row, int column) const {
+  const auto name = static_cast<std::size_t>(f);
+  const MotionFields& fields = search.state_.fields;
+  const int level = fields.coarsest() - depth;
+  if (level == at.level && row == at.row && column == at.column) {
+    if (name == field) return value.x;
+    if (vector && name == field + 1) return value.y;
+  }
+  const int latent = fields.latent(name, {level, row, column});
+  const auto& pending = search.pending_;
+  if (level != pending.level || name / 2 != pending.reference) return latent;
+  const auto place = static_cast<std::size_t>(row * fields.grid(name, level).width + column);
+  if (place >= pending.steps.size()) return latent;
+  return latent + (name % 2 ? pending.steps[place].y : pending.steps[place].x);
+}
+
+float Search::vector_bits(const Present& latents, std::size_t r, const Place& at,
+                          Step vector) const {
+  const int width = state_.fields.grid(2 * r, at.level).width;
+  return rates_.vector(vector_context(static_cast<int>(r), depth(at.level), at.row, at.column,
+                                      width, latents),
+                       vector);
+}
+
+float Search::own_bits(std::size_t r, const Place& at, Step vector) const {
+  return vector_bits({*this}, r, at, vector);
+}
+
+float Search::rate(std::size_t r, const Place& at, Step vector) const {
+  const Present latents{*this, 2 * r, at, vector, true};
+  const auto& grid = state_.fields.grid(2 * r, at.level);
+  float bits = vector_bits(latents, r, at, vector);
+  const auto add = [&](std::size_t reference, int row, int column) {
+    if (row >= grid.height || column < 0 || column >= grid.width) return;
+    const int f = static_cast<int>(2 * reference), d = depth(at.level);
+    bits += vector_bits(latents, reference, {at.level, row, column},
+                        {latents(f, d, row, column), latents(f + 1, d, row, column)});
+  };
+  add(r, at.row, at.column + 1);
+  add(r, at.row + 1, at.column);
+  add(r, at.row + 1, at.column - 1);
+  if (r == 0 && state_.fields.references() == 2) add(1, at.row, at.column);
+  return bits;
+}
+
+float Search::mirrored_rate(const Place& at, Step vector) const {
+  return own_bits(0, at, vector) + vector_bits({*this, 0, at, vector, true}, 1, at, -vector);
+}
+
+float Search::blending_bits(const Present& latents, std::size_t field, const Place& at,
+                            int latent) const {
+  return rates_.blending(
+      blending_context(static_cast<int>(field), static_cast<int>(field - state_.fields.alpha()),
+                       depth(at.level), at.row, at.column, latents),
+      latent);
 }
 
 float Search::rate(std::size_t field, const Place& at, int latent) const {
-  const float alone = bits_of(latent, active_neighbours(field, at));
-  if (at.level < state_.fields.coarsest() || (at.row == 0 && at.column == 0)) return alone;
+  const Present latents{*this, field, at, {latent, 0}};
   const auto& grid = state_.fields.grid(field, at.level);
-  const auto neighbour = [&](int dy, int dx) { return grid.row(at.row - dy)[at.column - dx]; };
-  int expected;
-  if (at.row == 0) {
-    expected = neighbour(0, 1);
-  } else if (at.column == 0) {
-    expected = neighbour(1, 0);
-  } else {
-    const int left = neighbour(0, 1), above = neighbour(1, 0);
-    expected = std::clamp(left + above - neighbour(1, 1), std::min(left, above),
-                          std::max(left, above));
-  }
-  return expected == 0 ? alone : std::min(alone, 1 + bits_of(latent - expected));
+  float bits = blending_bits(latents, field, at, latent);
+  const auto add = [&](int row, int column) {
+    if (row < grid.height && column < grid.width)
+      bits += blending_bits(latents, field, {at.level, row, column}, grid.row(row)[column]);
+  };
+  add(at.row, at.column + 1);
+  add(at.row + 1, at.column);
+  return bits;
 }
 
 double Search::loss() const {
+  const std::size_t references = state_.fields.references();
   double bits = 0;
-  for (std::size_t f = 0; f < state_.fields.count(); ++f)
-    for (int k = state_.fields.first(); k <= state_.fields.coarsest(); ++k)
-      for_places(k, [&](const Place& at) { bits += rate(f, at, state_.fields.latent(f, at)); });
+  for (int k = state_.fields.first(); k <= state_.fields.coarsest(); ++k)
+    for_places(k, [&](const Place& at) {
+      for (std::size_t r = 0; r < references; ++r) {
+        bits += own_bits(r, at, vector(r, at));
+        const std::size_t field = state_.fields.alpha() + r;
+        bits += blending_bits({*this}, field, at, state_.fields.latent(field, at));
+      }
+    });
   return state_.costs.total() + lambda_ * bits;
+}
+
+void Search::learn_rates() {
+  const std::size_t references = state_.fields.references();
+  const Present latents{*this};
+  MotionRates::Counts counts = rates_.no_counts();
+  for (int k = state_.fields.first(); k <= state_.fields.coarsest(); ++k)
+    for_places(k, [&](const Place& at) {
+      for (std::size_t r = 0; r < references; ++r) {
+        const std::size_t field = state_.fields.alpha() + r;
+        counts.vector(vector_context(static_cast<int>(r), depth(k), at.row, at.column,
+                                     state_.fields.grid(2 * r, k).width, latents),
+                      vector(r, at));
+        counts.blending(blending_context(static_cast<int>(field), static_cast<int>(r), depth(k),
+                                         at.row, at.column, latents),
+                        state_.fields.latent(field, at));
+      }
+    });
+  rates_.learn(counts);
 }
 
 template <class Visit>
@@ -259,11 +326,12 @@ Step Search::explore(const std::vector<Step>& candidates, Cost&& cost) const {
 // Moves each cell of a grid as if its vectors were its own, all of them alike. Neighbours that
 // move otherwise spoil some of it: the sweeps see to that.
 void Search::search_cells(std::size_t r, int level) {
-  std::vector<Step> chosen;
+  pending_ = {r, level, {}};
+  std::vector<Step>& chosen = pending_.steps;
   const int width = state_.fields.grid(0, level).width;
   for_places(level, [&](const Place& at) {
     const Region region = state_.fields.cell(at);
-    if (state_.costs.of(region) < bits_of(1) * lambda_) {
+    if (state_.costs.of(region) < kFewBits * lambda_) {
       chosen.push_back({0, 0});
       return;
     }
@@ -292,7 +360,9 @@ void Search::search_cells(std::size_t r, int level) {
                         limit - more);
     }));
   });
-  const Step* step = chosen.data();
+  const std::vector<Step> steps = std::move(pending_.steps);
+  pending_ = {};
+  const Step* step = steps.data();
   for_places(level, [&](const Place& at) { set_vector(r, at, vector(r, at) + *step++); });
   state_.costs.update_vectors(state_.fields, r, pictures_.everything());
 }
@@ -300,16 +370,16 @@ void Search::search_cells(std::size_t r, int level) {
 // Moves the cells of a grid for both references at once, mirrored, from no motion at all: one
 // of two that are mixed tells little while the other is still wrong.
 void Search::search_pairs(int level) {
-  std::vector<Step> chosen;
+  pending_ = {0, level, {}};
+  std::vector<Step>& chosen = pending_.steps;
   for_places(level, [&](const Place& at) {
     const Region region = state_.fields.cell(at);
     std::vector<Step> steps = candidates(0, at);
     for (const Step s : candidates(1, at)) steps.push_back(-s);
-    const float before = rate(0, at, Step{0, 0});
+    const float before = mirrored_rate(at, {0, 0});
     chosen.push_back(explore(steps, [&](Step s, float limit) {
       if (std::abs(s.x) > kLargest || std::abs(s.y) > kLargest) return kInfinite;
-      // The mirrored ones follow from these.
-      const float more = lambda_ * (rate(0, at, s) - before);
+      const float more = lambda_ * (mirrored_rate(at, s) - before);
       std::int16_t samples[2][kSquareSamples];
       return more + state_.costs.trial(
                         region,
@@ -327,7 +397,9 @@ void Search::search_pairs(int level) {
                         limit - more);
     }));
   });
-  const Step* step = chosen.data();
+  const std::vector<Step> steps = std::move(pending_.steps);
+  pending_ = {};
+  const Step* step = steps.data();
   for_places(level, [&](const Place& at) {
     set_vector(0, at, *step);
     set_vector(1, at, -*step++);
@@ -403,7 +475,7 @@ Step Search::downhill(std::size_t r, const Place& at, const Region& region) cons
 }
 
 void Search::sweep_vectors(std::size_t r, int level) {
-  const auto& grid = state_.fields.grid(0, level);
+  const auto& grid = state_.fields.grid(2 * r, level);
   sweep(2 * r, level, [&](const Place& at, const Region& region) {
     const auto attempt = [&](Step v) { return try_vector(r, at, region, v); };
     attempt({0, 0});
@@ -415,6 +487,8 @@ void Search::sweep_vectors(std::size_t r, int level) {
     like(at.row + 1, at.column);
     like(at.row, at.column - 1);
     like(at.row, at.column + 1);
+    like(at.row - 1, at.column + 1);
+    if (state_.fields.references() == 2) attempt(-vector(1 - r, at));
     attempt({0, vector(r, at).y});
     attempt({vector(r, at).x, 0});
     for (int round = 0; round < 3; ++round)
@@ -437,13 +511,13 @@ void Search::search_alpha(int level) {
     const bool predicted = state_.fields.middle(alpha, region) > kBlendOne / 2;
     float more = rate(alpha, at, predicted ? kNothing : -kNothing) - rate(alpha, at, 0);
     // Vectors are no more needed then.
-    for (std::size_t f = 0; predicted && f < alpha; ++f)
+    for (std::size_t r = 0; predicted && r < state_.fields.references(); ++r)
       for (int k = state_.fields.first(); k <= level; ++k) {
-        const auto& grid = state_.fields.grid(f, k);
+        const auto& grid = state_.fields.grid(2 * r, k);
         const int side = 1 << (level - k);
         for (int y = at.row * side; y < std::min((at.row + 1) * side, grid.height); ++y)
           for (int x = at.column * side; x < std::min((at.column + 1) * side, grid.width); ++x)
-            more -= rate(f, {k, y, x}, grid.row(y)[x]) - bits_of(0);
+            more -= own_bits(r, {k, y, x}, vector(r, {k, y, x})) - own_bits(r, {k, y, x}, {});
       }
     const std::int32_t value = predicted ? 0 : kBlendOne;
     const float change =
@@ -474,7 +548,7 @@ void Search::sweep_blending(std::size_t field, int level) {
         hope += (is_alpha ? state_.costs.saved_by_alpha(row, column)
                           : state_.costs.saved_by_beta(row, column)) *
                 std::min(1.0f, 2 * state_.fields.weight(at, row, column));
-    if (now == 0 && hope < bits_of(1) * lambda_) return;
+    if (now == 0 && hope < kFewBits * lambda_) return;
     int best = now;
     float least = -kLeastGain * lambda_;
     for (const int latent : {0, now - 1, now + 1, now - 2, now + 2, now - 3, now + 3}) {
@@ -535,6 +609,7 @@ Latents Search::run() {
     if (references == 2) sweep_blending(beta, k);
   }
   for (int pass = 0; pass < passes; ++pass) {
+    learn_rates();
     if (references == 2)
       for (int k = coarsest; k >= first; --k) sweep_blending(beta, k);
     for (int k = coarsest; k >= first; --k) {

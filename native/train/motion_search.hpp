@@ -2,6 +2,7 @@
 // latents themselves, found by what they and the residual would cost.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "core/coolchic.hpp"
@@ -12,6 +13,7 @@ struct MotionSettings {
   // What a bit costs, in squared differences of one sample, samples between 0 and 1.
   float lambda;
   int first, grids;  // of a field's grids
+  const std::uint16_t* probabilities;  // of motion's decisions, as in vireo::Parts
 };
 
 // The fields' grids in the order of a frame's latents: x0, y0, alpha from one reference, x0,

@@ -4,9 +4,7 @@
 // chroma needs are sums of vectors, and the upsampling's phases need no interleaving.
 #pragma once
 
-#include "train/blocks.hpp"
 #include "train/dense.hpp"
-#include "train/fields.hpp"
 #include "train/upsampling.hpp"
 
 namespace vireo::train::VIREO_ISA {
@@ -195,8 +193,6 @@ struct WholeHead {
   Errors errors = {};
 
   void place(float*& /*memory*/) {}
-  void begin_row(int /*row*/) {}
-  void end_row(int /*row*/) {}
   void finish() {}
   VIREO_MEMBER void tile(int row, int left, int n, float* const* output) {
     switch (t.references) {
@@ -207,16 +203,13 @@ struct WholeHead {
   }
 };
 
-// Chroma with a synthesis of its own at half resolution, and prediction by blocks.
-template <int REFS>
+// Chroma with a synthesis of its own at half resolution; nothing to predict, since the target
+// is what prediction has left.
 struct PartsHead {
   static constexpr int TILE = PICTURE_TILE;
   const Picture& t;
   Errors errors = {};
   std::ptrdiff_t lanes = round_up(t.width / 2, LANES);
-  // Four luma rows and two of chroma's pairs: the prediction, then the loss' gradient.
-  float *luma = nullptr, *chroma = nullptr;
-  Warped* warped = nullptr;
   float* acc = nullptr;
   Activations a = {};
   float* by_inputs[MAX_WIDTH] = {};
@@ -228,64 +221,29 @@ struct PartsHead {
       memory += n;
       return p;
     };
-    warped = reinterpret_cast<Warped*>(take(round_up(
-        REFS * ((t.width + 3) / 4) * static_cast<std::ptrdiff_t>(sizeof(Warped) / sizeof(float)),
-        LANES)));
-    luma = take(4 * 2 * lanes);
-    chroma = take(2 * 2 * lanes);
-    clear(luma, 12 * lanes);
     acc = take(mlp.parameters * W);
     clear(acc, mlp.parameters * W);
     a.place(mlp, take(mlp.activations * TILE), TILE);
     for (int c = 0; c < t.parts->inputs; ++c) by_inputs[c] = take(TILE);
   }
 
-  BlockRow<REFS> blocks() const { return {t, warped, luma, chroma, 2 * lanes}; }
-
-  void begin_row(int row) {
-    if constexpr (REFS > 0) {
-      if (row % 2 == 0) blocks().predict(row / 2);
-    } else {
-      clear(luma + (row % 2) * 4 * lanes, 4 * lanes);
-      clear(chroma + (row % 2) * 2 * lanes, 2 * lanes);
-    }
-  }
-
-  void end_row(int row) {
-    if constexpr (REFS > 0) {
-      const bool last = 2 * (row + 1) == t.height;
-      if (!t.gradients || (row % 2 == 0 && !last)) return;
-      if (row % 2 == 0) {  // half of the blocks lies below the picture
-        clear(luma + 4 * lanes, 4 * lanes);
-        clear(chroma + 2 * lanes, 2 * lanes);
-      }
-      blocks().back(row / 2);
+  // The error of n columns of one plane, whose residual becomes the loss' gradient.
+  VIREO_MEMBER void code(int left, int n, float* residual, const float* target, Vf& error) const {
+    const float weight =
+        2.0f * 4.0f / 6.0f / (static_cast<float>(t.height) * static_cast<float>(t.width));
+    for (int i = 0; i < n; i += W) {
+      const Vi valid = left + i + iota() < t.width / 2;
+      const Vf value = load(residual + i) * SAMPLE_SCALE;
+      if (t.decoded) store(t.decoded + (target - t.target) + i, value);
+      const Vf e = masked(valid, value - load(target + i));
+      error += e * e;
+      store(residual + i, e * (weight * SAMPLE_SCALE));
     }
   }
 
   VIREO_MEMBER void tile(int row, int left, int n, float* const* output) {
-    const float weight =
-        2.0f * 4.0f / 6.0f / (static_cast<float>(t.height) * static_cast<float>(t.width));
-    const int half_width = t.width / 2;
     const float* target = t.target + row * 6 * lanes + left;
-    for (int i = 0; i < n; i += W) {
-      const Vi valid = left + i + iota() < half_width;
-      for (int py = 0; py < 2; ++py) {
-        float* row_of_two = luma + (2 * (row % 2) + py) * 2 * lanes + 2 * (left + i);
-        Vf value[2], gradient[2];
-        split(row_of_two, value[0], value[1]);
-        for (int px = 0; px < 2; ++px) {
-          const int p = 2 * py + px;
-          value[px] += load(output[0] + p * n + i) * SAMPLE_SCALE;
-          if (t.decoded) store(t.decoded + (target - t.target) + p * lanes + i, value[px]);
-          const Vf e = masked(valid, value[px] - load(target + p * lanes + i));
-          errors.y += e * e;
-          gradient[px] = e * weight;
-          store(output[0] + p * n + i, gradient[px] * SAMPLE_SCALE);
-        }
-        if (t.gradients) join(row_of_two, gradient[0], gradient[1]);
-      }
-    }
+    for (int p = 0; p < 4; ++p) code(left, n, output[0] + p * n, target + p * lanes, errors.y);
     // The chroma synthesis works on whole tiles; lanes beyond n get no gradient.
     const float* inputs[MAX_WIDTH];
     for (int c = 0; c < t.parts->inputs; ++c) {
@@ -295,21 +253,9 @@ struct PartsHead {
     const Mlp& mlp = *t.parts->chroma;
     forward(mlp, inputs, a, TILE);
     float* const* residual = a.rows[mlp.depth - 1];
-    for (int c = 0; c < 2; ++c) clear(residual[c] + n, TILE - n);
-    for (int i = 0; i < n; i += W) {
-      const Vi valid = left + i + iota() < half_width;
-      float* pair = chroma + (row % 2) * 2 * lanes + 2 * (left + i);
-      Vf value[2], gradient[2];
-      split(pair, value[0], value[1]);
-      for (int c = 0; c < 2; ++c) {
-        value[c] += load(residual[c] + i) * SAMPLE_SCALE;
-        if (t.decoded) store(t.decoded + (target - t.target) + (4 + c) * lanes + i, value[c]);
-        const Vf e = masked(valid, value[c] - load(target + (4 + c) * lanes + i));
-        (c ? errors.v : errors.u) += e * e;
-        gradient[c] = e * weight;
-        store(residual[c] + i, gradient[c] * SAMPLE_SCALE);
-      }
-      if (t.gradients) join(pair, gradient[0], gradient[1]);
+    for (int c = 0; c < 2; ++c) {
+      clear(residual[c] + n, TILE - n);
+      code(left, n, residual[c], target + (4 + c) * lanes, c ? errors.v : errors.u);
     }
     if (!t.gradients) return;
     backward(mlp, inputs, a, TILE, t.networks ? acc : nullptr, by_inputs);
@@ -368,7 +314,6 @@ static inline void picture_with(const Picture& t, float* scratch) {
 
   for (int row = t.first_row; row < t.first_row + t.rows; ++row) {
     const float* finest = t.finest + 2 * row * t.finest_stride;
-    head.begin_row(row);
     for (int c = 0; c < coarse; ++c) {
       for (int r = 0; r <= 2 * reach; ++r) {
         rows[c * (2 * reach + 1) + r] = t.planes[c].origin + (row + r - reach) * t.planes[c].stride;
@@ -402,7 +347,6 @@ static inline void picture_with(const Picture& t, float* scratch) {
         }
       }
     }
-    head.end_row(row);
     if (!t.gradients) continue;
 
     for (int py = 0; py < 2; ++py) {
@@ -438,12 +382,10 @@ static inline void picture_with(const Picture& t, float* scratch) {
 }
 
 static inline void picture(const Picture& t, float* scratch) {
-  if (!t.parts) return picture_with<WholeHead>(t, scratch);
-  switch (t.references) {
-    case 0: return picture_with<PartsHead<0>>(t, scratch);
-    case 1: return picture_with<PartsHead<1>>(t, scratch);
-    default: return picture_with<PartsHead<2>>(t, scratch);
-  }
+  if (t.parts)
+    picture_with<PartsHead>(t, scratch);
+  else
+    picture_with<WholeHead>(t, scratch);
 }
 
 }  // namespace vireo::train::VIREO_ISA

@@ -26,6 +26,9 @@ def force_isa(isa: Isa) -> None: ...
 def measure_peak() -> float: ...
 def crc32c(data: NDArray[np.uint8] | bytes, previous: int = 0) -> int: ...
 
+MOTION_CONTEXTS: int
+MAX_MOTION: int
+
 class Parts:
     def __init__(
         self,
@@ -33,8 +36,7 @@ class Parts:
         chroma_synthesis: Sequence[int],
         motion_first: int,
         motion_grids: int,
-        motion_context: Sequence[tuple[int, int]],
-        motion_arm: Sequence[int],
+        motion_probabilities: NDArray[np.uint16],
     ) -> None: ...
 
 class Architecture:
@@ -61,7 +63,6 @@ class Networks:
         architecture: Architecture,
         references: int,
         magnitude_bits: int,
-        motion_magnitude_bits: int,
         parameters: NDArray[np.int32],
     ) -> None: ...
     def set_arm(
@@ -83,8 +84,6 @@ class Networks:
     def references(self) -> int: ...
     @property
     def magnitude_bits(self) -> int: ...
-    @property
-    def motion_magnitude_bits(self) -> int: ...
     @property
     def parameters(self) -> NDArray[np.int32]: ...
     @property
@@ -145,6 +144,9 @@ def tile_count(architecture: Architecture, height: int, width: int, references: 
 def measure_latents(
     architecture: Architecture, networks: Networks, grids: Grids
 ) -> list[float]: ...
+def count_motion(
+    architecture: Architecture, grids: Grids, references: int
+) -> NDArray[np.int32]: ...
 @overload
 def reconstruct(
     architecture: Architecture,

@@ -12,7 +12,12 @@ _Metrics = tuple[float, float, float, float, float, float]
 def available_kernels() -> list[str]: ...
 def measure_peak(isa: str = "") -> float: ...
 def search_motion(
-    target: _Samples, references: Sequence[_Samples], lambda_: float, first: int, grids: int
+    target: _Samples,
+    references: Sequence[_Samples],
+    lambda_: float,
+    first: int,
+    grids: int,
+    probabilities: NDArray[np.uint16],
 ) -> list[NDArray[np.int16]]: ...
 
 class FrameTrainer:
@@ -25,10 +30,9 @@ class FrameTrainer:
         synthesis: Sequence[int],
         chroma: Sequence[int],
         chroma_grids: int,
-        fields: int,
-        field_grids: int,
         target: Sequence[_Samples],
         references: Sequence[Sequence[_Samples]],
+        prediction: Sequence[NDArray[np.int16]] | None,
         threads: int = 1,
         isa: str = "",
     ) -> None: ...

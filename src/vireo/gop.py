@@ -5,7 +5,7 @@ All structures are closed: a GOP's frames refer to nothing outside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
@@ -34,15 +34,16 @@ class PlannedFrame:
         display_index: its place in display order, from 0.
         references: display indices of the frames it is predicted from: none for I, one
             for P, two for B frames (past, then future).
-        level: depth in the hierarchy of references; 0 for I frames.
         released: display indices, of references and this frame, of pictures that no
             later frame in coding order refers to.
+        importance: what its quality is worth, its own and to the frames that depend on it,
+            at least 1 (`weigh`).
     """
 
     display_index: int
     references: tuple[int, ...]
-    level: int
     released: tuple[int, ...] = ()
+    importance: float = 1.0
 
 
 def plan_gop(
@@ -56,26 +57,41 @@ def plan_gop(
     frame from the one before. Intra has no references.
     """
     if structure is GopStructure.INTRA:
-        plan = [PlannedFrame(i, (), 0) for i in range(frames)]
+        plan = [PlannedFrame(i, ()) for i in range(frames)]
     elif structure is GopStructure.LOW_DELAY:
-        plan = [PlannedFrame(i, (i - 1,) if i else (), min(i, 1)) for i in range(frames)]
+        plan = [PlannedFrame(i, (i - 1,) if i else ()) for i in range(frames)]
     else:
-        plan = [PlannedFrame(0, (), 0)]
+        plan = [PlannedFrame(0, ())]
         step = interval or max(1, frames - 1)
         for first in range(0, frames - 1, step):
             last = min(first + step, frames - 1)
-            plan.append(PlannedFrame(last, (first,), 1))
-            plan.extend(_halve(first, last, 2))
+            plan.append(PlannedFrame(last, (first,)))
+            plan.extend(_halve(first, last))
     return _mark_releases(plan)
 
 
-def _halve(first: int, last: int, level: int) -> Iterator[PlannedFrame]:
+def weigh(plan: Sequence[PlannedFrame], share: Callable[[int], float]) -> tuple[PlannedFrame, ...]:
+    """The same frames with their importance, by how frames predict each other.
+
+    `share(distance)` is how much of a frame, 0…1, one that is so many frames away predicts:
+    so much of the reference's error, half of it where there are two, stays in a frame that
+    refers to it, and so on to the frames that refer to that.
+    """
+    importance = {frame.display_index: 1.0 for frame in plan}
+    for frame in reversed(plan):
+        for reference in frame.references:
+            kept = share(abs(frame.display_index - reference)) / len(frame.references)
+            importance[reference] += kept * importance[frame.display_index]
+    return tuple(replace(frame, importance=importance[frame.display_index]) for frame in plan)
+
+
+def _halve(first: int, last: int) -> Iterator[PlannedFrame]:
     if last - first < 2:
         return
     middle = (first + last) // 2
-    yield PlannedFrame(middle, (first, last), level)
-    yield from _halve(first, middle, level + 1)
-    yield from _halve(middle, last, level + 1)
+    yield PlannedFrame(middle, (first, last))
+    yield from _halve(first, middle)
+    yield from _halve(middle, last)
 
 
 def _mark_releases(plan: list[PlannedFrame]) -> tuple[PlannedFrame, ...]:

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vireo import _core, _train
+from vireo.codecs.coolchic.networks import motion_probabilities
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -44,7 +45,9 @@ def noise(seed: int) -> Picture:
 
 
 def search(target: Picture, *references: Picture) -> Grids:
-    return _train.search_motion(target, list(references), LAMBDA, FIRST, GRIDS)
+    return _train.search_motion(
+        target, list(references), LAMBDA, FIRST, GRIDS, motion_probabilities()
+    )
 
 
 def fields(grids: Grids, references: int) -> list[NDArray[np.int32]]:
@@ -179,7 +182,9 @@ def test_any_size_has_its_grids(size: tuple[int, int], first: int) -> None:
     rng = np.random.default_rng(0)
     target, *references = rng.integers(0, 256, (3, *size), dtype=np.uint8)
     for n in (1, 2):
-        grids = _train.search_motion(target, references[:n], LAMBDA, first, 2)
+        grids = _train.search_motion(
+            target, references[:n], LAMBDA, first, 2, motion_probabilities()
+        )
         shapes = [(-(-size[0] >> k), -(-size[1] >> k)) for k in (first, first + 1)]
         assert [g.shape for g in grids] == 3 * n * shapes
 
@@ -193,4 +198,6 @@ def test_what_does_not_fit_is_refused() -> None:
         ((still, [still], LAMBDA, 1, 4), "grids"),
     ]:
         with pytest.raises(ValueError, match=message):
-            _train.search_motion(*arguments)
+            _train.search_motion(*arguments, motion_probabilities())
+    with pytest.raises(ValueError, match="probabilities"):
+        _train.search_motion(still, [still], LAMBDA, 3, 4, motion_probabilities()[:1])

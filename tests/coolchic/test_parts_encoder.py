@@ -10,13 +10,18 @@ import vireo
 from vireo import _core
 from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.encoder import Settings
+from vireo.codecs.coolchic.motion import predict
 from vireo.codecs.coolchic.networks import shipped_sets
-from vireo.codecs.coolchic.parts_encoder import LAMBDA_AT_TOP, PartsEncoder
+from vireo.codecs.coolchic.parts_encoder import LAMBDA_MOST, PartsEncoder
 from vireo.codecs.coolchic.presets import PRESETS
 from vireo.codecs.coolchic.quantise import FrameCost
-from vireo.codecs.coolchic.stream import StreamShape
-from vireo.codecs.coolchic.structure import prediction_interval, unexplained
-from vireo.codecs.coolchic.trainer import Trainer
+from vireo.codecs.coolchic.stream import LATENT_SECTION, StreamShape
+from vireo.codecs.coolchic.structure import (
+    Predictability,
+    prediction_interval,
+    unexplained,
+)
+from vireo.codecs.coolchic.trainer import Prediction, Trainer, trained_grids
 from vireo.codecs.coolchic.updates import (
     UpdateCost,
     choose_update,
@@ -25,7 +30,8 @@ from vireo.codecs.coolchic.updates import (
     to_floats,
     to_integers,
 )
-from vireo.codecs.encoding import PictureJob
+from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.container.syntax import ByteReader
 from vireo.gop import FrameType
 from vireo.metrics import plane_mse, weighted_mse
 from vireo.metrics.psnr import PEAK
@@ -95,9 +101,23 @@ def test_how_far_frames_predict_each_other() -> None:
     assert prediction_interval([f[:2, :6] for f in unrelated], PARTS, LAMBDA) in (None, 8)
 
 
+def test_the_share_that_is_predicted_falls_with_the_distance() -> None:
+    """A mixture that changes a little from frame to frame, and one that stays."""
+    first, last = texture(0).astype(float), texture(1).astype(float)
+    fading = [(first + (last - first) * t / 32).round().astype(np.uint8) for t in range(33)]
+    share = Predictability(fading, PARTS, LAMBDA)
+    shares = [share(d) for d in (1, 2, 3, 4, 16, 32)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 0.8
+    assert shares[-1] < 0.2
+    assert share(40) == share(32)
+    still = Predictability([texture(0)] * 5, PARTS, LAMBDA)
+    assert still(4) > 0.95
+
+
 def test_refined_latents_cost_less() -> None:
     planes = [texture(3), texture(4)[::2, ::2].copy(), texture(5)[::2, ::2].copy()]
-    job = PictureJob(0, 0, FrameType.I, 0, planes, ())
+    job = PictureJob(0, 0, FrameType.I, 1.0, planes, ())
     costs = []
     for rounds in (0, 1):
         settings = Settings(LAMBDA, replace(PRESETS["ultrafast"], refinements=rounds))
@@ -105,13 +125,56 @@ def test_refined_latents_cost_less() -> None:
         picture = encoder.encode(job, lambda done, planned: None)
         errors = [plane_mse(a, b) for a, b in zip(picture.planes, planes, strict=True)]
         bits = 8 * sum(len(s.data) for s in picture.sections)
-        rate = LAMBDA * LAMBDA_AT_TOP * bits / planes[0].size
+        rate = LAMBDA * LAMBDA_MOST * bits / planes[0].size
         costs.append(weighted_mse(errors) / PEAK**2 + rate)
     assert costs[1] < costs[0] * 0.98
 
 
-def make_trainer(architecture: Architecture, job: PictureJob) -> Trainer:
-    return Trainer(architecture, job.frame_type, job.target, job.references)
+def make_trainer(
+    architecture: Architecture, job: PictureJob, prediction: Prediction | None = None
+) -> Trainer:
+    return Trainer(architecture, job.frame_type, job.target, prediction=prediction)
+
+
+def test_motion_is_coded_as_it_predicted_in_training() -> None:
+    moved, other = texture(6), texture(7)
+    moved[:48] = np.roll(moved[:48], 3, axis=1)
+    moved[64:, 80:] = other[64:, 80:]  # what no motion explains
+    reference = [texture(6), *(texture(i)[::2, ::2].copy() for i in (8, 9))]
+    job = PictureJob(1, 1, FrameType.P, 1.0, [moved, *reference[1:]], [reference])
+    predictions = []
+
+    def make(
+        architecture: Architecture, job: PictureJob, prediction: Prediction | None = None
+    ) -> Trainer:
+        predictions.append(prediction)
+        return make_trainer(architecture, job, prediction)
+
+    encoder = PartsEncoder(StreamShape(STANDARD), Settings(LAMBDA, PRESETS["ultrafast"]), make)
+    picture = encoder.encode(job, lambda done, planned: None)
+    grids = decoded_grids(picture, *moved.shape)
+    trained = len(trained_grids(STANDARD, FrameType.P, *moved.shape))
+    assert any(g.any() for g in grids[:trained])
+    assert any(g.any() for g in grids[trained:])
+    (prediction,) = predictions
+    for ours, theirs in zip(predict(grids[trained:], [reference], PARTS), prediction, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def decoded_grids(picture: EncodedPicture, height: int, width: int) -> list[np.ndarray]:
+    """All latents of a P frame that starts from a shipped set."""
+    core, sets = StreamShape(STANDARD).core(), shipped_sets(STANDARD).parameters
+    first, *sections = picture.sections
+    unused = _core.Networks(core, int(FrameType.I), 1, sets[0].astype(np.int32))
+    networks = _core.Networks.decode_update(core, int(FrameType.P), first.data, sets, [unused])
+    latents = _core.LatentReader(core, networks, height, width)
+    done = 0
+    for section in sections:
+        reader = ByteReader(section.data)
+        count = LATENT_SECTION.read(reader)["tiles"]
+        latents.read(reader.take(reader.remaining, "latents"), done, count)
+        done += count
+    return latents.grids()
 
 
 def test_parameters_survive_the_streams_formats() -> None:
@@ -125,9 +188,7 @@ def test_groups_hold_every_parameter_once() -> None:
     for frame_type in FrameType:
         found = np.concatenate([g.members for g in groups(STANDARD, frame_type)])
         assert len(np.unique(found)) == len(found)
-        everything = sum(STANDARD.parameters(frame_type).values())
-        motion = sum(STANDARD.parameters(frame_type)[f"arm_{n}"] for n in ("vectors", "blending"))
-        assert len(found) == everything - (motion if frame_type == FrameType.I else 0)
+        assert len(found) == sum(STANDARD.parameters(frame_type).values())
 
 
 def test_updates_that_gain_nothing_are_not_sent() -> None:
@@ -139,10 +200,22 @@ def test_updates_that_gain_nothing_are_not_sent() -> None:
         for g in STANDARD.latent_grids(FrameType.I, height, width)
     ]
     core = StreamShape(STANDARD).core()
-    still = _core.Networks(core, 0, *magnitude_bits(grids, STANDARD, FrameType.I), base)
+    still = _core.Networks(core, 0, magnitude_bits(grids, STANDARD), base)
     target = _core.reconstruct(core, still, grids, [])
     cost = UpdateCost(base, FrameCost(core, FrameType.I, grids, target, [], LAMBDA))
     shaken = to_floats(base, STANDARD) + rng.normal(size=len(base)).astype(np.float32) * 0.02
     chosen = choose_update(shaken, STANDARD, cost)
     assert cost.total(chosen) <= cost.total(still)
     assert chosen.update_bits(base) < 2 * still.update_bits(base)
+
+
+def test_magnitudes_are_the_pictures_and_not_its_motions() -> None:
+    grids = [
+        np.zeros((g.height, g.width), np.int16) for g in STANDARD.latent_grids(FrameType.B, 48, 64)
+    ]
+    grids[-1][0, 0] = 900
+    assert magnitude_bits(grids, STANDARD) == 0
+    last = len(trained_grids(STANDARD, FrameType.B, 48, 64)) - 1
+    for largest, bits in ((1, 1), (-8, 4), (255, 8)):
+        grids[last][0, 0] = largest
+        assert magnitude_bits(grids, STANDARD) == bits

@@ -1,11 +1,12 @@
 """The native training step of architectures with parts, against its twin in PyTorch."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.coolchic.test_trainer import (
     GRADIENT_BOUND,
@@ -15,17 +16,21 @@ from tests.coolchic.test_trainer import (
     assert_close,
 )
 from vireo.codecs.coolchic import model, parts_model
-from vireo.codecs.coolchic.config import STANDARD, Architecture, FrameType, GridKind, Parts
-from vireo.codecs.coolchic.trainer import Adam, Trainer, available_kernels, schedule
+from vireo.codecs.coolchic.config import PAPER, STANDARD, Architecture, FrameType, Parts
+from vireo.codecs.coolchic.trainer import (
+    Adam,
+    Trainer,
+    available_kernels,
+    schedule,
+    trained_grids,
+)
 
 SMALL = Architecture(
     grids=4,
     arm_hidden=(6,),
     upsampling_kernel=4,
     synthesis_hidden=(5,),
-    parts=Parts(
-        chroma_first=1, chroma_hidden=(), motion_first=2, motion_grids=2, motion_hidden=(4, 3)
-    ),
+    parts=Parts(chroma_first=1, chroma_hidden=()),
 )
 
 
@@ -38,7 +43,9 @@ def one_thread_for_the_twin() -> Iterator[None]:
 
 
 class Case:
-    """A random frame: pictures, latents, parameters, noise."""
+    """A random frame: target, prediction (but of an I frame), latents, parameters, noise."""
+
+    prediction: list[NDArray[np.int16]] | None = None
 
     def __init__(
         self,
@@ -51,17 +58,12 @@ class Case:
         rng = np.random.default_rng(seed)
         self.architecture, self.frame_type = architecture, frame_type
         shapes = [(height, width), (height // 2, width // 2), (height // 2, width // 2)]
-
-        def picture() -> list[np.ndarray]:
-            return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
-
-        self.target = picture()
-        self.references = [picture() for _ in range(frame_type)]
-        self.grids = architecture.latent_grids(frame_type, height, width)
-        scale = {GridKind.LUMA: 2.0, GridKind.CHROMA: 2.0, GridKind.VECTORS: 3.0}
+        self.target = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+        if frame_type:  # the filters leave 0…255
+            self.prediction = [rng.integers(-4000, 20000, s, dtype=np.int16) for s in shapes]
+        self.grids = trained_grids(architecture, frame_type, height, width)
         self.latents = [
-            (rng.normal(size=(g.height, g.width)) * scale.get(g.kind, 0.5)).astype(np.float32)
-            for g in self.grids
+            (rng.normal(size=(g.height, g.width)) * 2).astype(np.float32) for g in self.grids
         ]
         self.noise = [rng.uniform(-0.5, 0.5, size=x.shape).astype(np.float32) for x in self.latents]
         count = sum(architecture.parameters(frame_type).values())
@@ -72,7 +74,7 @@ class Case:
             self.architecture,
             self.frame_type,
             self.target,
-            self.references,
+            prediction=self.prediction,
             threads=threads,
             isa=isa,
         )
@@ -91,13 +93,16 @@ def check(case: Case, *, hard: bool, isa: str = "") -> None:
         else model.noisy_quantise(x, TEMPERATURE, torch.from_numpy(n).double())
         for x, n in zip(latents, case.noise, strict=True)
     ]
-    references = [[torch.from_numpy(p).double() / 255 for p in r] for r in case.references]
+    prediction = case.prediction and [
+        torch.from_numpy(p).double() / (64 * 255) for p in case.prediction
+    ]
     target = [torch.from_numpy(p).double() / 255 for p in case.target]
-    planes, _ = parts_model.decode(quantised, networks, case.architecture, references)
-    bits = parts_model.rate(quantised, networks, case.architecture, case.frame_type)
+    planes = parts_model.decode(quantised, networks, case.architecture, prediction)
+    bits = parts_model.rate(quantised, networks, case.architecture)
     loss = model.distortion(planes, target) + LAMBDA * bits / target[0].numel()
     loss.backward()
-    got, got_latents, got_parameters = case.trainer(isa=isa, threads=2).gradients(
+    trainer = case.trainer(isa=isa, threads=2)
+    got, got_latents, got_parameters = trainer.gradients(
         lambda_=LAMBDA,
         hard=hard,
         temperature=TEMPERATURE,
@@ -108,6 +113,9 @@ def check(case: Case, *, hard: bool, isa: str = "") -> None:
     for name, plane, wanted in zip(("mse_y", "mse_u", "mse_v"), planes, target, strict=True):
         error = float((plane.detach() - wanted).square().mean())
         assert getattr(got, name) == pytest.approx(error, rel=METRIC_BOUND), name
+    if hard:
+        for plane, decoded in zip(planes, trainer.decode()[0], strict=True):
+            np.testing.assert_allclose(decoded, plane.detach(), rtol=1e-5, atol=1e-5)
     for grid, a, x in zip(case.grids, got_latents, latents, strict=True):
         assert x.grad is not None
         assert_close(f"{grid}", a, x.grad, GRADIENT_BOUND)
@@ -118,7 +126,7 @@ def check(case: Case, *, hard: bool, isa: str = "") -> None:
 
 @pytest.mark.parametrize("size", [(66, 50), (36, 18)])
 @pytest.mark.parametrize("hard", [False, True])
-@pytest.mark.parametrize("frame_type", list(FrameType))
+@pytest.mark.parametrize("frame_type", [FrameType.I, FrameType.P])
 def test_gradients_are_the_twins(frame_type: FrameType, hard: bool, size: tuple[int, int]) -> None:
     check(Case(STANDARD, frame_type, *size), hard=hard)
 
@@ -176,8 +184,58 @@ def test_fixed_networks_train_latents_alone() -> None:
         assert not np.array_equal(before, after)
 
 
-def test_fields_are_pyramids_of_consecutive_levels() -> None:
-    # The layout is the architecture's; what is beyond 16 levels is refused, not read.
-    parts = replace(Parts(), motion_grids=14)
-    with pytest.raises(ValueError, match="grids"):
-        Case(replace(STANDARD, parts=parts), FrameType.P, 16, 16).trainer()
+def test_motion_is_not_trained() -> None:
+    for frame_type in FrameType:
+        layout = STANDARD.latent_grids(frame_type, 50, 34)
+        picture = tuple(g for g in layout if not g.is_motion)
+        assert trained_grids(STANDARD, frame_type, 50, 34) == picture
+        shapes = [x.shape for x in Case(STANDARD, frame_type, 50, 34).trainer().latents]
+        assert shapes == [(g.height, g.width) for g in picture]
+    assert trained_grids(PAPER, FrameType.B, 50, 34) == PAPER.latent_grids(FrameType.B, 50, 34)
+
+
+def test_training_with_a_prediction_is_of_what_it_leaves() -> None:
+    case = Case(STANDARD, FrameType.P, 34, 50)
+    rng = np.random.default_rng(1)
+    samples = [rng.integers(0, 256, p.shape, dtype=np.uint8).clip(0, p) for p in case.target]
+    left = [t - s for t, s in zip(case.target, samples, strict=True)]
+    case.prediction = [64 * s.astype(np.int16) for s in samples]
+    predicted = case.trainer()
+    case.target, case.prediction = left, None
+    alone = case.trainer()
+
+    ours, our_latents, our_networks = predicted.gradients(lambda_=LAMBDA, noise=case.noise)
+    theirs, *gradients = alone.gradients(lambda_=LAMBDA, noise=case.noise)
+    np.testing.assert_allclose(astuple(ours), astuple(theirs), rtol=METRIC_BOUND)
+    for grid, a, b in zip(case.grids, our_latents, gradients[0], strict=True):
+        assert_close(f"{grid}", a, torch.from_numpy(b), GRADIENT_BOUND)
+    assert_close("networks", our_networks, torch.from_numpy(gradients[1]), GRADIENT_BOUND)
+    for whole, rest, sample in zip(predicted.decode()[0], alone.decode()[0], samples, strict=True):
+        np.testing.assert_allclose(whole, rest + sample / 255, rtol=0, atol=1e-6)
+
+
+def test_frames_of_all_types_train_alike() -> None:
+    case = Case(STANDARD, FrameType.B, 34, 50)
+    steps = schedule(3, lambda_=LAMBDA, latents_rate=1e-2, networks_rate=1e-3)
+    states = []
+    for frame_type in FrameType:
+        case.frame_type = frame_type
+        trainer = case.trainer()
+        trainer.run(steps, seed=2, adam=Adam(clip=0.1, parameter_rate=4.0))
+        states.append(trainer.state())
+    assert np.abs(trainer.parameters - case.parameters).min() > 0
+    np.testing.assert_array_equal(states[0], states[1])
+    np.testing.assert_array_equal(states[0], states[2])
+
+
+def test_predictions_come_with_parts_and_references_without() -> None:
+    case = Case(STANDARD, FrameType.P, 16, 24)
+    with pytest.raises(ValueError, match="references"):
+        Trainer(STANDARD, FrameType.P, case.target, [case.target])
+    with pytest.raises(ValueError, match="parts"):
+        Trainer(PAPER, FrameType.P, case.target, [case.target], prediction=case.prediction)
+    assert case.prediction
+    y, u, v = case.prediction
+    for planes in ([y, u], [y[:-2], u, v]):
+        with pytest.raises(ValueError, match="planes"):
+            Trainer(STANDARD, FrameType.P, case.target, prediction=planes)

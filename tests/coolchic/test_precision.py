@@ -54,7 +54,7 @@ def test_fixed_point_costs_under_a_fiftieth_of_a_decibel(clips: Path, lambda_: f
     for index, references in ((0, ()), (8, (0,)), (4, (0, 8))):
         pictures = [decoded[r] for r in references]
         frame_type = FrameType(len(references))
-        job = PictureJob(index, index, frame_type, 0, frames[index], pictures)
+        job = PictureJob(index, index, frame_type, 1.0, frames[index], pictures)
         trainer = Trainer(PAPER, frame_type, job.target, pictures)
         encoder = CoolchicEncoder(shape, Settings(lambda_, PRESET), lambda a, j, t=trainer: t)
         picture = encoder.encode(job, lambda done, of: None)

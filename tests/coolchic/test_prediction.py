@@ -70,6 +70,19 @@ def test_the_filters_are_those_of_the_formula(name: str, taps: int) -> None:
     assert np.array_equal(table[1:], table[:0:-1, ::-1])  # no drift
 
 
+@pytest.mark.parametrize("taps", [8, 4])
+def test_filters_keep_whole_samples_and_a_sinusoid(taps: int) -> None:
+    table = filters(taps)
+    whole = np.zeros(taps, int)
+    whole[taps // 2 - 1] = 64
+    assert np.array_equal(table[0], whole)
+    # Of eight samples a period, whatever its phase; the bound is what the filters do.
+    frequency = 2 * np.pi / 8
+    samples = np.exp(1j * frequency * (np.arange(taps) - (taps // 2 - 1)))
+    expected = np.exp(1j * frequency * np.arange(64) / 64)
+    assert np.abs(table @ samples / 64 - expected).max() < 0.05
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("references", [1, 2])
 @pytest.mark.parametrize("first", [2, 3])

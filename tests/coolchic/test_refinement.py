@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.coolchic.test_parts_trainer import SMALL, Case
-from vireo.codecs.coolchic.config import PAPER, STANDARD, Architecture, FrameType, GridKind
+from vireo.codecs.coolchic.config import PAPER, STANDARD, Architecture, FrameType
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.torch_trainer import TorchTrainer
 from vireo.codecs.coolchic.trainer import Trainer, available_kernels
@@ -24,11 +24,19 @@ def textured(height: int, width: int) -> list[np.ndarray]:
     return [np.ascontiguousarray(p.clip(0, 255).astype(np.uint8)) for p in (luma, u, v)]
 
 
+def predicted(height: int, width: int) -> list[np.ndarray]:
+    """What a reference moved wrongly by two samples and noise make of the picture."""
+    rng = np.random.default_rng(6)
+    moved = [np.roll(p, 2, axis=1).astype(np.int16) for p in textured(height, width)]
+    return [64 * p + rng.integers(-200, 200, p.shape, dtype=np.int16) for p in moved]
+
+
 def trainer_of(
     architecture: Architecture, frame_type: FrameType, size: tuple[int, int], isa: str = ""
 ) -> Trainer:
     case = Case(architecture, frame_type, *size)
     case.target = textured(*size)
+    case.prediction = predicted(*size) if frame_type else None
     trainer = case.trainer(isa=isa)
     if architecture == STANDARD:  # networks that fit pictures, not only random ones
         sets = shipped_sets(STANDARD)
@@ -38,7 +46,7 @@ def trainer_of(
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("frame_type", list(FrameType))
+@pytest.mark.parametrize("frame_type", [FrameType.I, FrameType.P])
 @pytest.mark.parametrize("architecture", [SMALL, STANDARD], ids=["small", "standard"])
 def test_each_round_lowers_the_loss(
     architecture: Architecture, frame_type: FrameType, size: tuple[int, int]
@@ -67,8 +75,9 @@ def test_latents_away_from_the_borders_lower_it_too() -> None:
 
 def test_in_pytorch_it_is_the_same() -> None:
     native = trainer_of(STANDARD, FrameType.P, (34, 50))
-    case = Case(STANDARD, FrameType.P, 34, 50)
-    twin = TorchTrainer(STANDARD, FrameType.P, textured(34, 50), case.references, device="cpu")
+    twin = TorchTrainer(
+        STANDARD, FrameType.P, textured(34, 50), prediction=predicted(34, 50), device="cpu"
+    )
     twin.latents, twin.parameters = native.latents, native.parameters
     assert twin.refine(LAMBDA, 2) == native.refine(LAMBDA, 2)
     for ours, theirs in zip(native.latents, twin.latents, strict=True):
@@ -90,13 +99,13 @@ def test_where_nothing_moves_any_more_hardly_a_move_would_pay(
     assert any(np.count_nonzero(g) for g in trainer.latents)
     least = trainer.evaluate(LAMBDA).loss
     rng = np.random.default_rng(1)
-    grids = STANDARD.latent_grids(frame_type, 50, 34)
     missed = []
     for k in (0, 1, 2, 3, 7, 8, 12):  # luma's finest, and those of U and V
-        assert not grids[k].is_motion
         paid = [pays(trainer, k, least, rng) for _ in range(60)]
         missed.append(np.mean(paid))
-    assert max(missed) < 0.05
+    # Over all latents of a grid up to 0.06, on average of the grids 0.02; at zeros 0.4.
+    assert max(missed) < 0.1
+    assert np.mean(missed) < 0.03
 
 
 def pays(trainer: Trainer, grid: int, least: float, rng: np.random.Generator) -> bool:
@@ -115,17 +124,11 @@ def trainer_at(trainer: Trainer, latents: list[np.ndarray]) -> float:
     return loss
 
 
-def test_only_luma_and_chroma_move_and_by_whole_numbers() -> None:
+def test_refined_latents_are_whole() -> None:
     trainer = trainer_of(STANDARD, FrameType.P, (50, 34))
-    before = trainer.latents
     assert trainer.refine(LAMBDA, 2) > 0
-    for grid, old, new in zip(
-        STANDARD.latent_grids(FrameType.P, 50, 34), before, trainer.latents, strict=True
-    ):
-        if grid.kind >= GridKind.VECTORS:
-            np.testing.assert_array_equal(new, old)
-        else:
-            np.testing.assert_array_equal(new, np.rint(new))
+    for grid in trainer.latents:
+        np.testing.assert_array_equal(grid, np.rint(grid))
 
 
 def test_a_latent_that_does_not_pay_goes() -> None:
@@ -135,9 +138,7 @@ def test_a_latent_that_does_not_pay_goes() -> None:
         grid.flat[grid.size // 2] = 1
     trainer.latents = lonely
     trainer.refine(100.0, 5)
-    grids = STANDARD.latent_grids(FrameType.P, 50, 34)
-    for grid, left in zip(grids, trainer.latents, strict=True):
-        assert np.count_nonzero(left) == (grid.kind >= GridKind.VECTORS)
+    assert not any(np.count_nonzero(left) for left in trainer.latents)
 
 
 def test_the_paper_has_no_parts_to_refine() -> None:

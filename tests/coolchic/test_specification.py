@@ -143,7 +143,7 @@ def test_two_frames_of_profile_standard() -> None:
             arm_hidden=(),
             upsampling_kernel=2,
             synthesis_hidden=(),
-            parts=Parts(1, (), 2, 1, motion_hidden=()),
+            parts=Parts(1, (), 2, 2),
         ),
         block_log2=2,
     )

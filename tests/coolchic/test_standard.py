@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from vireo import _core
 from vireo.codecs.coolchic import reference
 from vireo.codecs.coolchic import reference_standard as twin
-from vireo.codecs.coolchic.config import STANDARD, Architecture, GridKind, Parts
+from vireo.codecs.coolchic.config import STANDARD, Architecture, Parts
+from vireo.codecs.coolchic.networks import motion_probabilities
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.errors import HeaderError
 from vireo.gop import FrameType
@@ -25,7 +26,7 @@ SMALL = Architecture(
     arm_hidden=(5,),
     upsampling_kernel=4,
     synthesis_hidden=(7,),
-    parts=Parts(chroma_first=1, chroma_hidden=(), motion_first=2, motion_grids=3, motion_hidden=()),
+    parts=Parts(chroma_first=1, chroma_hidden=(), motion_first=2, motion_grids=3),
 )
 LARGE = Architecture(
     grids=8,
@@ -36,8 +37,7 @@ LARGE = Architecture(
         chroma_first=3,
         chroma_hidden=(9, 17),
         motion_first=4,
-        motion_grids=2,
-        motion_hidden=(11, 6),
+        motion_grids=6,
     ),
 )
 FEWEST = Architecture(
@@ -45,7 +45,7 @@ FEWEST = Architecture(
     arm_hidden=(),
     upsampling_kernel=2,
     synthesis_hidden=(),
-    parts=Parts(chroma_first=1, chroma_hidden=(), motion_first=5, motion_grids=1, motion_hidden=()),
+    parts=Parts(chroma_first=1, chroma_hidden=(), motion_first=5, motion_grids=1),
 )
 ARCHITECTURES = {"standard": STANDARD, "small": SMALL, "large": LARGE, "fewest": FEWEST}
 
@@ -68,9 +68,7 @@ class Case:
 
     def twin_networks(self) -> twin.Networks:
         n = self.networks
-        return twin.make_networks(
-            self.shapes, n.magnitude_bits, n.motion_magnitude_bits, n.parameters.tolist()
-        )
+        return twin.make_networks(self.shapes, n.magnitude_bits, n.parameters.tolist())
 
 
 def shapes_of(shape: StreamShape) -> twin.Shapes:
@@ -88,8 +86,7 @@ def shapes_of(shape: StreamShape) -> twin.Shapes:
         p.chroma_hidden,
         p.motion_first,
         p.motion_grids,
-        p.motion_context,
-        p.motion_hidden,
+        motion_probabilities().tolist(),
     )
 
 
@@ -120,7 +117,6 @@ def make_case(
     *,
     seed: int = 0,
     magnitude_bits: int = 5,
-    motion_magnitude_bits: int = 6,
     band_rows_log2: int = 0,
     spread: float = 1.0,
 ) -> Case:
@@ -131,13 +127,11 @@ def make_case(
         slices = architecture.parameter_slices(frame_type)
         parameters[slices["synthesis_luma"].stop - 1] = 1 << 11
         parameters[slices["synthesis_chroma"].stop - 2 :] = 1 << 11
-    networks = _core.Networks(
-        shape.core(), int(frame_type), magnitude_bits, motion_magnitude_bits, parameters
-    )
+    networks = _core.Networks(shape.core(), int(frame_type), magnitude_bits, parameters)
     grids: Grids = []
     for grid in architecture.latent_grids(frame_type, height, width):
-        motion = grid.kind >= GridKind.VECTORS
-        most = 2 ** (motion_magnitude_bits if motion else magnitude_bits) - 1
+        motion = grid.is_motion
+        most = _core.MAX_MOTION if motion else 2**magnitude_bits - 1
         g = np.round(rng.laplace(0, 1.5 * spread * (1 + motion), (grid.height, grid.width)))
         if grid.level:
             g[: grid.height // 2, : grid.width // 2] = 0
@@ -200,9 +194,7 @@ def test_rows_of_zeros_are_passed_over(frame_type: FrameType) -> None:
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("spread", [40.0, 4000.0])
 def test_overflow_wraps_alike(spread: float) -> None:
-    same_as_twin(
-        make_case(FrameType.B, seed=3, magnitude_bits=11, motion_magnitude_bits=12, spread=spread)
-    )
+    same_as_twin(make_case(FrameType.B, seed=3, magnitude_bits=11, spread=spread))
 
 
 def sections(case: Case, splits: list[int]) -> list[tuple[bytes, int, int]]:
@@ -221,7 +213,7 @@ def sections(case: Case, splits: list[int]) -> list[tuple[bytes, int, int]]:
         ("standard", {}, []),
         ("small", {"seed": 1, "height": 66, "width": 38}, [3, 9]),
         ("standard", {"seed": 2, "band_rows_log2": 2}, [4]),
-        ("large", {"seed": 3, "magnitude_bits": 9, "motion_magnitude_bits": 2, "spread": 3.0}, []),
+        ("large", {"seed": 3, "magnitude_bits": 9, "spread": 300.0}, []),
     ],
 )
 def test_latents_round_trip_and_equal_the_twins(
@@ -241,6 +233,55 @@ def test_latents_round_trip_and_equal_the_twins(
         np.testing.assert_array_equal(twins, original)
 
 
+def with_motion(case: Case, seed: int) -> Case:
+    """Fields as motion is: still cells, and neighbours that move alike."""
+    rng = np.random.default_rng(seed)
+    layout = case.shape.architecture.latent_grids(case.frame_type, *case.grids[0].shape)
+    for grid, values in zip(layout, case.grids, strict=True):
+        if grid.is_motion:
+            values[:] = 0
+            values[:, grid.width // 3 :] = rng.integers(-40, 40)
+            values[grid.height // 2 :, : grid.width // 2] = rng.integers(-3, 4)
+    return case
+
+
+@pytest.mark.parametrize("frame_type", [FrameType.P, FrameType.B])
+def test_motion_that_repeats_costs_little_and_decodes_alike(frame_type: FrameType) -> None:
+    height, width = 130, 190
+    case = with_motion(make_case(frame_type, STANDARD, height, width), 3)
+    data = _core.encode_latents(case.core, case.networks, case.grids, 0, 1)
+    latents = twin.empty_latents(case.shapes, int(frame_type), height, width)
+    twin.decode_latents(data, case.shapes, int(frame_type), case.twin_networks(), latents, 0, 1)
+    reader = _core.LatentReader(case.core, case.networks, height, width)
+    reader.read(data, 0, 1)
+    layout = case.shape.architecture.latent_grids(frame_type, height, width)
+    motion = [i for i, grid in enumerate(layout) if grid.is_motion]
+    for i in motion:
+        np.testing.assert_array_equal(latents[i], case.grids[i])
+        np.testing.assert_array_equal(reader.grids()[i], case.grids[i])
+    # The same latents in another order are hardly a motion.
+    rng = np.random.default_rng(0)
+    for i in motion:
+        case.grids[i] = rng.permuted(case.grids[i].ravel()).reshape(case.grids[i].shape)
+    shuffled = _core.encode_latents(case.core, case.networks, case.grids, 0, 1)
+    assert len(data) < 0.4 * len(shuffled)
+
+
+def test_no_motion_takes_a_byte_at_most() -> None:
+    case = make_case(FrameType.B, STANDARD, 288, 352)
+    for grid in case.grids:
+        grid[:] = 0
+    assert len(_core.encode_latents(case.core, case.networks, case.grids, 0, 1)) <= 1
+
+
+@pytest.mark.parametrize("wrong", [63, 65473])
+def test_probabilities_that_no_decision_has_are_refused(wrong: int) -> None:
+    table = motion_probabilities().copy()
+    table[1, -1] = wrong
+    with pytest.raises(ValueError, match="architecture"):
+        _core.Architecture(2, [(0, -1)], [1, 2], 2, [], 0, 3, _core.Parts(1, [], 3, 4, table))
+
+
 def test_the_other_grid_counts() -> None:
     """U's latents cost less where their model has learnt that they are V's."""
     case = make_case(FrameType.I, replace(STANDARD, arm_hidden=()), 64, 96, seed=5)
@@ -248,9 +289,9 @@ def test_the_other_grid_counts() -> None:
     arm = case.shape.architecture.parameter_slices(FrameType.I)["arm_chroma"]
     weights = parameters[arm]
     weights[-1] = -3 << 8
-    alone = _core.Networks(case.core, 0, 5, 5, parameters)
+    alone = _core.Networks(case.core, 0, 5, parameters)
     weights[12] = 256  # the mean, of `other`
-    seeing = _core.Networks(case.core, 0, 5, 5, parameters)
+    seeing = _core.Networks(case.core, 0, 5, parameters)
     described = case.shape.architecture.latent_grids(FrameType.I, 64, 96)
     first = next(i for i, grid in enumerate(described) if grid.other is not None)
     other = described[first].other
@@ -275,7 +316,7 @@ SETS = np.stack([random_parameters(STANDARD, np.random.default_rng(s)) for s in 
 
 def networks_of(frame_type: FrameType, parameters: NDArray[np.integer]) -> _core.Networks:
     return _core.Networks(
-        StreamShape(STANDARD).core(), int(frame_type), 5, 3, parameters.astype(np.int32)
+        StreamShape(STANDARD).core(), int(frame_type), 5, parameters.astype(np.int32)
     )
 
 
@@ -293,8 +334,8 @@ def changed(
 ) -> NDArray[np.int32]:
     """An update of every other module, in units of 4, 16, …."""
     result = base.copy()
-    for i, (name, part) in enumerate(STANDARD.parameter_slices(frame_type).items()):
-        if i % 2 == 0 and not (frame_type == FrameType.I and name == "arm_vectors"):
+    for i, part in enumerate(STANDARD.parameter_slices(frame_type).values()):
+        if i % 2 == 0:
             step = 1 << (i + 1)
             result[part] += step * rng.integers(-amount, amount + 1, result[part].shape)
     return result.clip(-32767, 32767)
@@ -306,17 +347,17 @@ def test_networks_round_trip_from_every_base(frame_type: FrameType, amount: int)
     core, shapes = StreamShape(STANDARD).core(), shapes_of(StreamShape(STANDARD))
     bases = bases_of(frame_type)
     known = [networks_of(FrameType.P, bases[254 + r]) for r in range(frame_type)]
-    twins = [twin.make_networks(shapes, 5, 3, n.parameters.tolist()) for n in known]
+    twins = [twin.make_networks(shapes, 5, n.parameters.tolist()) for n in known]
     for number, base in bases.items():
         parameters = changed(base, frame_type, np.random.default_rng(number), amount)
         networks = networks_of(frame_type, parameters)
         data = networks.encode_update(number, base)
         again = _core.Networks.decode_update(core, int(frame_type), data, SETS, known)
-        assert (again.magnitude_bits, again.motion_magnitude_bits) == (5, 3)
+        assert again.magnitude_bits == 5
         np.testing.assert_array_equal(again.parameters, parameters)
         ours = twin.decode_networks(data, shapes, SETS, twins)
         assert ours.parameters == parameters.tolist()
-        assert (ours.magnitude_bits, ours.motion_magnitude_bits) == (5, 3)
+        assert ours.magnitude_bits == 5
         bits = networks.update_bits(base)
         if amount == 0:  # an update that changes nothing; zeros at its end aren't sent
             assert len(data) <= 4
@@ -335,15 +376,6 @@ def test_the_core_s_formats_are_those_of_the_trainer() -> None:
     np.testing.assert_array_equal(networks.kernel[0], networks.parameters[slices["upsampling"]])
     for name, mlp in zip(formats, (*networks.arms, *networks.syntheses), strict=True):
         np.testing.assert_array_equal(mlp[0], networks.parameters[slices[name]])
-
-
-def test_an_i_frame_keeps_the_networks_of_motion() -> None:
-    base = SETS[0].astype(np.int32)
-    other = base.copy()
-    other[STANDARD.parameter_slices(FrameType.I)["arm_blending"]] += 1
-    with pytest.raises(ValueError, match="motion"):
-        networks_of(FrameType.I, other).encode_update(0, base)
-    assert networks_of(FrameType.P, other).encode_update(0, base)
 
 
 def test_parameters_out_of_range_are_refused() -> None:
@@ -372,16 +404,15 @@ def test_a_base_that_does_not_exist_is_refused(frame_type: FrameType, number: in
     data = networks_of(frame_type, base).encode_update(number, base)
     with pytest.raises(ValueError, match="base"):
         _core.Networks.decode_update(core, int(frame_type), data, SETS, known)
-    twins = [twin.make_networks(shapes, 5, 3, base.tolist())] * frame_type
+    twins = [twin.make_networks(shapes, 5, base.tolist())] * frame_type
     with pytest.raises(ValueError, match="base"):
         twin.decode_networks(data, shapes, SETS, twins)
 
 
-@pytest.mark.parametrize("place", [0, 1])
-def test_too_many_magnitude_bits_are_refused(place: int) -> None:
+def test_too_many_magnitude_bits_are_refused() -> None:
     core, base = StreamShape(STANDARD).core(), SETS[0].astype(np.int32)
     data = bytearray(networks_of(FrameType.P, base).encode_update(0, base))
-    data[0] = 0xD0 >> 4 * place
+    data[0] = 0xD0
     with pytest.raises(ValueError, match="out of range"):
         _core.Networks.decode_update(core, 1, bytes(data), SETS, [networks_of(FrameType.P, base)])
 
@@ -396,7 +427,9 @@ def test_arbitrary_bytes_decode_alike() -> None:
     update = case.networks.encode_update(0, base)
     for _ in range(200):
         data = update[: rng.integers(2, len(update))] + rng.bytes(8)
-        data = data[:1] + bytes([rng.choice([0, 254, 255])]) + data[2:]
+        base_number = int(rng.choice([0, 254, 255]))
+        start = int.from_bytes(data[:2], "big") & 0xF00F | base_number << 4
+        data = start.to_bytes(2, "big") + data[2:]
         try:
             networks = _core.Networks.decode_update(core, 2, data, sets, [case.networks] * 2)
         except ValueError:
@@ -432,7 +465,7 @@ def test_networks_of_another_architecture_are_refused() -> None:
     with pytest.raises(ValueError, match="another architecture"):
         _core.LatentReader(other.core, case.networks, 34, 50)
     with pytest.raises(ValueError, match="no parts"):
-        _core.Networks(reference_core(), 0, 3, 3, np.zeros(3, np.int32))
+        _core.Networks(reference_core(), 0, 3, np.zeros(3, np.int32))
     with pytest.raises(ValueError, match="as a whole"):
         case.networks.encode()
 

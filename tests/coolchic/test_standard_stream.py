@@ -15,7 +15,7 @@ from tests.coolchic.test_standard import Case, make_case
 from vireo import _core, probe
 from vireo.codecs.base import Limits
 from vireo.codecs.coolchic.config import STANDARD, Architecture
-from vireo.codecs.coolchic.networks import NetworkSets, shipped_sets
+from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape
 from vireo.codecs.decoding import GopDecoder
 from vireo.container import (
@@ -79,11 +79,11 @@ class Stream:
                 else shipped_sets(STANDARD).parameters[base_number].astype(np.int32)
             )
             own = base.copy()
-            part = STANDARD.parameter_slices(kind)["arm_vectors" if index % 2 else "synthesis_luma"]
+            part = STANDARD.parameter_slices(kind)["arm_chroma" if index % 2 else "synthesis_luma"]
             own[part] += 16 * rng.integers(-3, 4, own[part].shape)
             case = make_case(kind, STANDARD, HEIGHT, WIDTH, seed=index)
             case.shape = SHAPE
-            case.networks = _core.Networks(SHAPE.core(), int(kind), 5, 6, own)
+            case.networks = _core.Networks(SHAPE.core(), int(kind), 5, own)
             pictures = [self.pictures[r] for r in references]
             planes = _core.reconstruct(case.core, case.networks, case.grids, pictures)
             parameters[index], self.pictures[index] = own, planes
@@ -235,6 +235,10 @@ def test_shipped_sets_fit_the_architecture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="networks"):
         shipped_sets(Architecture())
     assert len(sets) == len(shipped.frame_types) == len(shipped.lambdas)
-    NetworkSets(sets, shipped.frame_types, shipped.lambdas).write(tmp_path / "sets.npz")
+    assert shipped.motion.dtype == np.uint16
+    assert shipped.motion.shape == (2, _core.MOTION_CONTEXTS)
+    assert shipped.motion.min() > 0
+    shipped.write(tmp_path / "sets.npz")
     with np.load(tmp_path / "sets.npz") as arrays:
         np.testing.assert_array_equal(arrays["sets"], sets)
+        np.testing.assert_array_equal(arrays["motion"], shipped.motion)

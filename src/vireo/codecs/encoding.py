@@ -31,7 +31,7 @@ from vireo.container import (
     write_packet,
 )
 from vireo.errors import InputError
-from vireo.gop import GopStructure, PlannedFrame, gop_frames, plan_gop
+from vireo.gop import GopStructure, PlannedFrame, gop_frames
 from vireo.metrics import plane_mse
 from vireo.video.frame import Frame
 
@@ -47,7 +47,7 @@ class PictureJob:
         index: its place in the whole video in display order, from 0.
         coding_index: its place in coding order, from 0.
         frame_type: I, P or B.
-        level: depth in the hierarchy of references.
+        importance: what its quality is worth (`PlannedFrame.importance`).
         target: the source's planes at the coded size.
         references: decoded pictures at the coded size.
         parsed: what the codec's `PictureDecoder.parse` made of each reference's packet.
@@ -57,7 +57,7 @@ class PictureJob:
     index: int
     coding_index: int
     frame_type: FrameType
-    level: int
+    importance: float
     target: Planes
     references: Sequence[Planes]
     parsed: Sequence[Any] = ()
@@ -113,8 +113,8 @@ class PictureEncoder(Protocol):
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """Encode one picture; calls `progress(iterations done, planned)` now and then."""
 
-    def interval(self, gop: Sequence[Frame]) -> int | None:
-        """Frames from one P frame to the next in a GOP for random access; None: only one."""
+    def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
+        """Which of a GOP's frames is coded when, from which (`gop.plan_gop`)."""
 
 
 class Journal(Protocol):
@@ -222,15 +222,9 @@ class GopEncoder:
             start = GopStart(self.header, gop[0].pts, len(gop))
             yield [
                 Task(planned, gop[planned.display_index], first, place, start)
-                for place, planned in enumerate(self._plan(gop))
+                for place, planned in enumerate(self._pictures.plan(self._structure, gop))
             ]
             first += len(gop)
-
-    def _plan(self, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
-        interval = None
-        if self._structure is GopStructure.RANDOM_ACCESS:
-            interval = self._pictures.interval(gop)
-        return plan_gop(self._structure, len(gop), interval)
 
     def _work(self, task: Task, threads: int) -> _Finished:
         """One picture, made or taken from the journal; runs in a thread of its own."""
@@ -245,7 +239,7 @@ class GopEncoder:
                 task.index,
                 task.coding_index,
                 FrameType(len(task.references)),
-                task.planned.level,
+                task.planned.importance,
                 pad_to_even(task.frame),
                 task.references,
                 task.parsed,

@@ -30,19 +30,8 @@ NEAREST_12: tuple[tuple[int, int], ...] = (
 )
 
 
-# The nearest six, for grids of motion: a wavefront advances two columns per row.
-NEAREST_6: tuple[tuple[int, int], ...] = (
-    (-2, 0),
-    (-1, -1),
-    (-1, 0),
-    (-1, 1),
-    (0, -2),
-    (0, -1),
-)
-
-
 class GridKind(IntEnum):
-    """What a grid of latents is for; each kind has an autoregressive model of its own."""
+    """What a grid of latents is for; luma and chroma have an autoregressive model each."""
 
     LUMA = 0
     CHROMA = 1
@@ -93,8 +82,9 @@ class Parts:
     """Luma, chroma and motion with latents of their own (profile `standard`).
 
     Luma's latents are those of `Architecture.grids`. Chroma has a pyramid per plane and a
-    synthesis at half resolution, which also sees luma's grids. Motion has no synthesis: its
-    latents are the field, a pyramid of vectors and blending weights, one value per 4x4 block.
+    synthesis at half resolution, which also sees luma's grids. Motion has no network: its
+    latents are the field, a pyramid of vectors and blending weights, one value per 4x4 block,
+    and are coded as decisions with adaptive probabilities.
 
     Attributes:
         chroma_first: the finest grid of U and of V is 2**n times smaller than luma, n >= 1;
@@ -102,42 +92,20 @@ class Parts:
         chroma_hidden: widths of the chroma synthesis' hidden layers.
         motion_first: the finest grid of a field is 2**n times smaller than luma, n >= 2.
         motion_grids: grids per field.
-        motion_context: causal neighbours (dy, dx) that the fields' autoregressive models see.
-        motion_hidden: widths of their hidden layers.
     """
 
     chroma_first: int = 2
     chroma_hidden: tuple[int, ...] = (12,)
     motion_first: int = 3
     motion_grids: int = 4
-    motion_context: tuple[tuple[int, int], ...] = NEAREST_6
-    motion_hidden: tuple[int, ...] = (8,)
 
 
-# The fields of I, P and B frames in the order of their grids: kind, and how many fields behind
-# in the list the one is that is `other`, 0 for none.
-_FIELDS: tuple[tuple[tuple[GridKind, int], ...], ...] = (
-    (),
-    (
-        (GridKind.VECTORS, 0),  # x0
-        (GridKind.VECTORS, 0),  # y0
-        (GridKind.BLENDING, 0),  # alpha
-    ),
-    (
-        (GridKind.VECTORS, 2),  # x0
-        (GridKind.VECTORS, 2),  # y0
-        (GridKind.VECTORS, 0),  # x1
-        (GridKind.VECTORS, 0),  # y1
-        (GridKind.BLENDING, 1),  # alpha
-        (GridKind.BLENDING, 0),  # beta
-    ),
-)
+# The fields of I, P and B frames in the order of their grids.
+_P_FIELDS = (GridKind.VECTORS,) * 2 + (GridKind.BLENDING,)  # x0, y0, alpha
+_B_FIELDS = (GridKind.VECTORS,) * 4 + (GridKind.BLENDING,) * 2  # x0, y0, x1, y1, alpha, beta
+_FIELDS: tuple[tuple[GridKind, ...], ...] = ((), _P_FIELDS, _B_FIELDS)
 
 _INTERPOLATION = (8 * 11 + 8 * 4) / 4 + 2 * (4 * 5 + 4 * 2) / 4 / 2  # per luma sample, by blocks
-
-# A field's grids from this level on are interpolated; a latent of a finer one holds for all of
-# its cell, so that motion can end at an object's edge (native/core/prediction.hpp).
-SMOOTH_LEVEL = 5
 
 # Fixed-point formats of networks with parts: constants of the format (docs/bitstream.md,
 # "Networks"), in C++ in native/core/coolchic.hpp.
@@ -175,19 +143,14 @@ class Architecture:
         """
         return 1 if self.parts else 3 + 3 * frame_type
 
-    def context_of(self, kind: GridKind) -> tuple[tuple[int, int], ...]:
-        """Causal neighbours (dy, dx) that the autoregressive model of a kind sees."""
-        if self.parts and kind >= GridKind.VECTORS:
-            return self.parts.motion_context
-        return self.context
+    @property
+    def modelled(self) -> tuple[GridKind, ...]:
+        """The kinds of grids that have an autoregressive model."""
+        return (GridKind.LUMA, GridKind.CHROMA) if self.parts else (GridKind.LUMA,)
 
     def arm_widths(self, kind: GridKind = GridKind.LUMA) -> tuple[int, ...]:
-        """Widths of a kind's autoregressive model; all but luma's have `other` as last input."""
-        if kind == GridKind.LUMA:
-            return (len(self.context), *self.arm_hidden, 2)
-        parts = self._parts()
-        hidden = self.arm_hidden if kind == GridKind.CHROMA else parts.motion_hidden
-        return (len(self.context_of(kind)) + 1, *hidden, 2)
+        """Widths of luma's or chroma's autoregressive model; chroma's has `other` as last input."""
+        return (len(self.context) + (kind == GridKind.CHROMA), *self.arm_hidden, 2)
 
     def synthesis_widths(self, frame_type: FrameType) -> tuple[int, ...]:
         """Widths of the synthesis, with parts of luma's."""
@@ -211,7 +174,7 @@ class Architecture:
         if not self.parts:
             return {"arm": self.arm_widths(), "synthesis": self.synthesis_widths(frame_type)}
         return {
-            **{f"arm_{kind.name.lower()}": self.arm_widths(kind) for kind in GridKind},
+            **{f"arm_{kind.name.lower()}": self.arm_widths(kind) for kind in self.modelled},
             "synthesis_luma": self.synthesis_widths(frame_type),
             "synthesis_chroma": self.chroma_synthesis_widths(),
         }
@@ -232,7 +195,7 @@ class Architecture:
     def latent_grids(
         self, frame_type: FrameType, height: int, width: int
     ) -> tuple[LatentGrid, ...]:
-        """All grids of a frame in list order; they are coded in reverse.
+        """All grids of a frame in list order; the picture's are coded in reverse.
 
         Luma, finest first. With parts then U, V and each field, finest first; the fields are
         x0, y0, alpha in P frames and x0, y0, x1, y1, alpha, beta in B frames.
@@ -243,7 +206,7 @@ class Architecture:
             chroma = GridKind.CHROMA, self.parts.chroma_first, self.grids - self.parts.chroma_first
             pyramids += [(*chroma, 1), (*chroma, 0)]
             motion = self.parts.motion_first, self.parts.motion_grids
-            pyramids += [(kind, *motion, behind) for kind, behind in _FIELDS[frame_type]]
+            pyramids += [(kind, *motion, 0) for kind in _FIELDS[frame_type]]
         grids: list[LatentGrid] = []
         for kind, first, count, behind in pyramids:
             for k in range(first, first + count):
@@ -256,7 +219,7 @@ class Architecture:
         array that training and shipped networks use.
 
         A network's are, per layer, weights `[out, in]`, then biases. With parts they are the
-        same in all frames; an I frame holds those of motion too, from its base.
+        same in all frames.
         """
         counts = {
             name: _mlp_parameters(widths) for name, widths in self.networks(frame_type).items()
@@ -313,6 +276,7 @@ class Architecture:
         arm = sum(
             _mlp_multiplications(self.arm_widths(grid.kind)) * grid.height * grid.width
             for grid in self.latent_grids(frame_type, height, width)
+            if not grid.is_motion
         )
         return {
             "arm": arm / pixels,

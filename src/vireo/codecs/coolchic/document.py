@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vireo.codecs.coolchic.config import NEAREST_6, NEAREST_12, STANDARD
-from vireo.codecs.coolchic.networks import shipped_sets
+from vireo.codecs.coolchic.config import NEAREST_12, STANDARD
+from vireo.codecs.coolchic.networks import motion_probabilities, shipped_sets
 from vireo.codecs.coolchic.reference import DECAYS, TABLES
 from vireo.codecs.coolchic.reference_standard import CHROMA_FILTERS, LUMA_FILTERS
 from vireo.codecs.coolchic.stream import (
@@ -27,7 +27,7 @@ def tables() -> dict[str, str]:
         "coolchic-sections": _sections(),
         "coolchic-context": _context(NEAREST_12),
         "coolchic-decays": _decays(),
-        "coolchic-motion-context": _context(NEAREST_6),
+        "coolchic-motion": _motion(),
         "coolchic-sets": _sets(),
         "coolchic-filters": _filters(),
     }
@@ -52,6 +52,14 @@ def _sets() -> str:
     return head + "".join(
         f"| {i} | {s.size} | {s.sum(dtype=int)} | {bytes_crc(s.astype('<i2').tobytes()):08x} |\n"
         for i, s in enumerate(sets)
+    )
+
+
+def _motion() -> str:
+    head = "| frames | probabilities | their sum | CRC-32C |\n|---|---|---|---|\n"
+    return head + "".join(
+        f"| {name} | {p.size} | {p.sum(dtype=int)} | {bytes_crc(p.astype('<u2').tobytes()):08x} |\n"
+        for name, p in zip("PB", motion_probabilities(), strict=True)
     )
 
 

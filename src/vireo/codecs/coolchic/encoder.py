@@ -22,6 +22,7 @@ from vireo.codecs.coolchic.stream import SectionKind, StreamShape
 from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.container import Section
+from vireo.gop import GopStructure, PlannedFrame, plan_gop
 from vireo.profiling import TimeProfile, measured
 from vireo.video import Frame
 
@@ -98,9 +99,9 @@ class CoolchicEncoder:
             chosen = skip
         return self._finish(job, chosen, training.steps.done)
 
-    def interval(self, gop: Sequence[Frame]) -> int | None:
-        """As the paper has it: a GOP has one P frame."""
-        return None
+    def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
+        """As the paper has it: a GOP has one P frame, and all frames the same lambda."""
+        return plan_gop(structure, len(gop))
 
     def _skip(self, job: PictureJob, flows: list[Floats], lambda_: float) -> _Coded:
         grids = [

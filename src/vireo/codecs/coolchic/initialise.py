@@ -27,7 +27,6 @@ class Start(Enum):
 
 
 INITIAL_LOG2_SCALE = -1.0  # of the latents' Laplace distribution: mostly zeros, not quite sure
-INITIAL_LOG2_SCALE_OF_MOTION = -2.5
 UNIT = 256.0  # sample values per unit of the synthesis
 PREDICT = 0.45  # above its middle, output that makes alpha nearly 1
 
@@ -73,8 +72,7 @@ def initial_networks(
         network = _mlp(architecture.networks(frame_type)[name], rng, 0.1)
         assert len(network) == count
         if name.startswith("arm"):
-            motion = name in ("arm_vectors", "arm_blending")
-            network[-1] = INITIAL_LOG2_SCALE_OF_MOTION if motion else INITIAL_LOG2_SCALE
+            network[-1] = INITIAL_LOG2_SCALE
         elif frame_type == FrameType.I:
             network[-architecture.networks(frame_type)[name][-1] :] = 0.5
         parts.append(network)

@@ -1,6 +1,6 @@
-"""Motion estimation at the encoder: where training starts, not what the stream holds.
+"""Motion estimation at the encoder: flows that training starts from, and fields for the stream.
 
-Coarse-to-fine matching of windows: at each level of a pyramid the flow so far is
+Flows come from coarse-to-fine matching of windows: at each level of a pyramid the flow so far is
 refined by the small displacement whose windowed absolute difference is least.
 """
 
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vireo import _train
+from vireo import _core, _train
 from vireo.codecs.coolchic.config import Parts
+from vireo.codecs.coolchic.networks import motion_probabilities
 
 Floats = NDArray[np.float32]
 
@@ -41,17 +42,35 @@ def estimate_flow(target: NDArray[np.uint8], reference: NDArray[np.uint8]) -> Fl
     return np.stack([_box(c, SMOOTHING) for c in flow])
 
 
+def predict(
+    fields: Sequence[NDArray[np.int16]],
+    references: Sequence[Sequence[NDArray[np.uint8]]],
+    parts: Parts,
+) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]:
+    """What fields' latents make of the references: planes Y, U, V in 1/64 sample value."""
+    height, width = references[0][0].shape
+    blocks = _core.block_fields(fields, parts.motion_first, height, width, len(references))
+    return _core.predict(blocks, references, height, width)
+
+
 def search_fields(
     target: NDArray[np.uint8],
     references: Sequence[NDArray[np.uint8]],
     lambda_: float,
     parts: Parts,
 ) -> list[NDArray[np.int16]]:
-    """Latents of the fields that predict luma `[H, W]` from one or two others, to start from.
+    """Latents of the fields that predict luma `[H, W]` from one or two others.
 
     They are in the order of a frame's latents; `lambda_` is what a bit costs per luma sample.
     """
-    return _train.search_motion(target, references, lambda_, parts.motion_first, parts.motion_grids)
+    return _train.search_motion(
+        target,
+        references,
+        lambda_,
+        parts.motion_first,
+        parts.motion_grids,
+        motion_probabilities(),
+    )
 
 
 def _halve(x: Floats) -> Floats:

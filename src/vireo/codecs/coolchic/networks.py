@@ -1,6 +1,7 @@
-"""The networks that come with the format: bases that a frame of profile `standard` starts from.
+"""What comes with the format for profile `standard`: networks that a frame starts from, and
+the probabilities that the coding of motion starts from.
 
-They are as normative as a table of constants: `docs/bitstream.md` gives their checksum.
+They are as normative as a table of constants: `docs/bitstream.md` gives their checksums.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ class NetworkSets:
         parameters: `[sets, parameters]` in the order of `Architecture.parameters`; a set's
             number in the stream is its row.
         frame_types, lambdas: what each set was trained for; only encoders ask.
+        motion: `[2, contexts]`, of P and of B frames: that a decision of motion comes out 1,
+            in 2**-16.
     """
 
     parameters: NDArray[np.int16]
     frame_types: NDArray[np.int8]
     lambdas: NDArray[np.float32]
+    motion: NDArray[np.uint16]
 
     def nearest(self, frame_type: FrameType, lambda_: float) -> int:
         """The set for a type of frames whose lambda is nearest by ratio."""
@@ -47,6 +51,7 @@ class NetworkSets:
                 sets=self.parameters,
                 frame_types=self.frame_types,
                 lambdas=self.lambdas,
+                motion=self.motion,
             )
 
 
@@ -60,12 +65,20 @@ def shipped_sets(architecture: Architecture) -> NetworkSets:
     return _load()
 
 
+def motion_probabilities() -> NDArray[np.uint16]:
+    """The format's `NetworkSets.motion`, whatever the shapes."""
+    return _load().motion
+
+
 @cache
 def _load() -> NetworkSets:
     with files(__package__).joinpath(FILE).open("rb") as file, np.load(file) as arrays:
         sets = NetworkSets(
-            np.ascontiguousarray(arrays["sets"]), arrays["frame_types"], arrays["lambdas"]
+            np.ascontiguousarray(arrays["sets"]),
+            arrays["frame_types"],
+            arrays["lambdas"],
+            np.ascontiguousarray(arrays["motion"]),
         )
-    for array in (sets.parameters, sets.frame_types, sets.lambdas):
+    for array in (sets.parameters, sets.frame_types, sets.lambdas, sets.motion):
         array.flags.writeable = False
     return sets

@@ -8,6 +8,7 @@ from vireo.codecs.coolchic.encoder import CoolchicEncoder, Settings
 from vireo.codecs.coolchic.parts_encoder import PartsEncoder
 from vireo.codecs.coolchic.presets import PRESETS
 from vireo.codecs.coolchic.stream import StreamShape
+from vireo.codecs.coolchic.trainer import Prediction
 from vireo.codecs.coolchic.training import Trainer, TrainerFactory
 from vireo.codecs.encoding import PictureEncoder, PictureJob
 from vireo.errors import UsageError
@@ -47,12 +48,15 @@ def _trainers(options: EncodeOptions) -> TrainerFactory:
         return _cuda_trainers()
     from vireo.codecs.coolchic.trainer import Trainer as NativeTrainer
 
-    def make(architecture: Architecture, job: PictureJob) -> Trainer:
+    def make(
+        architecture: Architecture, job: PictureJob, prediction: Prediction | None = None
+    ) -> Trainer:
         return NativeTrainer(
             architecture,
             job.frame_type,
             job.target,
-            job.references,
+            () if architecture.parts else job.references,
+            prediction=prediction,
             threads=job.threads,
         )
 
@@ -68,7 +72,12 @@ def _cuda_trainers() -> TrainerFactory:
         raise UsageError("--device cuda: PyTorch finds no CUDA device here")
     from vireo.codecs.coolchic.torch_trainer import TorchTrainer
 
-    def make(architecture: Architecture, job: PictureJob) -> Trainer:
-        return TorchTrainer(architecture, job.frame_type, job.target, job.references)
+    def make(
+        architecture: Architecture, job: PictureJob, prediction: Prediction | None = None
+    ) -> Trainer:
+        references = () if architecture.parts else job.references
+        return TorchTrainer(
+            architecture, job.frame_type, job.target, references, prediction=prediction
+        )
 
     return make

@@ -1,7 +1,8 @@
 """Encodes pictures of profile `standard`: latents of their own for luma, chroma and motion.
 
-Training starts from what is known already: vectors from a motion search, networks from a
-shipped set or from a reference. What changes of the networks is coded where it pays.
+Motion is found first, by a search, and stays: what it leaves of the picture is trained.
+Training starts from networks that are known already, of a shipped set or of a reference. What
+changes of them is coded where it pays.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 from vireo import _core
 from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.encoder import Settings
-from vireo.codecs.coolchic.motion import search_fields
+from vireo.codecs.coolchic.motion import predict, search_fields
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
-from vireo.codecs.coolchic.structure import prediction_interval
+from vireo.codecs.coolchic.structure import Predictability, prediction_interval
 from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.coolchic.updates import (
     Integers,
@@ -34,17 +35,18 @@ from vireo.codecs.coolchic.updates import (
 )
 from vireo.codecs.encoding import EncodedPicture, PictureJob, pad_to_even
 from vireo.container import Section
+from vireo.gop import GopStructure, PlannedFrame, plan_gop, weigh
 from vireo.profiling import TimeProfile, measured
 from vireo.video import Frame
 
 REFERENCE_BASE = 254  # number of the first reference's networks
 LOSS = 0  # column of the trainer's metrics
-# Of lambda in the motion search: its estimates of rates are low (2 cost 2.8 % more, 5 0.7 %
-# less, on 53 frames of a training set).
-SEARCH_LAMBDA = 3.0
-# Of lambda at the hierarchy's top, and from each level to the next; of 0.15 to 1 and 1 to 2,
-# tried on one talking head. Without growth its file is a fifth larger at equal quality.
-LAMBDA_AT_TOP, LAMBDA_GROWTH = 0.5, 1.3
+# Of lambda in the motion search, which takes the residual's rate for more than it is: 1.5, 2 and
+# 3 cost the same within 0.3 % on 60 frames of a training set.
+SEARCH_LAMBDA = 2.0
+# What a bit may cost falls with a frame's importance by this power, from so many times lambda
+# in frames that no other depends on.
+LAMBDA_MOST, LAMBDA_POWER = 2.2, 0.6
 SWEEPS = 3  # over the latents, of each refinement
 LEAST_BITS = 8 * 12  # no trained frame takes fewer
 
@@ -96,9 +98,8 @@ class PartsEncoder:
         if moved and moved.cost < lambda_ * LEAST_BITS / job.target[0].size:
             return self._code(job, moved, 0)
         began = perf_counter()
-        trainer = self._make_trainer(self.shape.architecture, job)
-        zeros = [np.zeros_like(g) for g in trainer.latents]
-        start = zeros[: len(zeros) - len(fields)] + [f.astype(np.float32) for f in fields]
+        prediction = predict(fields, job.references, self._parts) if fields else None
+        trainer = self._make_trainer(self.shape.architecture, job, prediction)
         training = Training(
             trainer,
             job,
@@ -107,30 +108,36 @@ class PartsEncoder:
             recipe=STANDARD_RECIPES[job.frame_type],
             progress=progress,
         )
-        base = self._train(training, job, start, began)
+        base = self._train(training, job, began)
         if self._times:
             seconds = job.threads * (perf_counter() - began)
             account(self._times, trainer, seconds)
         trained = trainer.parameters
         with measured(self._times, "network updates"):
-            chosen = self._quantise(job, base, round_latents(trainer.latents), trained)
-        chosen = self._refine(job, trainer, chosen, trained)
+            grids = round_latents(trainer.latents) + fields
+            chosen = self._quantise(job, base, grids, trained)
+        chosen = self._refine(job, trainer, chosen, trained, fields)
         if moved and moved.cost < chosen.cost:
             chosen = moved
         return self._code(job, chosen, training.done)
 
     def _lambda(self, job: PictureJob) -> float:
         """What a bit may cost in this frame: less where other frames depend on it."""
-        growth: float = LAMBDA_GROWTH**job.level
-        return self.settings.lambda_ * LAMBDA_AT_TOP * growth
+        share: float = job.importance**-LAMBDA_POWER
+        return self.settings.lambda_ * LAMBDA_MOST * share
 
-    def interval(self, gop: Sequence[Frame]) -> int | None:
-        """By how far apart frames still predict each other."""
+    def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
+        """P frames as far apart as they still predict each other, and all by their importance."""
         luma = [pad_to_even(frame)[0] for frame in gop]
-        return prediction_interval(luma, self._parts, self.settings.lambda_)
+        with measured(self._times, "structure"):
+            interval = None
+            if structure is GopStructure.RANDOM_ACCESS:
+                interval = prediction_interval(luma, self._parts, self.settings.lambda_)
+            plan = plan_gop(structure, len(gop), interval)
+            return weigh(plan, Predictability(luma, self._parts, self.settings.lambda_))
 
     def _search(self, job: PictureJob, lambda_: float) -> list[NDArray[np.int16]]:
-        """The fields' latents, to start from."""
+        """The fields' latents."""
         if not job.references:
             return []
         luma = [r[0] for r in job.references]
@@ -146,7 +153,7 @@ class PartsEncoder:
         for grids in (zeros, zeros[: len(zeros) - len(fields)] + fields):
             cost = self._cost(job, grids, lambda_)
             for base in self._bases(job):
-                magnitudes = magnitude_bits(grids, self.shape.architecture, job.frame_type)
+                magnitudes = magnitude_bits(grids, self.shape.architecture)
                 networks = with_parameters(base.parameters, cost, magnitudes)
                 total = UpdateCost(base.parameters, cost).total(networks)
                 trials.append(_Coded(base, networks, grids, total))
@@ -169,7 +176,6 @@ class PartsEncoder:
         self,
         training: Training,
         job: PictureJob,
-        start: list[NDArray[np.float32]],
         began: float,
     ) -> Base:
         """All steps; the base that promised the lowest cost."""
@@ -179,6 +185,7 @@ class PartsEncoder:
             self._lambda(job),
         )
         trainer = training.trainer
+        start = trainer.latents
         best_loss, best_state, best_base = np.inf, None, None
         bases = self._bases(job)
         for base in bases:
@@ -219,7 +226,12 @@ class PartsEncoder:
         return _Coded(base, networks, grids, cost.total(networks))
 
     def _refine(
-        self, job: PictureJob, trainer: Trainer, coded: _Coded, trained: NDArray[np.float32]
+        self,
+        job: PictureJob,
+        trainer: Trainer,
+        coded: _Coded,
+        trained: NDArray[np.float32],
+        fields: list[NDArray[np.int16]],
     ) -> _Coded:
         """Latents moved one by one for the networks that are coded; then these once more."""
         for _ in range(self.settings.preset.refinements):
@@ -228,7 +240,8 @@ class PartsEncoder:
                 trainer.parameters = to_floats(parameters, self.shape.architecture)
                 trainer.refine(self._lambda(job), SWEEPS)
             with measured(self._times, "network updates"):
-                again = self._quantise(job, coded.base, round_latents(trainer.latents), trained)
+                grids = round_latents(trainer.latents) + fields
+                again = self._quantise(job, coded.base, grids, trained)
             if again.cost >= coded.cost:
                 break
             coded = again

@@ -1,4 +1,5 @@
-"""Makes the networks that come with the format (`networks.npz`) from a training set.
+"""Makes what comes with the format (`networks.npz`) from a training set: networks, and the
+probabilities of motion's decisions.
 
 Pictures of short clips are coded as an encoder would code them, many at a time, each with
 latents of its own; the networks of a frame type are passed from picture to picture, a few
@@ -19,12 +20,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vireo import _core
+from vireo.codecs.coolchic.coding import round_latents
 from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.initialise import initial_networks
-from vireo.codecs.coolchic.motion import search_fields
+from vireo.codecs.coolchic.motion import predict, search_fields
 from vireo.codecs.coolchic.networks import NetworkSets
+from vireo.codecs.coolchic.parts_encoder import SEARCH_LAMBDA
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset
 from vireo.codecs.coolchic.schedule import final_stage, main_stage
+from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.coolchic.trainer import Adam, Trainer
 from vireo.codecs.coolchic.updates import to_integers
 from vireo.gop import FrameType
@@ -35,6 +40,7 @@ Planes = list[NDArray[np.uint8]]
 
 CLIP = 7  # frames
 CROP = 192  # side of the pictures, at a random place of the clip's
+STILL = 0.2  # of frames have no motion at all; a training set has too few of them
 STEPS = Preset(candidates=1, warmup=0, main=250, final=50)
 TURN = 10  # steps of a picture before the networks are passed on
 POOL = 16  # clips at a time
@@ -66,13 +72,14 @@ class _Picture:
     ) -> None:
         assert architecture.parts is not None
         self.type = FrameType(len(references))
-        self.trainer = Trainer(architecture, self.type, target, references)
+        prediction = None
+        self.fields: list[NDArray[np.int16]] = []
         if references:
             luma = [r[0] for r in references]
-            fields = search_fields(target[0], luma, lambda_, architecture.parts)
-            latents = self.trainer.latents
-            moved = [f.astype(np.float32) for f in fields]
-            self.trainer.latents = latents[: len(latents) - len(fields)] + moved
+            scaled = SEARCH_LAMBDA * lambda_
+            self.fields = search_fields(target[0], luma, scaled, architecture.parts)
+            prediction = predict(self.fields, references, architecture.parts)
+        self.trainer = Trainer(architecture, self.type, target, prediction=prediction)
         recipe = self._recipe = STANDARD_RECIPES[self.type]
         self._turns = [
             (stage.hard, stage.steps[at : at + TURN])
@@ -108,7 +115,7 @@ class _Picture:
         return [np.rint(p * 255).clip(0, 255).astype(np.uint8) for p in planes]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Clip:
     frames: list[Planes]
     seed: int
@@ -165,9 +172,14 @@ def pretrain(
     start: dict[FrameType, Floats],
     lambda_: float,
     pictures: int,
+    counts: NDArray[np.int64],
     architecture: Architecture = STANDARD,
 ) -> dict[FrameType, Floats]:
-    """Networks per frame type after coding `pictures` pictures at `lambda_`."""
+    """Networks per frame type after coding `pictures` pictures at `lambda_`.
+
+    How motion's decisions came out is added to `counts`, `[2, contexts, 2]`, of P and B frames.
+    """
+    core = StreamShape(architecture).core()
     networks = dict(start)
     pool: list[_Clip] = []
     made = done = 0
@@ -186,6 +198,10 @@ def pretrain(
                 continue
             done += 1
             losses[picture.type].append(loss)
+            if picture.fields:
+                grids = round_latents(picture.trainer.latents)
+                n = int(picture.type)
+                counts[n - 1] += _core.count_motion(core, grids + picture.fields, n)
             clip.finish()
             if not clip.plan:
                 pool.remove(clip)
@@ -197,6 +213,14 @@ def pretrain(
     return networks
 
 
+def probabilities(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """`NetworkSets.motion` of what `pretrain` counted."""
+    ones = (counts[..., 1] + 0.4) / (counts.sum(-1) + 0.8)
+    ones[:, -1] = 1 - STILL
+    table: NDArray[np.uint16] = np.rint(ones * 65536).clip(64, 65536 - 64).astype(np.uint16)
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", type=Path, nargs="+")
@@ -206,17 +230,19 @@ def main() -> None:
     asked = parser.parse_args()
     rng = np.random.default_rng(asked.seed)
     source = clips(asked.files, rng)
+    counts = np.zeros((2, _core.MOTION_CONTEXTS, 2), np.int64)
     made: dict[float, dict[FrameType, Floats]] = {}
     for lambda_, parent in LAMBDAS:
         start = (
             made[parent] if parent else {t: initial_networks(STANDARD, t, rng) for t in FrameType}
         )
-        made[lambda_] = pretrain(source, start, lambda_, asked.pictures)
+        made[lambda_] = pretrain(source, start, lambda_, asked.pictures, counts)
         kept = [(t, value, made[value][t]) for value in sorted(made) for t in FrameType]
         NetworkSets(
             np.array([to_integers(p, STANDARD) for _, _, p in kept]).astype(np.int16),
             np.array([t for t, _, _ in kept], np.int8),
             np.array([value for _, value, _ in kept], np.float32),
+            probabilities(counts),
         ).write(asked.out)
 
 

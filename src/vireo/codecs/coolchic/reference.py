@@ -62,19 +62,25 @@ class RangeDecoder:
         self.take(unit, value, 1)
         return value
 
+    def bit(self, one: int) -> bool:
+        unit = self.range >> 16
+        found = self.code < unit * one
+        if found:
+            self.take(unit, 0, one)
+        else:
+            self.take(unit, one, 65536 - one)
+        return found
+
 
 @dataclass
 class AdaptiveBit:
     one: int = 32768
 
     def decode(self, coder: RangeDecoder) -> bool:
-        unit = coder.range >> 16
-        one = coder.code < unit * self.one
+        one = coder.bit(self.one)
         if one:
-            coder.take(unit, 0, self.one)
             self.one += (65536 - self.one) >> 5
         else:
-            coder.take(unit, self.one, 65536 - self.one)
             self.one -= self.one >> 5
         return one
 

@@ -52,14 +52,12 @@ class Shapes(reference.Shapes):
     chroma: Sequence[int]  # hidden widths of the chroma synthesis
     motion_first: int
     motion_grids: int
-    motion_context: Sequence[tuple[int, int]]
-    motion: Sequence[int]  # hidden widths of the fields' models
+    motion_probabilities: Sequence[Sequence[int]]  # of P, of B frames
 
 
 @dataclass
 class Networks:
     magnitude_bits: int
-    motion_magnitude_bits: int
     parameters: list[int]  # of all, which other frames may start from
     arms: list[Mlp]  # by kind
     kernel: Ints
@@ -80,26 +78,18 @@ def grids(shapes: Shapes, references: int) -> list[Grid]:
     for plane in range(2):
         for k in range(shapes.chroma_first, shapes.grids):
             result.append(Grid(CHROMA, k, len(result) + count if plane == 0 else None))
-    fields = [[], ["x0", "y0", "alpha"], ["x0", "y0", "x1", "y1", "alpha", "beta"]][references]
-    others = {"x0": "x1", "y0": "y1", "alpha": "beta"}
-    start = len(result)
-    for name in fields:
-        kind = BLENDING if name in ("alpha", "beta") else VECTORS
-        other = others.get(name)
+    for field in range(3 * references):
+        kind = VECTORS if field < 2 * references else BLENDING
         for i in range(shapes.motion_grids):
-            seen = None
-            if other in fields:
-                seen = start + fields.index(other) * shapes.motion_grids + i
-            result.append(Grid(kind, shapes.motion_first + i, seen))
+            result.append(Grid(kind, shapes.motion_first + i, None))
     return result
 
 
 def widths(shapes: Shapes) -> tuple[list[list[int]], list[list[int]]]:
-    """Widths of the four autoregressive models and the two syntheses."""
+    """Widths of the two autoregressive models and the two syntheses."""
     hidden = list(shapes.arm[1:-1])
-    neighbours, motion_neighbours = len(shapes.context), len(shapes.motion_context)
-    motion = [motion_neighbours + 1, *shapes.motion, 2]
-    arms = [[neighbours, *hidden, 2], [neighbours + 1, *hidden, 2], motion, motion]
+    neighbours = len(shapes.context)
+    arms = [[neighbours, *hidden, 2], [neighbours + 1, *hidden, 2]]
     chroma_grids = shapes.grids - shapes.chroma_first
     luma = [shapes.grids, *shapes.synthesis, 1]
     return arms, [luma, [2 * chroma_grids + shapes.grids - 1, *shapes.chroma, 2]]
@@ -132,8 +122,8 @@ def decode_networks(
     references: Sequence[Networks],
 ) -> Networks:
     coder = RangeDecoder(data)
-    magnitude_bits, motion_magnitude_bits = coder.bits(4), coder.bits(4)
-    if max(magnitude_bits, motion_magnitude_bits) > 12:
+    magnitude_bits = coder.bits(4)
+    if magnitude_bits > 12:
         raise ValueError("magnitude bits")
     base = coder.bits(8)
     if base < min(len(sets), FIRST_REFERENCE):
@@ -142,9 +132,7 @@ def decode_networks(
         parameters = list(references[base - FIRST_REFERENCE].parameters)
     else:
         raise ValueError(f"base {base}")
-    for number, group in enumerate(_groups(shapes)):
-        if not references and 2 * VECTORS <= number < 2 * (BLENDING + 1):
-            continue
+    for group in _groups(shapes):
         if not coder.bits(1):
             continue
         step = coder.bits(4)
@@ -152,12 +140,10 @@ def decode_networks(
             parameters[i] += update << step
             if abs(parameters[i]) > MOST:
                 raise ValueError(f"parameter {parameters[i]}")
-    return make_networks(shapes, magnitude_bits, motion_magnitude_bits, parameters)
+    return make_networks(shapes, magnitude_bits, parameters)
 
 
-def make_networks(
-    shapes: Shapes, magnitude_bits: int, motion_magnitude_bits: int, parameters: list[int]
-) -> Networks:
+def make_networks(shapes: Shapes, magnitude_bits: int, parameters: list[int]) -> Networks:
     values = np.array(parameters, np.int64)
     at = 0
 
@@ -176,7 +162,6 @@ def make_networks(
     arms, syntheses = widths(shapes)
     return Networks(
         magnitude_bits,
-        motion_magnitude_bits,
         parameters,
         [mlp(network, ARM_FORMAT) for network in arms],
         take(shapes.kernel**2).reshape(shapes.kernel, shapes.kernel),
@@ -203,15 +188,16 @@ def decode_latents(
 ) -> None:
     """Fill tiles first … first + count - 1 of `latents`; those before are there already."""
     coder = RangeDecoder(data)
-    described = grids(shapes, references)
-    for k, top, rows in reference.tiles(shapes, latents)[first : first + count]:
+    described = grids(shapes, 0)
+    tiles: list[tuple[int, int, int] | None] = [None] if references else []  # None: motion
+    tiles += reference.tiles(shapes, latents[: len(described)])
+    for tile in tiles[first : first + count]:
+        if tile is None:
+            Motion(coder, shapes, references, latents[len(described) :]).decode()
+            continue
+        k, top, rows = tile
         grid = described[k]
-        motion = grid.kind >= VECTORS
-        model = ContextModel(
-            shapes.motion_context if motion else shapes.context,
-            networks.arms[grid.kind],
-            networks.motion_magnitude_bits if motion else networks.magnitude_bits,
-        )
+        model = ContextModel(shapes.context, networks.arms[grid.kind], networks.magnitude_bits)
         other = None
         if grid.kind != LUMA:
             seen = np.zeros_like(latents[k]) if grid.other is None else latents[grid.other]
@@ -219,6 +205,143 @@ def decode_latents(
         latents[k][top : top + rows] = reference.decode_tile(
             coder, shapes, model, rows, latents[k].shape[1], other
         )
+
+
+@dataclass
+class Decision:
+    """A probability that adapts."""
+
+    one: int
+    pace: int = 8
+
+    def decode(self, coder: RangeDecoder) -> int:
+        bit = coder.bit(self.one)
+        change = (65472 if bit else 64) - self.one
+        self.one += abs(change) // self.pace * (1 if change > 0 else -1)
+        self.pace = min(self.pace + 1, 64)
+        return bit
+
+
+Vector = tuple[int, int]
+STILL: Vector = 0, 0
+MOST_MOTION = 4095
+
+
+class Motion:
+    """A frame's motion, decoded into the grids of its fields."""
+
+    def __init__(
+        self, coder: RangeDecoder, shapes: Shapes, references: int, fields: Sequence[Ints]
+    ) -> None:
+        self.coder = coder
+        self.references = references
+        self.depths = shapes.motion_grids
+        self.fields = fields
+        self.decisions = [Decision(int(p)) for p in shapes.motion_probabilities[references - 1]]
+
+    def grid(self, field: int, depth: int) -> Ints:
+        return self.fields[(field + 1) * self.depths - 1 - depth]
+
+    def at(self, field: int, depth: int, row: int, column: int) -> int:
+        """A latent; 0 outside."""
+        grid = self.grid(field, depth)
+        inside = 0 <= row < grid.shape[0] and 0 <= column < grid.shape[1]
+        return int(grid[row, column]) if inside else 0
+
+    def vector_at(self, reference: int, depth: int, row: int, column: int) -> Vector:
+        x, y = (self.at(2 * reference + axis, depth, row, column) for axis in (0, 1))
+        return x, y
+
+    def bit(self, context: int) -> int:
+        return self.decisions[context].decode(self.coder)
+
+    def decode(self) -> None:
+        if not self.bit(294):
+            return
+        for depth in range(self.depths):
+            for row, column in np.ndindex(self.grid(0, depth).shape):
+                for r in range(self.references):
+                    for axis, value in enumerate(self.vector(r, depth, row, column)):
+                        self.grid(2 * r + axis, depth)[row, column] = value
+                for b in range(self.references):
+                    field = 2 * self.references + b
+                    value = self.blending(field, b, depth, row, column)
+                    self.grid(field, depth)[row, column] = value
+
+    def vector(self, r: int, depth: int, row: int, column: int) -> Vector:
+        places = [(row, column - 1), (row - 1, column), (row - 1, column + 1)]
+        width = self.grid(0, depth).shape[1]
+        known = [
+            self.vector_at(r, depth, *place)
+            for place in places
+            if place[0] >= 0 and 0 <= place[1] < width
+        ]
+        active = sum(self.vector_at(r, depth, *place) != STILL for place in places[:2])
+        parent = depth > 0 and self.vector_at(r, depth - 1, row // 2, column // 2) != STILL
+        first = self.vector_at(0, depth, row, column) if r else STILL
+        mirrored = -first[0], -first[1]
+        other = 0 if r == 0 else 1 if first == STILL else 2
+        d = min(depth, 3)
+        if not self.bit(((d * 3 + active) * 2 + parent) * 3 + other):
+            return STILL
+        candidates = [v for v in dict.fromkeys([*known, mirrored]) if v != STILL]
+        for i, candidate in enumerate(candidates):
+            if self.bit(72 + (d * 4 + i) * 2 + r):
+                return candidate
+        expected = mirrored if first != STILL else median(known)
+        x = self.difference(d, 0)
+        y = self.difference(d, 2 if x else 1)
+        return limited(expected[0] + x), limited(expected[1] + y)
+
+    def difference(self, d: int, which: int) -> int:
+        if not self.bit(104 + d * 3 + which):
+            return 0
+        negative = self.coder.bits(1)
+        size = 1 + self.magnitude(116 + d * 8, 148 + d * 3)
+        return -size if negative else size
+
+    def blending(self, field: int, b: int, depth: int, row: int, column: int) -> int:
+        left = self.at(field, depth, row, column - 1)
+        above = self.at(field, depth, row - 1, column)
+        parent = 1 + sign(self.at(field, depth - 1, row // 2, column // 2) if depth else 0)
+        d = min(depth, 3)
+        active = (left != 0) + (above != 0)
+        if not self.bit(160 + ((b * 4 + d) * 3 + active) * 3 + parent):
+            return 0
+        around = 1 + sign(sign(left) + sign(above))
+        positive = self.bit(232 + (b * 3 + around) * 3 + parent)
+        fine = b * 2 + (d >= 2)
+        size = 1 + self.magnitude(250 + fine * 8, 282 + fine * 3)
+        return limited(size if positive else -size)
+
+    def magnitude(self, prefix: int, following: int) -> int:
+        n = 0
+        while n < 13 and self.bit(prefix + min(n, 7)):
+            n += 1
+        value = 1
+        for i in reversed(range(n)):
+            adaptive = i == n - 1 and n <= 3
+            value = 2 * value + (self.bit(following + n - 1) if adaptive else self.coder.bits(1))
+        return value - 1
+
+
+def sign(value: int) -> int:
+    return (value > 0) - (value < 0)
+
+
+def limited(value: int) -> int:
+    return max(-MOST_MOTION, min(MOST_MOTION, value))
+
+
+def median(vectors: Sequence[Vector]) -> Vector:
+    """Of up to three, each axis by itself; of two their mean, halves rounded up."""
+    if not vectors:
+        return STILL
+    x, y = (
+        (axis[0] + axis[1] + 1) >> 1 if len(axis) == 2 else sorted(axis)[len(axis) // 2]
+        for axis in zip(*vectors, strict=True)
+    )
+    return x, y
 
 
 def double_field(field: Ints, height: int, width: int) -> Ints:

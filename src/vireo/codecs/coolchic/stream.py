@@ -7,12 +7,12 @@ from enum import IntEnum
 from typing import Any
 
 from vireo import _core
-from vireo.codecs.coolchic.config import NEAREST_6, NEAREST_12, Architecture, Parts
+from vireo.codecs.coolchic.config import NEAREST_12, Architecture, Parts
+from vireo.codecs.coolchic.networks import motion_probabilities
 from vireo.container.syntax import U8, ByteReader, Field, Rule, Structure, Varint
 from vireo.errors import HeaderError, StreamError
 
 CONTEXTS = (NEAREST_12,)
-MOTION_CONTEXTS = (NEAREST_6,)
 PROFILES = ("paper", "standard")  # by their numbers in the stream header
 
 
@@ -56,10 +56,8 @@ STANDARD_CONFIGURATION = Structure(
         *_layers("synthesis", "hidden layers of the luma synthesis", 7),
         Field("chroma_first", U8, "level of the finest chroma grids, below `grids`", 1, 15),
         *_layers("chroma", "hidden layers of the chroma synthesis", 7),
-        Field("motion_context", U8, "context of the fields' models", names={0: "nearest 6"}),
         Field("motion_first", U8, "level of a field's finest grid", 2, 15),
         Field("motion_grids", U8, "grids of a field; the coarsest has a level below 16", 1, 14),
-        *_layers("motion", "hidden layers of the fields' models", 7),
         *_TILES,
     ),
 )
@@ -115,11 +113,8 @@ class StreamShape:
                 "chroma_first": a.parts.chroma_first,
                 "chroma_layers": len(a.parts.chroma_hidden),
                 "chroma_width": a.parts.chroma_hidden,
-                "motion_context": MOTION_CONTEXTS.index(a.parts.motion_context),
                 "motion_first": a.parts.motion_first,
                 "motion_grids": a.parts.motion_grids,
-                "motion_layers": len(a.parts.motion_hidden),
-                "motion_width": a.parts.motion_hidden,
             }
         return _CONFIGURATIONS[self.profile].write(values)
 
@@ -181,8 +176,6 @@ def _read_parts(values: dict[str, Any]) -> Parts:
         chroma_hidden=values["chroma_width"],
         motion_first=values["motion_first"],
         motion_grids=values["motion_grids"],
-        motion_context=MOTION_CONTEXTS[values["motion_context"]],
-        motion_hidden=values["motion_width"],
     )
 
 
@@ -192,8 +185,7 @@ def _core_parts(parts: Parts) -> _core.Parts:
         list(parts.chroma_hidden),
         parts.motion_first,
         parts.motion_grids,
-        list(parts.motion_context),
-        list(parts.motion_hidden),
+        motion_probabilities(),
     )
 
 

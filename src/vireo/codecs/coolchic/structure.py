@@ -1,21 +1,21 @@
-"""How far apart the frames of a GOP may lie that are predicted from each other first.
+"""The structure of a GOP by its content: how far apart frames still predict each other.
 
 A hierarchy over a whole GOP codes nearly every frame as a B frame, which is best as long as
 a frame still says something about one that is a GOP away. Where it doesn't, frames that are
-closer serve better.
+closer serve better. And the more of a frame's error others inherit, the less of it is wanted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log2
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vireo import _core
 from vireo.codecs.coolchic.config import Parts
-from vireo.codecs.coolchic.motion import search_fields
-from vireo.gop import FrameType
+from vireo.codecs.coolchic.motion import predict, search_fields
 
 Samples = NDArray[np.uint8]
 
@@ -43,17 +43,54 @@ def prediction_interval(luma: Sequence[Samples], parts: Parts, lambda_: float) -
     return None if distance == len(luma) - 1 else distance
 
 
+class Predictability:
+    """How much of a GOP's frames is predicted by others that are so many frames away.
+
+    Measured where it is asked for: at powers of two, twice each, and between those by the
+    logarithm of the distance.
+
+    Args:
+        luma: the planes `[H, W]` of the GOP's frames, of even size, in display order.
+    """
+
+    def __init__(self, luma: Sequence[Samples], parts: Parts, lambda_: float) -> None:
+        self._luma = luma
+        self._parts = parts
+        self._lambda = lambda_
+        self._known: dict[int, float] = {}
+
+    def __call__(self, distance: int) -> float:
+        """The share of a frame's variance, 0…1."""
+        power = distance.bit_length() - 1
+        after = self._measured(1 << power)
+        if distance == 1 << power:
+            return after
+        part = log2(distance) - power
+        return (1 - part) * after + part * self._measured(2 << power)
+
+    def _measured(self, distance: int) -> float:
+        """Where the distance is longer than the GOP, at its ends."""
+        last = len(self._luma) - 1
+        distance = min(distance, last)
+        if distance not in self._known:
+            firsts = {0, (last - distance) // 2}
+            left = [
+                unexplained(self._luma[f + distance], self._luma[f], self._parts, self._lambda)
+                for f in sorted(firsts)
+            ]
+            self._known[distance] = 1 - fmean(left)
+        return self._known[distance]
+
+
 def unexplained(target: Samples, reference: Samples, parts: Parts, lambda_: float) -> float:
     """The share of a picture's variance that the other one, moved, does not predict: 0…1."""
-    height, width = target.shape
     fields = search_fields(target, [reference], lambda_, parts)
     for alpha in fields[2 * parts.motion_grids :]:
         alpha[:] = 0
-    blocks = _core.block_fields(fields, parts.motion_first, height, width, int(FrameType.P))
-    grey = np.zeros((height // 2, width // 2), np.uint8)
-    predicted, _, _ = _core.predict(blocks, [(reference, grey, grey)], height, width)
+    grey = np.zeros([n // 2 for n in target.shape], np.uint8)
+    predicted, _, _ = predict(fields, [(reference, grey, grey)], parts)
     wanted = _squares(target.astype(np.float32))
-    error = _squares(predicted[:height, :width] / np.float32(64)) - wanted
+    error = _squares(predicted / np.float32(64)) - wanted
     variance = wanted.var(axis=1) + NOISE
     left = np.minimum((error**2).mean(axis=1) + NOISE, variance)
     return float(left.mean() / variance.mean())

@@ -14,7 +14,7 @@ from torch import Tensor
 from vireo.codecs.coolchic import model, parts_model
 from vireo.codecs.coolchic.config import Architecture
 from vireo.codecs.coolchic.parts_model import PartNetworks
-from vireo.codecs.coolchic.trainer import Adam, Trainer
+from vireo.codecs.coolchic.trainer import Adam, Prediction, Trainer, check_pictures, trained_grids
 from vireo.gop import FrameType
 
 Floats = NDArray[np.float32]
@@ -34,18 +34,24 @@ class TorchTrainer:
         target: Sequence[NDArray[np.uint8]],
         references: Sequence[Sequence[NDArray[np.uint8]]] = (),
         *,
+        prediction: Prediction | None = None,
         device: str = "cuda",
     ) -> None:
+        check_pictures(architecture, frame_type, references, prediction)
         self.architecture = architecture
         self.frame_type = frame_type
         self.device = torch.device(device)
-        self._pictures = target, references
+        self._pictures = target, prediction
         self._target = [self._plane(p) for p in target]
         self._references = [[self._plane(p) for p in r] for r in references]
+        self._prediction = None
+        if prediction is not None:
+            floats = (p.astype(np.float32) / (64 * 255) for p in prediction)
+            self._prediction = [torch.from_numpy(p).to(self.device) for p in floats]
         height, width = target[0].shape
         self._latents = [
             torch.zeros((grid.height, grid.width), device=self.device, requires_grad=True)
-            for grid in architecture.latent_grids(frame_type, height, width)
+            for grid in trained_grids(architecture, frame_type, height, width)
         ]
         count = sum(architecture.parameters(frame_type).values())
         self._parameters = torch.zeros(count, device=self.device, requires_grad=True)
@@ -102,12 +108,13 @@ class TorchTrainer:
     def set_flow_targets(self, flows: Floats) -> None:
         """What the flow term pulls to; ValueError with parts, where no network gives the flow."""
         if self.architecture.parts:
-            raise ValueError("with parts the latents are the motion: set those instead")
+            raise ValueError("with parts motion is searched, not trained")
         self._flow_targets = torch.from_numpy(flows).to(self.device)
 
     def refine(self, lambda_: float, sweeps: int) -> int:
         """See `trainer.Trainer.refine`, which does it: tensors are no good at one by one."""
-        native = Trainer(self.architecture, self.frame_type, *self._pictures)
+        target, prediction = self._pictures
+        native = Trainer(self.architecture, self.frame_type, target, prediction=prediction)
         native.parameters, native.latents = self.parameters, self.latents
         moved = native.refine(lambda_, sweeps)
         self.latents = native.latents
@@ -178,8 +185,8 @@ class TorchTrainer:
         frame_type, architecture = self.frame_type, self.architecture
         networks = self._networks(self._parameters)
         if isinstance(networks, PartNetworks):
-            planes, _ = parts_model.decode(quantised, networks, architecture, self._references)
-            return planes, parts_model.rate(quantised, networks, architecture, frame_type), []
+            planes = parts_model.decode(quantised, networks, architecture, self._prediction)
+            return planes, parts_model.rate(quantised, networks, architecture), []
         planes, signals = model.decode(quantised, networks, frame_type, self._references)
         return planes, model.rate(quantised, networks, architecture), signals.flows
 

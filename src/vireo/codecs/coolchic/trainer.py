@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vireo import _train
-from vireo.codecs.coolchic.config import Architecture, GridKind
+from vireo.codecs.coolchic.config import Architecture, GridKind, LatentGrid
 from vireo.gop import FrameType
 
 Floats = NDArray[np.float32]
 Samples = NDArray[np.uint8]
+Prediction = Sequence[NDArray[np.int16]]
 
 available_kernels = _train.available_kernels
 measure_peak = _train.measure_peak
@@ -94,13 +95,38 @@ def schedule(
     return np.ascontiguousarray(np.stack(filled, axis=1))
 
 
+def trained_grids(
+    architecture: Architecture, frame_type: FrameType, height: int, width: int
+) -> tuple[LatentGrid, ...]:
+    """The grids whose latents are trained: with parts not those of motion, which is searched."""
+    return architecture.latent_grids(
+        FrameType.I if architecture.parts else frame_type, height, width
+    )
+
+
+def check_pictures(
+    architecture: Architecture,
+    frame_type: FrameType,
+    references: Sequence[Sequence[Samples]],
+    prediction: Prediction | None,
+) -> None:
+    """Raise ValueError unless a frame is trained with these: with parts, no references."""
+    expected = 0 if architecture.parts else int(frame_type)
+    if len(references) != expected:
+        raise ValueError(f"{frame_type.name} frames are trained with {expected} references")
+    if prediction is not None and not architecture.parts:
+        raise ValueError("without parts the synthesis' motion predicts")
+
+
 class Trainer:
     """One frame in training.
 
     Args:
         architecture, frame_type: shapes of the networks and latents.
         target: (Y, U, V) planes, uint8 `[H, W]` and `[H/2, W/2]`, H and W even.
-        references: as many frames' planes as the frame type has.
+        references: as many frames' planes as the frame type has; with parts none.
+        prediction: with parts, planes of the target's sizes in 1/64 sample value: what is
+            left of the target is trained. None predicts nothing.
         threads: how many work on a step; the results don't depend on it.
         isa: a build of the kernels (`available_kernels()`); empty for the fastest.
 
@@ -115,29 +141,29 @@ class Trainer:
         target: Sequence[Samples],
         references: Sequence[Sequence[Samples]] = (),
         *,
+        prediction: Prediction | None = None,
         threads: int = 1,
         isa: str = "",
     ) -> None:
-        if len(references) != int(frame_type):
-            raise ValueError(f"{frame_type.name} frames have {int(frame_type)} references")
+        check_pictures(architecture, frame_type, references, prediction)
+        parts = architecture.parts
         self.architecture = architecture
         self.frame_type = frame_type
-        layout = architecture.latent_grids(frame_type, *target[0].shape)
-        parts = architecture.parts
-        kinds = tuple(GridKind) if parts else (GridKind.LUMA,)
+        layout = trained_grids(architecture, frame_type, *target[0].shape)
         chroma = sum(grid.kind is GridKind.CHROMA for grid in layout)
+        self._prediction = prediction
+        context = list(architecture.context)
         self._native = _train.FrameTrainer(
-            [(list(architecture.context_of(k)), list(architecture.arm_widths(k))) for k in kinds],
+            [(context, list(architecture.arm_widths(kind))) for kind in architecture.modelled],
             [(g.level, int(g.kind), -1 if g.other is None else g.other) for g in layout],
             architecture.grids,
             architecture.upsampling_kernel,
             list(architecture.synthesis_widths(frame_type)[1:]),
             list(architecture.chroma_synthesis_widths()[1:]) if parts else [],
             chroma,
-            3 * frame_type if parts else 0,
-            parts.motion_grids if parts and frame_type else 0,
             [np.ascontiguousarray(p) for p in target],
             [[np.ascontiguousarray(p) for p in r] for r in references],
+            prediction and [np.ascontiguousarray(p) for p in prediction],
             threads,
             isa,
         )
@@ -149,7 +175,7 @@ class Trainer:
 
     @property
     def latents(self) -> list[Floats]:
-        """Copies of the latents before quantisation, in the order of `latent_grids`."""
+        """Copies of the latents before quantisation, in the order of `trained_grids`."""
         return self._native.latents()
 
     @latents.setter
@@ -251,6 +277,9 @@ class Trainer:
         Signals are the synthesis' output; with parts there are none.
         """
         y, u, v, output = self._native.decode()
+        if self._prediction:
+            for plane, predicted in zip((y, u, v), self._prediction, strict=True):
+                plane += predicted / np.float32(64 * 255)
         if not len(output):
             return [y, u, v], None
         n = int(self.frame_type)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vireo.codecs.coolchic.config import Architecture
 from vireo.codecs.coolchic.presets import Preset, Recipe
 from vireo.codecs.coolchic.schedule import Stage
-from vireo.codecs.coolchic.trainer import Adam
+from vireo.codecs.coolchic.trainer import Adam, Prediction
 from vireo.codecs.encoding import PictureJob
 from vireo.profiling import TimeProfile
 
@@ -38,7 +38,12 @@ class Trainer(Protocol):
     ) -> Floats: ...
 
 
-TrainerFactory = Callable[[Architecture, PictureJob], Trainer]
+class TrainerFactory(Protocol):
+    """Makes what trains a picture; with parts, what `prediction` leaves of it."""
+
+    def __call__(
+        self, architecture: Architecture, job: PictureJob, prediction: Prediction | None = None
+    ) -> Trainer: ...
 
 
 class Budget(Protocol):

@@ -70,8 +70,6 @@ def groups(architecture: Architecture, frame_type: FrameType) -> list[Group]:
     """The groups that a frame can change, in the stream's order."""
     found = []
     for name, where in architecture.parameter_slices(frame_type).items():
-        if frame_type == FrameType.I and name in ("arm_vectors", "arm_blending"):
-            continue
         at = where.start
         if name == "upsampling":
             found.append(Group(name, np.arange(at, where.stop), 3))
@@ -100,23 +98,15 @@ class UpdateCost(FrameCost):
         return networks.update_bits(self.base)
 
 
-def with_parameters(
-    parameters: Integers, cost: FrameCost, magnitudes: tuple[int, int]
-) -> _core.Networks:
+def with_parameters(parameters: Integers, cost: FrameCost, magnitude_bits: int) -> _core.Networks:
     """Networks of the frame at hand."""
-    return _core.Networks(cost.core, int(cost.frame_type), *magnitudes, parameters)
+    return _core.Networks(cost.core, int(cost.frame_type), magnitude_bits, parameters)
 
 
-def magnitude_bits(
-    grids: Sequence[NDArray[np.int16]], architecture: Architecture, frame_type: FrameType
-) -> tuple[int, int]:
-    """Bits that hold the latents of the picture, and those of its motion."""
-    layout = architecture.latent_grids(frame_type, *grids[0].shape)
-    largest = [0, 0]
-    for grid, latents in zip(layout, grids, strict=True):
-        motion = grid.is_motion
-        largest[motion] = max(largest[motion], int(np.abs(latents).max(initial=0)))
-    return largest[0].bit_length(), largest[1].bit_length()
+def magnitude_bits(grids: Sequence[NDArray[np.int16]], architecture: Architecture) -> int:
+    """Bits that hold the latents of luma and chroma, with which a frame's grids begin."""
+    count = len(architecture.latent_grids(FrameType.I, *grids[0].shape))
+    return max(int(np.abs(g).max(initial=0)) for g in grids[:count]).bit_length()
 
 
 def choose_update(
@@ -131,7 +121,7 @@ def choose_update(
     of the others the picture's distortion.
     """
     wanted = to_integers(parameters, architecture)
-    magnitudes = magnitude_bits(cost.grids, architecture, cost.frame_type)
+    magnitudes = magnitude_bits(cost.grids, architecture)
     chosen = cost.base.copy()
     found = groups(architecture, cost.frame_type)
     steps: list[int | None] = [None] * len(found)
@@ -160,7 +150,7 @@ def _descend(
     chosen: Integers,
     changed: Callable[[Group, int | None], Integers],
     cost: UpdateCost,
-    magnitudes: tuple[int, int],
+    magnitudes: int,
     measure: Callable[[_core.Networks], float],
 ) -> None:
     """Move one group's step at a time as long as that lowers the cost."""
