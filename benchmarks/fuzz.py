@@ -30,17 +30,24 @@ import vireo
 from vireo.codecs.base import Limits
 from vireo.codecs.decoding import GopDecoder
 from vireo.container import GopStart, MatroskaReader, StoredPacket, picture_hash, read_packet
-from vireo.container.checksum import bytes_crc
+from vireo.container.checksum import bytes_crc, in_packet
+from vireo.container.packet import with_checksum, without_checksum
 from vireo.errors import VireoError
 
 LIMITS = Limits(pixels=1 << 20, multiplications=20_000)
 HANG = 60  # seconds after which a stream counts as hanging
-CRC = 4  # bytes of a checksum
+CRC = 4  # bytes of a header's checksum
 
 
 @dataclass(frozen=True)
 class Original:
-    """The stream to mutate."""
+    """The stream to mutate.
+
+    Attributes:
+        content: the file.
+        packets: its packets.
+        pictures: of its pictures' hashes what every packet holds, be it a key packet or not.
+    """
 
     content: bytes
     packets: tuple[bytes, ...]
@@ -56,7 +63,7 @@ class Original:
                 frame = read_packet(stored.data, gop)
                 gop = frame.gop_start if frame.is_key else gop
                 packets.append(stored.data)
-                pictures.add(frame.picture_hash)
+                pictures.add(in_packet(frame.picture_hash, is_key=False))
         return Original(path.read_bytes(), tuple(packets), frozenset(pictures))
 
 
@@ -97,13 +104,9 @@ def edit(data: bytes, chance: random.Random, *, same_size: bool = False) -> byte
     return bytes(out)
 
 
-def with_checksum(covered: bytes) -> bytes:
-    return bytes_crc(covered).to_bytes(CRC, "little") + covered
-
-
 def forge(packet: bytes, chance: random.Random) -> bytes:
     """A packet with other content and the right checksum."""
-    covered = packet[CRC:]
+    covered = without_checksum(packet)
     if covered[0] & 4 and chance.random() < 0.6:  # A key packet: its header, with its checksum.
         size = covered[1]  # a varint of one byte: headers are shorter than 128 bytes
         header = covered[2 : 2 + size]
@@ -166,6 +169,10 @@ def mutate(original: Original, chance: random.Random) -> tuple[str, bytes, list[
     return kind, b"", packets
 
 
+def is_original(frame: vireo.Frame, original: Original) -> bool:
+    return picture_hash(frame.planes, is_key=False) in original.pictures
+
+
 def outcome(
     original: Original,
     kind: str,
@@ -188,12 +195,12 @@ def outcome(
                     count = len(video)
                     if count:
                         frame = video[chance.randrange(count)]
-                        assert picture_hash(frame.planes) in original.pictures
+                        assert is_original(frame, original)
         reader = MatroskaReader(scratch) if content else None
         stored = [StoredPacket(p, None, False, i, None) for i, p in enumerate(packets)]
         try:
             for frame in decoder.decode(reader or stored):
-                assert picture_hash(frame.planes) in original.pictures, "another picture"
+                assert is_original(frame, original), "another picture"
                 shown += 1
                 assert shown < 200_000, "frames without end"
         finally:

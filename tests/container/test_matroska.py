@@ -248,11 +248,19 @@ def test_a_packet_over_the_limit_is_refused(clip):
 
 def test_a_damaged_first_gop_does_not_hide_the_header(tmp_path):
     first, *others = packets_of()
-    packets = [Packet(b"\0" + first.data[1:], first.pts, True), *others]
+    broken = first.data[:-1] + bytes([first.data[-1] ^ 1])
+    packets = [Packet(broken, first.pts, True), *others]
     with MatroskaReader(write(tmp_path / "clip.mkv", packets)) as reader:
         assert reader.header == HEADER
         assert len(list(reader)) == len(packets)
         assert [point.gop is None for point in reader.key_points()] == [True] + [False] * 4
+
+
+def test_the_header_is_looked_for_in_key_packets(tmp_path):
+    first, second, *others = packets_of()
+    packets = [Packet(second.data, first.pts, True), second, *others]
+    with MatroskaReader(write(tmp_path / "clip.mkv", packets)) as reader:
+        assert reader.header == HEADER
 
 
 def test_a_file_cut_short_gives_what_it_has_and_then_an_error(clip):

@@ -17,7 +17,14 @@ from vireo.container import (
     write_packet,
 )
 from vireo.container.checksum import bytes_crc
-from vireo.container.packet import MAX_PTS, is_packet, packet_display_index
+from vireo.container.packet import (
+    MAX_PTS,
+    is_key_packet,
+    is_packet,
+    packet_display_index,
+    with_checksum,
+    without_checksum,
+)
 from vireo.errors import (
     ChecksumError,
     HeaderError,
@@ -35,14 +42,23 @@ MIDDLE = CodedFrame(
     16,
     GOP.implied_pts(16),
     (0, 32),
-    0xDEADBEEF,
+    0xBEEF,
     (Section(0, b"network"), Section(3, b"latents", droppable=True)),
     released=(16, 32),
 )
 
 
-def sealed(rest: bytes) -> bytes:
-    return bytes_crc(rest).to_bytes(4, "little") + rest
+def sealed(covered: bytes) -> bytes:
+    """A packet of these bytes and their checksum, by the text of the specification."""
+    flags, rest = covered[:1], covered[1:]
+    crc = bytes_crc(covered)
+    if flags and flags[0] & 4:
+        return flags + crc.to_bytes(4, "little") + rest
+    return flags + (crc & 0xFFFF ^ crc >> 16).to_bytes(2, "little") + rest
+
+
+def covered_by_checksum(data: bytes) -> bytes:
+    return data[:1] + data[5 if data[0] & 4 else 3 :]
 
 
 @st.composite
@@ -69,7 +85,7 @@ def frames_and_gops(draw):
         display_index=index,
         pts=gop.implied_pts(index) + correction,
         references=references,
-        picture_hash=draw(st.integers(0, (1 << 32) - 1)),
+        picture_hash=draw(st.integers(0, (1 << 16 if index else 1 << 32) - 1)),
         sections=tuple(
             draw(
                 st.lists(
@@ -98,7 +114,7 @@ def test_a_packet_is_read_as_it_was_written(case):
 
 def test_the_bytes_are_these():
     assert write_packet(MIDDLE, GOP) == sealed(
-        bytes.fromhex("52 10 00 20 efbeadde") + b"\x00\x07network" + b"\xc3latents"
+        bytes.fromhex("52 10 00 20 efbe") + b"\x00\x07network" + b"\xc3latents"
     )
     header = HEADER.write()
     assert write_packet(KEY) == sealed(
@@ -107,13 +123,14 @@ def test_the_bytes_are_these():
 
 
 def test_the_overhead_is_small():
-    # Checksum 4, flags 1, display index 1, two references, hash 4, and 2 + 1 for the sections.
-    assert len(write_packet(MIDDLE, GOP)) - sum(len(s.data) for s in MIDDLE.sections) == 15
+    # Flags 1, checksum 2, display index 1, two references, hash 2, and 2 + 1 for the sections.
+    assert len(write_packet(MIDDLE, GOP)) - sum(len(s.data) for s in MIDDLE.sections) == 11
     assert len(write_packet(KEY)) - 2 == len(HEADER.write()) + 14
 
 
-def test_every_flipped_bit_is_noticed():
-    data = write_packet(MIDDLE, GOP)
+@pytest.mark.parametrize("frame", [KEY, MIDDLE])
+def test_every_flipped_bit_is_noticed(frame):
+    data = write_packet(frame, GOP)
     for bit in range(8 * len(data)):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -134,7 +151,7 @@ def test_arbitrary_bytes_are_a_stream_error_or_a_frame(rest, with_gop):
 
 @given(st.data(), st.booleans())
 def test_damage_under_a_right_checksum_is_a_stream_error_or_a_frame(data, key):
-    rest = bytearray(write_packet(KEY if key else MIDDLE, GOP)[4:])
+    rest = bytearray(covered_by_checksum(write_packet(KEY if key else MIDDLE, GOP)))
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(rest) - 1))
         action = data.draw(st.sampled_from(["change", "cut", "insert"]))
@@ -157,19 +174,19 @@ def test_damage_under_a_right_checksum_is_a_stream_error_or_a_frame(data, key):
     [
         ("", ChecksumError, "damaged"),
         ("00 10", TruncatedError, "picture_hash"),
-        ("03 10 00000000", SyntaxElementError, "frame_type is 3"),
-        ("80 10 00000000", SyntaxElementError, "reserved bits"),
-        ("00 40 00000000", SyntaxElementError, "64 in a GOP of 64"),
-        ("00 00 00000000", SyntaxElementError, "display_index is 0"),
-        ("01 10 10 00000000", SyntaxElementError, "refers to itself"),
-        ("01 10 40 00000000", SyntaxElementError, "outside a GOP"),
-        ("02 10 05 05 00000000", SyntaxElementError, "the same twice"),
-        ("20 10 00000000", SyntaxElementError, "release_0 is set"),
-        ("41 10 00 00000000", SyntaxElementError, "release_1 is set"),
-        ("00 10 00000000 05", TruncatedError, "size"),
-        ("00 10 00000000 05 03 aa", TruncatedError, "section needs 3 bytes"),
-        ("00 10 00000000 05 01 aa", TruncatedError, "section_flags"),
-        ("08 10 feffffffffffffff7f 00000000", SyntaxElementError, "out of range"),
+        ("03 10 0000", SyntaxElementError, "frame_type is 3"),
+        ("80 10 0000", SyntaxElementError, "reserved bits"),
+        ("00 40 0000", SyntaxElementError, "64 in a GOP of 64"),
+        ("00 00 0000", SyntaxElementError, "display_index is 0"),
+        ("01 10 10 0000", SyntaxElementError, "refers to itself"),
+        ("01 10 40 0000", SyntaxElementError, "outside a GOP"),
+        ("02 10 05 05 0000", SyntaxElementError, "the same twice"),
+        ("20 10 0000", SyntaxElementError, "release_0 is set"),
+        ("41 10 00 0000", SyntaxElementError, "release_1 is set"),
+        ("00 10 0000 05", TruncatedError, "size"),
+        ("00 10 0000 05 03 aa", TruncatedError, "section needs 3 bytes"),
+        ("00 10 0000 05 01 aa", TruncatedError, "section_flags"),
+        ("08 10 feffffffffffffff7f 0000", SyntaxElementError, "out of range"),
     ],
 )
 def test_errors_say_what_is_wrong(rest, kind, reason):
@@ -199,7 +216,7 @@ def test_broken_key_packets_are_refused():
 
 
 def test_a_section_count_has_a_bound():
-    rest = bytes.fromhex("00 10 00000000")
+    rest = bytes.fromhex("00 10 0000")
     assert len(read_packet(sealed(rest + b"\0\0" * 255 + b"\x40"), GOP).sections) == 256
     with pytest.raises(SyntaxElementError, match="over 256 sections"):
         read_packet(sealed(rest + b"\0\0" * 256 + b"\x40"), GOP)
@@ -220,7 +237,7 @@ def test_a_packet_without_its_key_packet_is_refused():
         {"display_index": 0},
         {"display_index": 64},
         {"released": (7,)},
-        {"picture_hash": 1 << 32},
+        {"picture_hash": 1 << 16},
         {"pts": MAX_PTS + 1},
         {"sections": (Section(64, b""),)},
         {"sections": (Section(0, b""),) * 257},
@@ -238,6 +255,8 @@ def test_key_frames_are_checked_when_written():
         write_packet(replace(KEY, gop_frames=65))
     with pytest.raises(ValueError, match="needs the start"):
         write_packet(MIDDLE)
+    with pytest.raises(ValueError, match="picture_hash"):
+        write_packet(replace(KEY, picture_hash=1 << 32))
     with pytest.raises(ValueError, match="only a key packet"):
         MIDDLE.gop_start  # noqa: B018
 
@@ -246,7 +265,7 @@ def test_constant_rates_need_no_time_correction():
     for frame, packet in zip(
         frames := make_frames(HEADER, gops=1, gop_frames=64), make_packets(frames), strict=True
     ):
-        assert not packet.data[4] & 8
+        assert not packet.data[0] & 8
         assert frame.pts == 1001 * frame.display_index
 
 
@@ -260,8 +279,26 @@ def test_implied_times_round_halves_up():
 
 def test_checksums_are_crc32c():
     assert bytes_crc(b"123456789") == 0xE3069283
-    assert not is_packet(b"")
-    assert is_packet(sealed(b"x"))
+
+
+def test_packets_are_known_by_their_checksums():
+    key, other = write_packet(KEY), write_packet(MIDDLE, GOP)
+    assert is_packet(key)
+    assert is_packet(other)
+    assert is_key_packet(key)
+    assert not is_key_packet(other)
+    for data in (b"", b"\0", b"\4", key[:1], key[:4], other[:2], key[:-1], other[:-1]):
+        assert not is_packet(data)
+        assert not is_key_packet(data)
+
+
+def test_a_checksum_covers_all_but_itself():
+    for frame, size in ((KEY, 4), (MIDDLE, 2)):
+        data = write_packet(frame, GOP)
+        covered = without_checksum(data)
+        assert covered == data[:1] + data[1 + size :]
+        assert with_checksum(covered) == data
+        assert sealed(covered) == data
 
 
 def test_the_picture_hash_covers_all_planes_without_padding():
@@ -270,7 +307,9 @@ def test_the_picture_hash_covers_all_planes_without_padding():
     padded = np.zeros((5, 32), np.uint8)
     padded[:, :7] = y
     expected = bytes_crc(y.tobytes() + u.tobytes() + v.tobytes())
-    assert picture_hash((y, u, v)) == picture_hash((padded[:, :7], u, v)) == expected
-    assert picture_hash((y, v, u)) != expected
+    assert picture_hash((y, u, v), is_key=True) == expected
+    assert picture_hash((padded[:, :7], u, v), is_key=True) == expected
+    assert picture_hash((y, v, u), is_key=True) != expected
+    assert picture_hash((y, u, v), is_key=False) == (expected ^ expected >> 16) & 0xFFFF
     with pytest.raises(ValueError, match="uint8"):
-        picture_hash((y.astype(np.int16), u, v))
+        picture_hash((y.astype(np.int16), u, v), is_key=True)

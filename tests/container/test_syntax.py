@@ -134,6 +134,21 @@ def test_a_value_out_of_range_is_named_with_its_offset():
         structure.write({"a": 0, "b": 10})
 
 
+def test_a_rule_may_ask_for_a_value_from_elsewhere():
+    odd = Rule("`odd` is 1", lambda values: values["odd"])
+    structure = Structure("s", "s", (Field("a", U8, "", when=odd), Field("b", U8, "")))
+    for values, data in (({"odd": 1, "a": 5, "b": 6}, b"\5\6"), ({"odd": 0, "b": 6}, b"\6")):
+        assert structure.write(values) == data
+        assert structure.read(ByteReader(data), {"odd": values["odd"]}) == values
+
+
+def test_the_mask_of_bits_is_where_they_are_written():
+    flags = BitFields("flags", (Bits("a", 2, ""), Bits("b", 1, ""), Bits("c", 3, "")))
+    assert [flags.mask(name) for name in "abc"] == [0b11, 0b100, 0b111000]
+    with pytest.raises(KeyError):
+        flags.mask("d")
+
+
 def test_named_values_and_reserved_bits_are_checked():
     structure = Structure(
         "s",

@@ -171,7 +171,8 @@ def decoded_grids(picture: EncodedPicture, height: int, width: int) -> list[np.n
     done = 0
     for section in sections:
         reader = ByteReader(section.data)
-        count = LATENT_SECTION.read(reader)["tiles"]
+        start = LATENT_SECTION.read(reader, {"last": section is sections[-1]})
+        count = start.get("tiles", latents.tiles - done)
         latents.read(reader.take(reader.remaining, "latents"), done, count)
         done += count
     return latents.grids()

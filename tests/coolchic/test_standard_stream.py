@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tests.coolchic.test_standard import Case, make_case
 from vireo import _core, probe
 from vireo.codecs.base import Limits
+from vireo.codecs.coolchic import coding
 from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape
@@ -59,7 +60,8 @@ def latent_sections(case: Case, tiles_at_a_time: int) -> Iterator[Section]:
     for first in range(0, tiles, tiles_at_a_time):
         count = min(tiles_at_a_time, tiles - first)
         data = _core.encode_latents(case.core, case.networks, case.grids, first, count)
-        yield Section(SectionKind.LATENTS, LATENT_SECTION.write({"tiles": count}) + data)
+        start = LATENT_SECTION.write({"tiles": count, "last": first + count == tiles})
+        yield Section(SectionKind.LATENTS, start + data)
 
 
 class Stream:
@@ -94,7 +96,7 @@ class Stream:
                     display_index=index,
                     pts=index,
                     references=references,
-                    picture_hash=picture_hash(planes),
+                    picture_hash=picture_hash(planes, is_key=not references),
                     sections=(
                         Section(SectionKind.NETWORKS, networks),
                         *latent_sections(case, 7),
@@ -173,6 +175,43 @@ def test_damaged_latents_of_a_reference_don_t_spoil_the_error(stream: Stream) ->
     assert isinstance(decoder.damage[0], SyntaxElementError)
     assert decoder.damage[0].packet == 1
     assert [type(e) for e in decoder.damage[1:]] == 3 * [MissingReferenceError]
+
+
+def test_the_last_section_of_latents_counts_no_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = make_case(FrameType.P, STANDARD, HEIGHT, WIDTH, seed=1)
+    tiles = _core.tile_count(case.core, HEIGHT, WIDTH, int(FrameType.P))
+    (only,) = coding.latent_sections(case.core, case.networks, case.grids)
+    assert only.data == _core.encode_latents(case.core, case.networks, case.grids, 0, tiles)
+    monkeypatch.setattr(coding, "SECTION_BYTES", 0)
+    *others, last = (
+        section.data for section in coding.latent_sections(case.core, case.networks, case.grids)
+    )
+    assert len(others) == tiles - 1
+    for tile, data in enumerate(others):
+        assert data == b"\1" + _core.encode_latents(case.core, case.networks, case.grids, tile, 1)
+    assert last == _core.encode_latents(case.core, case.networks, case.grids, tiles - 1, 1)
+
+
+def test_sections_must_hold_the_frame_s_tiles(stream: Stream) -> None:
+    frame = stream.frames[0]
+    networks, *latents = frame.sections
+    tiles = _core.tile_count(SHAPE.core(), HEIGHT, WIDTH, 0)
+    assert 14 < tiles < 128
+
+    def counted(count: int) -> Section:
+        return Section(SectionKind.LATENTS, bytes([count]) + latents[0].data[1:])
+
+    last = latents[-1]
+    for sections, reason in (
+        ((), "no latents"),
+        ((counted(0), last), "tiles is 0"),
+        ((counted(tiles), last), "no tiles are left"),
+        ((counted(tiles + 1), last), f"{tiles + 1} tiles where {tiles} are left"),
+        ((counted(7), counted(tiles - 6), last), f"{tiles - 6} tiles where {tiles - 7} are left"),
+    ):
+        packet = write_packet(replace(frame, sections=(networks, *sections)))
+        with pytest.raises(SyntaxElementError, match=reason):
+            decode([packet])
 
 
 def test_forged_sections_end_in_a_typed_error(stream: Stream) -> None:

@@ -344,7 +344,7 @@ class _PictureJob:
         self._references = ()
         planes = self._decoder.reconstruct(parsed, pictures, self._times)
         with measured(self._times, "hash"):
-            fine = picture_hash(self._decoder.crop(planes)) == self._frame.picture_hash
-        if not fine:
+            found = picture_hash(self._decoder.crop(planes), is_key=self._frame.is_key)
+        if found != self._frame.picture_hash:
             raise PictureHashError("the decoded picture is not the one that was encoded")
         self._planes.set_result(planes)

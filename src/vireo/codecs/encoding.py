@@ -284,7 +284,7 @@ class GopEncoder:
             display_index=planned.display_index,
             pts=task.frame.pts,
             references=planned.references,
-            picture_hash=picture_hash(self._decoder.crop(picture.planes)),
+            picture_hash=picture_hash(self._decoder.crop(picture.planes), is_key=is_key),
             sections=picture.sections,
             header=self.header if is_key else None,
             gop_frames=task.start.gop_frames if is_key else None,

@@ -6,7 +6,6 @@ through its packets: tools may lose or change private data, but not those.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 from bisect import bisect_right
@@ -23,12 +22,11 @@ from av.video.stream import VideoStream
 
 from vireo.container.ebml import broken_at, missing_bytes
 from vireo.container.header import StreamHeader
-from vireo.container.packet import GopStart, is_packet, read_packet
+from vireo.container.packet import GopStart, is_key_packet, read_packet
 from vireo.errors import (
     HeaderError,
     InputError,
     LimitError,
-    MissingReferenceError,
     StreamError,
     TruncatedError,
 )
@@ -268,9 +266,8 @@ def _find_track(container: InputContainer, limit: int | None) -> tuple[int, Stre
     try:
         for packet in itertools.islice(container.demux(candidates), limit):
             data = bytes(packet) if packet.size <= MAX_PACKET_SIZE else b""
-            if packet.is_keyframe and is_packet(data):
-                with contextlib.suppress(MissingReferenceError):  # It is no key packet after all.
-                    return packet.stream.index, read_packet(data).gop_start.header
+            if packet.is_keyframe and is_key_packet(data):
+                return packet.stream.index, read_packet(data).gop_start.header
     except av.FFmpegError:
         return None
     return None

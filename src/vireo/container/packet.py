@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from vireo.container.checksum import bytes_crc
+from vireo.container.checksum import bytes_crc, in_packet
 from vireo.container.header import MAX_BODY, MAX_GOP_FRAMES, StreamHeader
 from vireo.container.syntax import (
+    U16,
     U32,
     BitFields,
     Bits,
@@ -34,33 +35,44 @@ from vireo.gop import FrameType
 
 MAX_PTS = (1 << 62) - 1
 MAX_SECTIONS = 256
-_CRC_SIZE = U32.size
-
 
 _IF_KEY = Rule("`key` is 1", lambda values: values["key"])
 _IF_NOT_KEY = Rule("`key` is 0", lambda values: not values["key"])
+
+_FLAGS = BitFields(
+    "flags",
+    (
+        Bits(
+            "frame_type",
+            2,
+            "number of references",
+            names={FrameType.I: "I", FrameType.P: "P", FrameType.B: "B"},
+        ),
+        Bits("key", 1, "the packet starts a GOP"),
+        Bits("corrected", 1, "`time_correction` is there"),
+        Bits("release_self", 1, "no later packet refers to this picture"),
+        Bits("release_0", 1, "no later packet refers to `reference_0`"),
+        Bits("release_1", 1, "no later packet refers to `reference_1`"),
+    ),
+)
+_FLAGS_SIZE = 1
+_KEY = _FLAGS.mask("key")
+
+
+def _crc(name: str, description: str) -> tuple[Field, Field]:
+    """What a packet holds of a CRC (`checksum.in_packet`)."""
+    return (
+        Field(name, U32, description, when=_IF_KEY),
+        Field(name, U16, f"XOR of the two halves of the {description}", when=_IF_NOT_KEY),
+    )
+
 
 PACKET = Structure(
     "packet",
     "Packet, up to its sections",
     (
-        Field("checksum", U32, "CRC-32C of all bytes of the packet after this field"),
-        BitFields(
-            "flags",
-            (
-                Bits(
-                    "frame_type",
-                    2,
-                    "number of references",
-                    names={FrameType.I: "I", FrameType.P: "P", FrameType.B: "B"},
-                ),
-                Bits("key", 1, "the packet starts a GOP"),
-                Bits("corrected", 1, "`time_correction` is there"),
-                Bits("release_self", 1, "no later packet refers to this picture"),
-                Bits("release_0", 1, "no later packet refers to `reference_0`"),
-                Bits("release_1", 1, "no later packet refers to `reference_1`"),
-            ),
-        ),
+        _FLAGS,
+        *_crc("checksum", "CRC-32C of all other bytes of the packet, `flags` included"),
         Field("header", PrefixedBytes(MAX_BODY), "the stream header", when=_IF_KEY),
         Field(
             "gop_frames",
@@ -96,7 +108,7 @@ PACKET = Structure(
             "`display_index` of the second reference",
             when=Rule("`frame_type` is B", lambda values: values["frame_type"] == 2),
         ),
-        Field("picture_hash", U32, "hash of the decoded picture"),
+        *_crc("picture_hash", "hash of the decoded picture"),
     ),
 )
 
@@ -189,7 +201,8 @@ class CodedFrame:
         display_index: place in the GOP in display order, from 0 (the key packet's frame).
         pts: presentation time, ticks of the stream's time base.
         references: display indices of the 0, 1 or 2 references, all of the same GOP.
-        picture_hash: `vireo.container.picture_hash` of the decoded picture.
+        picture_hash: `vireo.container.picture_hash` of the decoded picture, 32 bits in a key
+            packet and 16 in others.
         sections: the codec's data.
         header: the stream header in a key packet, else None.
         gop_frames: frames in the GOP in a key packet, else None.
@@ -273,8 +286,7 @@ def write_packet(frame: CodedFrame, gop: GopStart | None = None) -> bytes:
             }
         )
         out += section.data
-    out[:_CRC_SIZE] = bytes_crc(bytes(out[_CRC_SIZE:])).to_bytes(_CRC_SIZE, "little")
-    return bytes(out)
+    return with_checksum(without_checksum(bytes(out)))
 
 
 def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
@@ -309,15 +321,43 @@ def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
     )
     problem = _broken_rule(frame, gop)
     if problem is not None:
-        raise SyntaxElementError(problem, offset=_CRC_SIZE)
+        raise SyntaxElementError(problem, offset=0)
     return frame
 
 
+def with_checksum(covered: bytes) -> bytes:
+    """A packet from all its bytes but the checksum."""
+    is_key = _has_key_flag(covered)
+    crc = in_packet(bytes_crc(covered), is_key=is_key)
+    checksum = crc.to_bytes(_checksum_size(is_key), "little")
+    return covered[:_FLAGS_SIZE] + checksum + covered[_FLAGS_SIZE:]
+
+
+def without_checksum(data: bytes) -> bytes:
+    """A packet's bytes that its checksum covers: all others."""
+    behind = _FLAGS_SIZE + _checksum_size(_has_key_flag(data))
+    return data[:_FLAGS_SIZE] + data[behind:]
+
+
 def is_packet(data: bytes) -> bool:
-    """Whether `data` is a Vireo packet with a good checksum (a chance of 2**-32 otherwise)."""
-    if len(data) <= _CRC_SIZE:
-        return False
-    return bytes_crc(data[_CRC_SIZE:]) == int.from_bytes(data[:_CRC_SIZE], "little")
+    """Whether `data` is a Vireo packet with a good checksum.
+
+    Other bytes are taken for a key packet with a chance of 2**-32, for another with 2**-16.
+    """
+    return with_checksum(without_checksum(data)) == data
+
+
+def is_key_packet(data: bytes) -> bool:
+    """Whether `data` is a key packet with a good checksum (a chance of 2**-32 otherwise)."""
+    return _has_key_flag(data) and is_packet(data)
+
+
+def _has_key_flag(data: bytes) -> bool:
+    return bool(data) and data[0] & _KEY != 0
+
+
+def _checksum_size(is_key: bool) -> int:
+    return U32.size if is_key else U16.size
 
 
 def packet_display_index(data: bytes) -> int:
@@ -329,7 +369,7 @@ def packet_display_index(data: bytes) -> int:
 def _read_header(data: bytes) -> StreamHeader:
     size = bytearray()
     Varint().write(len(data), size)
-    reader = ByteReader(data, base=_CRC_SIZE + 1 + len(size))
+    reader = ByteReader(data, base=_FLAGS_SIZE + _checksum_size(is_key=True) + len(size))
     header = StreamHeader.read_from(reader)
     if reader.remaining:
         raise HeaderError(
@@ -360,7 +400,7 @@ def _released(
         if values[f"release_{place}"]:
             if place >= len(references):
                 raise SyntaxElementError(
-                    f"release_{place} is set, but there is no such reference", offset=_CRC_SIZE
+                    f"release_{place} is set, but there is no such reference", offset=0
                 )
             released.append(references[place])
     return tuple(released)

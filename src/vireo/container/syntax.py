@@ -327,6 +327,15 @@ class BitFields:
     name: str
     parts: tuple[Bits, ...]
 
+    def mask(self, name: str) -> int:
+        """The bits of the byte that hold the part `name`; KeyError where there is none."""
+        shift = 0
+        for part in self.parts:
+            if part.name == name:
+                return (1 << part.size) - 1 << shift
+            shift += part.size
+        raise KeyError(name)
+
     def write(self, values: Mapping[str, Any], out: bytearray) -> None:
         byte = shift = 0
         for part in self.parts:
@@ -369,12 +378,13 @@ class Structure:
             field.write(values, out)
         return bytes(out)
 
-    def read(self, reader: ByteReader) -> Values:
+    def read(self, reader: ByteReader, known: Mapping[str, Any] | None = None) -> Values:
         """The values at the reader's position, which moves behind them.
 
+        `known` are values from elsewhere that rules ask for; the result has them too.
         Raises TruncatedError or SyntaxElementError with the field's name and offset.
         """
-        values: Values = {}
+        values: Values = dict(known or {})
         for field in self.fields:
             field.read(reader, values)
         return values

@@ -23,7 +23,10 @@ def round_latents(latents: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int
 def latent_sections(
     core: _core.Architecture, networks: _core.Networks, grids: list[NDArray[np.int16]]
 ) -> list[Section]:
-    """Tiles in coding order, small ones together: each section can decode by itself."""
+    """Tiles in coding order, small ones together, in a packet's last sections.
+
+    Each section can decode by itself.
+    """
     height, width = grids[0].shape
     tiles = _core.tile_count(core, height, width, networks.references)
     alone = [len(_core.encode_latents(core, networks, grids, tile, 1)) for tile in range(tiles)]
@@ -34,7 +37,7 @@ def latent_sections(
         while first + count < tiles and sum(alone[first : first + count + 1]) <= SECTION_BYTES:
             count += 1
         data = _core.encode_latents(core, networks, grids, first, count)
-        start = LATENT_SECTION.write({"tiles": count})
-        sections.append(Section(SectionKind.LATENTS, start + data))
         first += count
+        start = LATENT_SECTION.write({"tiles": count, "last": first == tiles})
+        sections.append(Section(SectionKind.LATENTS, start + data))
     return sections

@@ -107,6 +107,8 @@ class CoolchicDecoder:
                 raise SyntaxElementError("no section is droppable", offset=section.offset)
         if not sections or sections[0].kind != SectionKind.NETWORKS:
             raise SyntaxElementError("the packet doesn't start with its networks")
+        if len(sections) == 1:
+            raise SyntaxElementError("the packet has no latents")
         try:
             networks = self._decode_networks(frame, states)
         except ValueError as error:
@@ -115,12 +117,10 @@ class CoolchicDecoder:
         chained: list[LatentSection] = []
         alone: list[LatentSection] = []
         done = 0
-        for section in sections[1:]:
-            part = self._latent_section(section, latents, done)
+        for place, section in enumerate(sections[1:], start=2):
+            part = self._latent_section(section, latents, done, last=place == len(sections))
             (chained if done < latents.tiles - self._luma_tiles else alone).append(part)
             done += part.count
-        if done != latents.tiles:
-            raise SyntaxElementError(f"{done} of {latents.tiles} tiles are in the packet")
         first = (LatentSections(tuple(chained)),) if chained else ()
         return ParsedPicture(networks, latents, (*first, *alone))
 
@@ -133,16 +133,21 @@ class CoolchicDecoder:
         return _core.Networks.decode_update(self.core, kind, data, self._sets, states)
 
     @staticmethod
-    def _latent_section(section: Section, latents: _core.LatentReader, first: int) -> LatentSection:
+    def _latent_section(
+        section: Section, latents: _core.LatentReader, first: int, *, last: bool
+    ) -> LatentSection:
         if section.kind != SectionKind.LATENTS:
             raise SyntaxElementError(
                 f"a section of kind {section.kind} among the latents", offset=section.offset
             )
+        left = latents.tiles - first
+        if left == 0:
+            raise SyntaxElementError("no tiles are left for the section", offset=section.offset)
         reader = ByteReader(section.data, base=section.offset or 0)
-        count: int = LATENT_SECTION.read(reader)["tiles"]
-        if count > latents.tiles - first:
+        count: int = LATENT_SECTION.read(reader, {"last": last}).get("tiles", left)
+        if count > left:
             raise SyntaxElementError(
-                "a section names tiles that the picture doesn't have", offset=section.offset
+                f"a section of {count} tiles where {left} are left", offset=section.offset
             )
         data = reader.take(reader.remaining, "latents")
         return LatentSection(latents, data, first, count, section.offset)

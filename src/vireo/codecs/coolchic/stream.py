@@ -65,7 +65,15 @@ STANDARD_CONFIGURATION = Structure(
 LATENT_SECTION = Structure(
     "coolchic-latents",
     "Start of a section of latents",
-    (Field("tiles", Varint(1 << 20), "tiles in this section", 1),),
+    (
+        Field(
+            "tiles",
+            Varint(1 << 20),
+            "tiles in this section",
+            low=1,
+            when=Rule("the section's `last` is 0", lambda values: not values["last"]),
+        ),
+    ),
 )
 
 
