@@ -1,6 +1,8 @@
 // Compiled once per instruction set, with VIREO_ISA naming the build.
 #include "train/motion_kernels.hpp"
 
+#include <cmath>
+
 #include "core/interpolation_kernels.hpp"
 
 // Every function that takes a vector is inlined: what calling one would mean is no matter.
@@ -76,18 +78,8 @@ VIREO_INLINE void transform(Row (&r)[kSquare]) {
   r[7] = d[0] * c7 - d[1] * c5 + d[2] * c3 - d[3] * c1;
 }
 
-// log2 of what is positive and normal, to within 0.01.
-VIREO_INLINE Row rough_log2(Row x) {
-  const RowOfInts bits = (RowOfInts)x;
-  const Row linear = to_floats(bits - 0x3f800000) * 0x1p-23f;
-  const Row fraction = (Row)((bits & 0x7fffff) | 0x3f800000) - 1.0f;
-  return linear + fraction * (1.0f - fraction) * 0.343f;
-}
-
-constexpr float kLog2 = 0.69314718f;
-
-// At high rate, coding a coefficient c with distortion `floor` costs
-// floor * (1 + ln(c^2 / floor)); at rate zero, c^2.
+// Of a coefficient c what it costs not to code it, c^2, up to `floor`, and from there on in
+// proportion to its size.
 Residual residual(const std::int16_t* target, const std::int16_t* first,
                   const std::int16_t* second, const std::int32_t* weights, int rows, int columns,
                   float floor) {
@@ -111,19 +103,12 @@ Residual residual(const std::int16_t* target, const std::int16_t* first,
   transform(r);
   Residual result{0, r[0][0]};
   r[0][0] = 0;
-  // A product of four ratios of energies stays within what a float holds.
-  Row below{}, logs{};
-  const float inverse = 1 / floor;
-  for (int i = 0; i < kSquare; i += 4) {
-    Row product = splat_row(1);
-    for (int j = i; j < i + 4; ++j) {
-      const Row energy = r[j] * r[j], least = splat_row(floor);
-      below += energy < least ? energy : least;
-      product *= (energy > least ? energy : least) * inverse;
-    }
-    logs += rough_log2(product);
+  const Row least = splat_row(std::sqrt(floor));
+  Row total{};
+  for (const Row& c : r) {
+    const Row size = c < 0.0f ? -c : c;
+    total += size < least ? c * c : least * (2.0f * size - least);
   }
-  const Row total = below + logs * (floor * kLog2);
   for (int j = 0; j < kSquare; ++j) result.detail += total[j];
   return result;
 }

@@ -108,7 +108,9 @@ class Search {
     search_cells(r, level);
     for (int round = 0; round < 2; ++round) sweep_vectors(r, level);
   }
-  void search_coarsest();
+  void search_both(int level);
+  // From no motion at all, from a grid down to that of squares.
+  void descend(int from);
 
   const MotionPictures pictures_;
   const float lambda_;
@@ -578,8 +580,7 @@ void Search::sweep_blending(std::size_t field, int level) {
 }
 
 // Two references' motion has two beginnings: one after the other, or mirrored.
-void Search::search_coarsest() {
-  const int level = state_.fields.coarsest();
+void Search::search_both(int level) {
   const State start = state_;
   State best = start;
   double least = std::numeric_limits<double>::max();
@@ -595,18 +596,35 @@ void Search::search_coarsest() {
   state_ = std::move(best);
 }
 
+void Search::descend(int from) {
+  const std::size_t references = state_.fields.references();
+  for (int k = from; k >= std::max(state_.fields.first(), kSquareLevel); --k) {
+    if (references == 2 && k == from)
+      search_both(k);
+    else
+      for (std::size_t r = 0; r < references; ++r) search(r, k);
+    if (references == 2) sweep_blending(state_.fields.beta(), k);
+  }
+}
+
 Latents Search::run() {
   constexpr int passes = 2;
   const int first = state_.fields.first(), coarsest = state_.fields.coarsest();
   const std::size_t references = state_.fields.references();
   const std::size_t alpha = state_.fields.alpha(), beta = state_.fields.beta();
   const State start = state_;
-  for (int k = coarsest; k >= std::max(first, kSquareLevel); --k) {
-    if (references == 2 && k == coarsest)
-      search_coarsest();
+  // Where much moves on its own, what large cells have in common only misleads.
+  descend(coarsest);
+  double least = loss();
+  for (int from = std::min(coarsest - 1, kSquareLevel + 1); from >= std::max(first, kSquareLevel); --from) {
+    State best = std::move(state_);
+    state_ = start;
+    descend(from);
+    const double now = loss();
+    if (now < least)
+      least = now;
     else
-      for (std::size_t r = 0; r < references; ++r) search(r, k);
-    if (references == 2) sweep_blending(beta, k);
+      state_ = std::move(best);
   }
   for (int pass = 0; pass < passes; ++pass) {
     learn_rates();

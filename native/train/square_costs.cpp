@@ -10,16 +10,6 @@ namespace {
 
 constexpr float kLog2 = 0.69314718f;
 
-// To within a hundredth.
-float rough_log2(float x) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  const auto exponent = static_cast<std::int32_t>(bits - 0x3f800000);
-  bits = (bits & 0x7fffff) | 0x3f800000;
-  std::memcpy(&x, &bits, sizeof bits);
-  return static_cast<float>(exponent) * 0x1p-23f + (x - 1) * (2 - x) * 0.343f;
-}
-
 }  // namespace
 
 MotionPictures::MotionPictures(const PlaneView& picture, const std::vector<PlaneView>& others,
@@ -107,8 +97,8 @@ Residual SquareCosts::residual(int row, int column, const Mixture& m) const {
 }
 
 float SquareCosts::coefficient_cost(float coefficient) const {
-  const float energy = coefficient * coefficient;
-  return energy <= floor_ ? energy : floor_ * (1 + kLog2 * rough_log2(energy / floor_));
+  const float size = std::abs(coefficient), least = std::sqrt(floor_);
+  return size <= least ? size * size : least * (2 * size - least);
 }
 
 float SquareCosts::excess(const std::vector<float>& means, int row, int column) const {

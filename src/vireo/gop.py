@@ -38,12 +38,14 @@ class PlannedFrame:
             later frame in coding order refers to.
         importance: what its quality is worth, its own and to the frames that depend on it,
             at least 1 (`weigh`).
+        effort: how much of an encoder's time it is worth, against its GOP's mean.
     """
 
     display_index: int
     references: tuple[int, ...]
     released: tuple[int, ...] = ()
     importance: float = 1.0
+    effort: float = 1.0
 
 
 def plan_gop(

@@ -41,7 +41,9 @@ def shifted(dx: float, dy: float) -> Picture:
 
 
 def noise(seed: int) -> Picture:
-    return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)
+    """As cameras have it: of what is stronger, parts that are somewhat alike can be found."""
+    values = np.random.default_rng(seed).normal(128, 8, (HEIGHT, WIDTH))
+    return values.clip(0, 255).round().astype(np.uint8)
 
 
 def search(target: Picture, *references: Picture) -> Grids:
@@ -74,9 +76,9 @@ def without_motion(grids: Grids) -> Grids:
 def test_a_translation_costs_the_coarsest_grids_only(dx: float, dy: float) -> None:
     target, reference = shifted(dx, dy), shifted(0, 0)
     grids = search(target, reference)
-    # What left the picture takes a few latents more at its border.
+    # What left the picture takes some latents more at its border, of 600.
     coarsest = grids[GRIDS - 1 : 2 * GRIDS : GRIDS]
-    assert count(grids) - count(coarsest) <= 8
+    assert count(grids) - count(coarsest) <= 2 * (abs(dx) + abs(dy))
     found = fields(grids, 1)
     inner = np.s_[4:-8, 2:-8]
     assert np.abs(found[0][inner] - 64 * dx).max() <= 8
@@ -143,7 +145,7 @@ def test_a_part_that_is_new_is_not_predicted() -> None:
     target[:, 96:] = noise(1)[:, 96:]
     reference[:, 96:] = noise(2)[:, 96:]
     alpha = fields(search(target, reference), 1)[2]
-    assert (alpha[:, :20] == 64).all()
+    assert (alpha[:, :20] >= 60).all()
     # Squares matched by themselves find some likeness in noise, so not quite nothing.
     assert alpha[:, 32:].mean() < 24
 

@@ -47,7 +47,8 @@ class PictureJob:
         index: its place in the whole video in display order, from 0.
         coding_index: its place in coding order, from 0.
         frame_type: I, P or B.
-        importance: what its quality is worth (`PlannedFrame.importance`).
+        importance, effort: what its quality and its encoder's time are worth
+            (`gop.PlannedFrame`).
         target: the source's planes at the coded size.
         references: decoded pictures at the coded size.
         parsed: what the codec's `PictureDecoder.parse` made of each reference's packet.
@@ -62,6 +63,7 @@ class PictureJob:
     references: Sequence[Planes]
     parsed: Sequence[Any] = ()
     threads: int = 1
+    effort: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,7 @@ class GopEncoder:
                 task.references,
                 task.parsed,
                 threads,
+                task.planned.effort,
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
             planes, iterations = picture.planes, picture.iterations

@@ -12,7 +12,7 @@ SECONDS_PER_SAMPLE_STEP = 1e-7  # a cautious first guess, for choosing the warm-
 
 
 class TimeBudget:
-    """Gives each frame an even share of the time that is left.
+    """Gives each frame its share of the time that is left, by what its time is worth.
 
     Args:
         seconds: wall-clock time for all frames, from now. Where the first ones are there
@@ -26,15 +26,18 @@ class TimeBudget:
         self._seconds = seconds
         self._end: float | None = None
         self._frames = frames
+        self._left = 0.0  # frames, each counted as often as its effort says
         affordable = seconds / frames / (SECONDS_PER_SAMPLE_STEP * samples)
         fitting = [p for p in PRESETS.values() if p.steps <= affordable]
         self.base = fitting[-1] if fitting else next(iter(PRESETS.values()))
 
     def preset(self, job: PictureJob, seconds_per_step: float, spent: float) -> Preset:
         """Main and final steps for a frame whose warm-up took `spent` seconds."""
-        left = max(1, self._frames - job.coding_index)
         if self._end is None:
-            self._end = self._began + self._seconds * left / self._frames
-        share = RESERVE * (self._end - perf_counter() + spent) / left - spent
+            self._left = max(1, self._frames - job.coding_index)
+            self._end = self._began + self._seconds * self._left / self._frames
+        part = job.effort / max(job.effort, self._left)
+        self._left -= job.effort
+        share = RESERVE * (self._end - perf_counter() + spent) * part - spent
         steps = share / seconds_per_step
         return self.base.stretched(steps / (self.base.main + self.base.final))

@@ -8,7 +8,8 @@ changes of them is coded where it pays.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 from time import perf_counter
 
 import numpy as np
@@ -47,6 +48,7 @@ SEARCH_LAMBDA = 2.0
 # What a bit may cost falls with a frame's importance by this power, from so many times lambda
 # in frames that no other depends on.
 LAMBDA_MOST, LAMBDA_POWER = 2.2, 0.6
+EFFORT_POWER = 0.6  # of a frame's importance: training steps
 SWEEPS = 3  # over the latents, of each refinement
 LEAST_BITS = 8 * 12  # no trained frame takes fewer
 
@@ -104,7 +106,7 @@ class PartsEncoder:
             trainer,
             job,
             seed=self.settings.seed,
-            preset=self.settings.preset,
+            preset=self.settings.preset.stretched(job.effort),
             recipe=STANDARD_RECIPES[job.frame_type],
             progress=progress,
         )
@@ -133,8 +135,11 @@ class PartsEncoder:
             interval = None
             if structure is GopStructure.RANDOM_ACCESS:
                 interval = prediction_interval(luma, self._parts, self.settings.lambda_)
-            plan = plan_gop(structure, len(gop), interval)
-            return weigh(plan, Predictability(luma, self._parts, self.settings.lambda_))
+            share = Predictability(luma, self._parts, self.settings.lambda_)
+            plan = weigh(plan_gop(structure, len(gop), interval), share)
+        efforts = [frame.importance**EFFORT_POWER for frame in plan]
+        mean = fmean(efforts)
+        return tuple(replace(f, effort=e / mean) for f, e in zip(plan, efforts, strict=True))
 
     def _search(self, job: PictureJob, lambda_: float) -> list[NDArray[np.int16]]:
         """The fields' latents."""
@@ -180,7 +185,7 @@ class PartsEncoder:
     ) -> Base:
         """All steps; the base that promised the lowest cost."""
         preset, recipe, lambda_ = (
-            self.settings.preset,
+            self.settings.preset.stretched(job.effort),
             STANDARD_RECIPES[job.frame_type],
             self._lambda(job),
         )
