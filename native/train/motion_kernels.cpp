@@ -78,8 +78,15 @@ VIREO_INLINE void transform(Row (&r)[kSquare]) {
   r[7] = d[0] * c7 - d[1] * c5 + d[2] * c3 - d[3] * c1;
 }
 
-// Of a coefficient c what it costs not to code it, c^2, up to `floor`, and from there on in
-// proportion to its size.
+VIREO_INLINE Row root(Row x) {
+  for (int i = 0; i < kSquare; ++i) x[i] = std::sqrt(x[i]);
+  return x;
+}
+
+// Of a coefficient c what it costs not to code it, c^2, up to `floor`, and from there on as the
+// root of its size, with the same slope: between its logarithm, which is what an ideal code
+// would spend but lets a search be content with squares that are far off, and its size, which
+// ties it to what can't be predicted anyway.
 Residual residual(const std::int16_t* target, const std::int16_t* first,
                   const std::int16_t* second, const std::int32_t* weights, int rows, int columns,
                   float floor) {
@@ -107,7 +114,7 @@ Residual residual(const std::int16_t* target, const std::int16_t* first,
   Row total{};
   for (const Row& c : r) {
     const Row size = c < 0.0f ? -c : c;
-    total += size < least ? c * c : least * (2.0f * size - least);
+    total += size < least ? c * c : 4.0f * least * root(least * size) - 3.0f * least * least;
   }
   for (int j = 0; j < kSquare; ++j) result.detail += total[j];
   return result;

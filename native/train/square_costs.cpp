@@ -98,7 +98,7 @@ Residual SquareCosts::residual(int row, int column, const Mixture& m) const {
 
 float SquareCosts::coefficient_cost(float coefficient) const {
   const float size = std::abs(coefficient), least = std::sqrt(floor_);
-  return size <= least ? size * size : least * (2 * size - least);
+  return size <= least ? size * size : least * (4 * std::sqrt(least * size) - 3 * least);
 }
 
 float SquareCosts::excess(const std::vector<float>& means, int row, int column) const {

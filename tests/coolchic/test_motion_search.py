@@ -147,7 +147,7 @@ def test_a_part_that_is_new_is_not_predicted() -> None:
     alpha = fields(search(target, reference), 1)[2]
     assert (alpha[:, :20] >= 60).all()
     # Squares matched by themselves find some likeness in noise, so not quite nothing.
-    assert alpha[:, 32:].mean() < 24
+    assert alpha[:, 32:].mean() < 40
 
 
 def test_two_references_share_the_work() -> None:
