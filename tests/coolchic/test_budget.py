@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -15,26 +16,36 @@ def clock(monkeypatch):
     return now
 
 
-def spend(clock, first: int, frames: int = 10, seconds: float = 100.0) -> float:
-    """Time that frames `first` ... take, where a step takes 1 ms."""
-    plan = TimeBudget(seconds, frames, samples=64)
-    for index in range(first, frames):
+def spend(clock, first: int, efforts: Sequence[float] = (1,) * 10) -> list[float]:
+    """When frames `first` ... are done, where a step takes 1 ms."""
+    plan = TimeBudget(100.0, len(efforts), samples=64)
+    ends = []
+    for index, effort in list(enumerate(efforts))[first:]:
         warm_up = 0.001 * plan.base.candidates * plan.base.warmup
         clock[0] += warm_up
-        preset = plan.preset(SimpleNamespace(coding_index=index), 0.001, warm_up)
+        job = SimpleNamespace(coding_index=index, effort=effort)
+        preset = plan.preset(job, 0.001, warm_up)
         clock[0] += 0.001 * (preset.main + preset.final)
-    return clock[0]
+        ends.append(clock[0])
+    return ends
 
 
 def test_the_time_is_spent_and_not_more(clock) -> None:
-    assert 100 * RESERVE < spend(clock, 0) < 100
+    assert 100 * RESERVE < spend(clock, 0)[-1] < 100
 
 
 def test_frames_that_an_earlier_run_left_had_their_share(clock) -> None:
-    assert 40 * RESERVE < spend(clock, 6) < 40
+    assert 40 * RESERVE < spend(clock, 6)[-1] < 40
+
+
+def test_a_frame_gets_time_by_its_effort(clock) -> None:
+    ends = spend(clock, 0, (4, 2, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25))
+    assert 100 * RESERVE < ends[-1] < 100
+    assert ends[0] == pytest.approx(2 * (ends[1] - ends[0]), rel=0.15)
+    assert ends[0] == pytest.approx(16 * (ends[-1] - ends[-2]), rel=0.5)
 
 
 def test_too_little_time_still_trains_a_little(clock) -> None:
     plan = TimeBudget(0.001, 10, samples=1 << 20)
-    preset = plan.preset(SimpleNamespace(coding_index=0), 1.0, 40.0)
+    preset = plan.preset(SimpleNamespace(coding_index=0, effort=1), 1.0, 40.0)
     assert (preset.main, preset.final) == (20, 20)

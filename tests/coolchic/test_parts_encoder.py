@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -32,9 +33,10 @@ from vireo.codecs.coolchic.updates import (
 )
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.container.syntax import ByteReader
-from vireo.gop import FrameType
+from vireo.gop import FrameType, GopStructure
 from vireo.metrics import plane_mse, weighted_mse
 from vireo.metrics.psnr import PEAK
+from vireo.video import Frame
 
 assert STANDARD.parts is not None
 PARTS = STANDARD.parts
@@ -114,6 +116,26 @@ def test_the_share_that_is_predicted_falls_with_the_distance() -> None:
     assert share(40) == share(32)
     still = Predictability([texture(0)] * 5, PARTS, LAMBDA)
     assert still(4) > 0.95
+
+
+def test_what_others_depend_on_is_worth_more() -> None:
+    encoder = PartsEncoder(
+        StreamShape(STANDARD), Settings(LAMBDA, PRESETS["ultrafast"]), make_trainer
+    )
+
+    def gop(luma: list[np.ndarray]) -> list[Frame]:
+        grey = np.full((48, 64), 128, np.uint8)
+        return [Frame(y, grey, grey, pts=i) for i, y in enumerate(luma)]
+
+    still = encoder.plan(GopStructure.RANDOM_ACCESS, gop([texture(0)] * 9))
+    by_display = {f.display_index: f for f in still}
+    assert fmean(f.effort for f in still) == pytest.approx(1)
+    assert by_display[0].importance > 3 * by_display[2].importance > 3 * by_display[1].importance
+    assert by_display[0].effort > 1.5 * by_display[2].effort > 1.5 * by_display[1].effort
+    rng = np.random.default_rng(1)
+    noise = [rng.integers(0, 256, (96, 128), dtype=np.uint8) for _ in range(9)]
+    unrelated = encoder.plan(GopStructure.RANDOM_ACCESS, gop(noise))
+    assert max(f.importance for f in unrelated) < 2
 
 
 def test_refined_latents_cost_less() -> None:
