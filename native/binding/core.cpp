@@ -199,6 +199,10 @@ Latents to_latents(const Architecture& architecture,
   for (std::size_t k = 0; k < latents.size(); ++k)
     if (latents[k].height != expected[k].height || latents[k].width != expected[k].width)
       throw std::invalid_argument("a latent grid has the wrong size");
+  for (std::size_t k = architecture.latent_grids(0).size(); k < latents.size(); ++k)
+    for (const std::int16_t q : latents[k].samples)
+      if (q > vireo::kMaxMotion || q < -vireo::kMaxMotion)
+        throw std::invalid_argument("a latent of motion is in -4095 ... 4095");
   return latents;
 }
 

@@ -32,7 +32,8 @@ struct MotionKernels {
   // What is left of `target` (1/64 sample value) after the prediction, which is the
   // sum of the two weighted by a block's pair of weights (4096 is one, the first one in the low
   // half). Of a square at the border, the first `rows` and `columns` count.
-  // `floor`: the distortion of a coefficient at high rate.
+  // `floor`: the distortion D that a coefficient c is left with where it is coded; it costs c^2,
+  // or if that is more than D, 4 sqrt(D^1.5 |c|) - 3 D (as in SquareCosts::coefficient_cost).
   Residual (*residual)(const std::int16_t* target, const std::int16_t* first,
                        const std::int16_t* second, const std::int32_t* weights, int rows,
                        int columns, float floor);

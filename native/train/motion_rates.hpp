@@ -1,6 +1,7 @@
 // What motion costs in bits, by the probabilities that its decisions have (core/motion_syntax.hpp).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -47,7 +48,6 @@ class MotionRates {
     return meter.total;
   }
 
-  static Counts no_counts() { return {}; }
   // As they are where an adaptive code has seen so much.
   void learn(const Counts& counts) {
     constexpr double weight = MotionBit::kFirst;  // of the first probability, in decisions

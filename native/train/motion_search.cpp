@@ -15,7 +15,7 @@
 namespace vireo::train {
 namespace {
 
-constexpr int kLargest = 4000;      // magnitude of a latent
+constexpr int kLargest = kMaxMotion;
 constexpr float kFewBits = 4;       // a latent that is not 0 hardly takes less
 constexpr int kSquareLevel = 3;     // of grids with one cell a square
 constexpr float kLeastGain = 0.01f; // bits that a change must save
@@ -117,10 +117,11 @@ class Search {
   std::vector<Matches> matches_;
   State state_;
   MotionRates rates_;
-  // Changes that have been chosen of a grid whose vectors are still 0: of its first cells.
+  // Changes that have been chosen of the first cells of a grid, not yet made.
   struct {
     std::size_t reference = kNone;
     int level = 0;
+    bool mirrored = false;  // the second reference's are these, mirrored
     std::vector<Step> steps;
   } pending_;
 };
@@ -148,10 +149,12 @@ int Search::Present::operator()(int f, int depth, int row, int column) const {
   }
   const int latent = fields.latent(name, {level, row, column});
   const auto& pending = search.pending_;
-  if (level != pending.level || name / 2 != pending.reference) return latent;
+  const bool mirrored = pending.mirrored && name / 2 == 1;
+  if (level != pending.level || (name / 2 != pending.reference && !mirrored)) return latent;
   const auto place = static_cast<std::size_t>(row * fields.grid(name, level).width + column);
   if (place >= pending.steps.size()) return latent;
-  return latent + (name % 2 ? pending.steps[place].y : pending.steps[place].x);
+  const int step = name % 2 ? pending.steps[place].y : pending.steps[place].x;
+  return latent + (mirrored ? -step : step);
 }
 
 float Search::vector_bits(const Present& latents, std::size_t r, const Place& at,
@@ -225,7 +228,7 @@ double Search::loss() const {
 void Search::learn_rates() {
   const std::size_t references = state_.fields.references();
   const Present latents{*this};
-  MotionRates::Counts counts = rates_.no_counts();
+  MotionRates::Counts counts;
   for (int k = state_.fields.first(); k <= state_.fields.coarsest(); ++k)
     for_places(k, [&](const Place& at) {
       for (std::size_t r = 0; r < references; ++r) {
@@ -328,7 +331,7 @@ Step Search::explore(const std::vector<Step>& candidates, Cost&& cost) const {
 // Moves each cell of a grid as if its vectors were its own, all of them alike. Neighbours that
 // move otherwise spoil some of it: the sweeps see to that.
 void Search::search_cells(std::size_t r, int level) {
-  pending_ = {r, level, {}};
+  pending_ = {r, level, false, {}};
   std::vector<Step>& chosen = pending_.steps;
   const int width = state_.fields.grid(0, level).width;
   for_places(level, [&](const Place& at) {
@@ -341,10 +344,12 @@ void Search::search_cells(std::size_t r, int level) {
     if (at.column > 0) steps.push_back(chosen.back());
     for (int dx = 0; at.row > 0 && dx < std::min(2, width - at.column); ++dx)
       steps.push_back(chosen[chosen.size() - static_cast<std::size_t>(width - dx)]);
-    const float before = rate(r, at, Step{0, 0});
+    const Step now = vector(r, at);
+    const float before = rate(r, at, now);
     chosen.push_back(explore(steps, [&](Step s, float limit) {
-      if (std::abs(s.x) > kLargest || std::abs(s.y) > kLargest) return kInfinite;
-      const float more = lambda_ * (rate(r, at, s) - before);
+      const Step wanted = now + s;
+      if (std::abs(wanted.x) > kLargest || std::abs(wanted.y) > kLargest) return kInfinite;
+      const float more = lambda_ * (rate(r, at, wanted) - before);
       std::int16_t samples[kSquareSamples];
       return more + state_.costs.trial(
                         region,
@@ -372,7 +377,7 @@ void Search::search_cells(std::size_t r, int level) {
 // Moves the cells of a grid for both references at once, mirrored, from no motion at all: one
 // of two that are mixed tells little while the other is still wrong.
 void Search::search_pairs(int level) {
-  pending_ = {0, level, {}};
+  pending_ = {0, level, true, {}};
   std::vector<Step>& chosen = pending_.steps;
   for_places(level, [&](const Place& at) {
     const Region region = state_.fields.cell(at);

@@ -1,5 +1,5 @@
-// Motion and blending that training starts from, in the configurations with fields: the
-// latents themselves, found by what they and the residual would cost.
+// Motion and blending in the configurations with fields: the latents themselves, found by what
+// they and the residual would cost.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,6 @@
 #include "train/square_costs.hpp"
 
 #include <cmath>
-#include <cstring>
 
 #include "core/prediction.hpp"
 

@@ -32,9 +32,9 @@ struct Mixture {
   std::int32_t weights[4];
 };
 
-// Costs are squares of samples between 0 and 1, with lambda for a bit: a coefficient c of a
-// residual's transform costs c^2, or where that is more than a distortion of
-// D = lambda / (2 ln 2), D and lambda times half the logarithm of c^2 / D.
+// Costs are squares of samples between 0 and 1, with lambda for a bit. Up to a distortion of
+// D = lambda / (2 ln 2) a coefficient of a residual's transform costs its square; what it costs
+// from there on says MotionKernels::residual.
 class SquareCosts {
  public:
   SquareCosts(const MotionPictures& pictures, const MotionFields& fields);

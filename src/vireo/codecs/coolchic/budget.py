@@ -26,18 +26,18 @@ class TimeBudget:
         self._seconds = seconds
         self._end: float | None = None
         self._frames = frames
-        self._left = 0.0  # frames, each counted as often as its effort says
+        self._surplus = 0.0  # effort beyond one a frame so far
         affordable = seconds / frames / (SECONDS_PER_SAMPLE_STEP * samples)
         fitting = [p for p in PRESETS.values() if p.steps <= affordable]
         self.base = fitting[-1] if fitting else next(iter(PRESETS.values()))
 
     def preset(self, job: PictureJob, seconds_per_step: float, spent: float) -> Preset:
         """Main and final steps for a frame whose warm-up took `spent` seconds."""
+        left = self._frames - job.coding_index
         if self._end is None:
-            self._left = max(1, self._frames - job.coding_index)
-            self._end = self._began + self._seconds * self._left / self._frames
-        part = job.effort / max(job.effort, self._left)
-        self._left -= job.effort
+            self._end = self._began + self._seconds * max(1, left) / self._frames
+        part = job.effort / max(job.effort, left - self._surplus)
+        self._surplus += job.effort - 1
         share = RESERVE * (self._end - perf_counter() + spent) * part - spent
         steps = share / seconds_per_step
         return self.base.stretched(steps / (self.base.main + self.base.final))

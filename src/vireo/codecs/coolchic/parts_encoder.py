@@ -20,7 +20,7 @@ from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.motion import predict, search_fields
 from vireo.codecs.coolchic.networks import shipped_sets
-from vireo.codecs.coolchic.presets import STANDARD_RECIPES
+from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
@@ -36,7 +36,7 @@ from vireo.codecs.coolchic.updates import (
 )
 from vireo.codecs.encoding import EncodedPicture, PictureJob, pad_to_even
 from vireo.container import Section
-from vireo.gop import GopStructure, PlannedFrame, plan_gop, weigh
+from vireo.gop import FrameType, GopStructure, PlannedFrame, plan_gop, weigh
 from vireo.profiling import TimeProfile, measured
 from vireo.video import Frame
 
@@ -46,7 +46,8 @@ LOSS = 0  # column of the trainer's metrics
 # 3 cost the same within 0.3 % on 60 frames of a training set.
 SEARCH_LAMBDA = 2.0
 # What a bit may cost falls with a frame's importance by this power, from so many times lambda
-# in frames that no other depends on.
+# in frames that no other depends on; in I frames it is lambda at most, so that videos without
+# references look as is expected of their quality.
 LAMBDA_MOST, LAMBDA_POWER = 2.2, 0.6
 EFFORT_POWER = 0.6  # of a frame's importance: training steps
 SWEEPS = 3  # over the latents, of each refinement
@@ -102,15 +103,16 @@ class PartsEncoder:
         began = perf_counter()
         prediction = predict(fields, job.references, self._parts) if fields else None
         trainer = self._make_trainer(self.shape.architecture, job, prediction)
+        preset = self.settings.preset.stretched(job.effort)
         training = Training(
             trainer,
             job,
             seed=self.settings.seed,
-            preset=self.settings.preset.stretched(job.effort),
+            preset=preset,
             recipe=STANDARD_RECIPES[job.frame_type],
             progress=progress,
         )
-        base = self._train(training, job, began)
+        base = self._train(training, job, preset, began)
         if self._times:
             seconds = job.threads * (perf_counter() - began)
             account(self._times, trainer, seconds)
@@ -125,8 +127,10 @@ class PartsEncoder:
 
     def _lambda(self, job: PictureJob) -> float:
         """What a bit may cost in this frame: less where other frames depend on it."""
-        share: float = job.importance**-LAMBDA_POWER
-        return self.settings.lambda_ * LAMBDA_MOST * share
+        share: float = LAMBDA_MOST * job.importance**-LAMBDA_POWER
+        if job.frame_type == FrameType.I:
+            share = min(share, 1.0)
+        return self.settings.lambda_ * share
 
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """P frames as far apart as they still predict each other, and all by their importance."""
@@ -181,14 +185,11 @@ class PartsEncoder:
         self,
         training: Training,
         job: PictureJob,
+        preset: Preset,
         began: float,
     ) -> Base:
         """All steps; the base that promised the lowest cost."""
-        preset, recipe, lambda_ = (
-            self.settings.preset.stretched(job.effort),
-            STANDARD_RECIPES[job.frame_type],
-            self._lambda(job),
-        )
+        recipe, lambda_ = STANDARD_RECIPES[job.frame_type], self._lambda(job)
         trainer = training.trainer
         start = trainer.latents
         best_loss, best_state, best_base = np.inf, None, None

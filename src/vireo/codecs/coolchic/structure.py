@@ -62,17 +62,17 @@ class Predictability:
 
     def __call__(self, distance: int) -> float:
         """The share of a frame's variance, 0…1."""
-        power = distance.bit_length() - 1
-        after = self._measured(1 << power)
-        if distance == 1 << power:
-            return after
-        part = log2(distance) - power
-        return (1 - part) * after + part * self._measured(2 << power)
-
-    def _measured(self, distance: int) -> float:
-        """Where the distance is longer than the GOP, at its ends."""
         last = len(self._luma) - 1
         distance = min(distance, last)
+        near = 1 << distance.bit_length() - 1
+        far = min(2 * near, last)
+        if distance == near:
+            return self._measured(near)
+        part = log2(distance / near) / log2(far / near)
+        return (1 - part) * self._measured(near) + part * self._measured(far)
+
+    def _measured(self, distance: int) -> float:
+        last = len(self._luma) - 1
         if distance not in self._known:
             firsts = {0, (last - distance) // 2}
             left = [
