@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from itertools import count
 
 MAX_TRIALS = 10
 LAMBDA_RANGE = (1e-6, 1.0)
+# Of lambda's logarithm. What two trials closer than that differ by is chance: of small pictures
+# up to half a dB.
+LEAST_STEP = 0.03
 # How the logarithm of lambda moves the two measures, until two trials tell: typical slopes.
 PSNR_SLOPE = -2.2  # dB
 RATE_SLOPE = -0.6  # of the rate's logarithm
@@ -59,7 +63,8 @@ def search(goal: Goal, start: float, measure: Callable[[float], float]) -> Outco
     """Look for the lambda whose `measure` meets the goal, from `start` on.
 
     Both measures fall as lambda rises. Each step goes where the line through the two trials
-    nearest to the goal meets it, but stays inside the bracket known so far.
+    nearest to the goal meets it, but stays inside the bracket known so far, until that is too
+    small to tell.
     """
     low, high = (math.log(x) for x in LAMBDA_RANGE)
     at = min(max(math.log(start), low), high)
@@ -70,7 +75,7 @@ def search(goal: Goal, start: float, measure: Callable[[float], float]) -> Outco
         ranked = sorted(trials, key=lambda x: abs(trials[x] - goal.value))
         best = ranked[0]
         met = abs(trials[best] - goal.value) <= goal.tolerance
-        if met or len(trials) == MAX_TRIALS or high - low < 1e-3:
+        if met or len(trials) == MAX_TRIALS:
             return Outcome(math.exp(best), trials[best], met, len(trials))
         if error > 0:
             low = max(low, at)  # better or larger than asked for: lambda must rise
@@ -81,6 +86,19 @@ def search(goal: Goal, start: float, measure: Callable[[float], float]) -> Outco
             rise = trials[ranked[1]] - trials[best]
             slope = min(rise / (ranked[1] - best), goal.slope / 8)
         at = best - (trials[best] - goal.value) / slope
+        if high - low < LEAST_STEP:
+            at = _beside(best, trials)
+            continue
         # A step to the very edge of the bracket would learn nothing.
-        margin = 0.05 * (high - low)
+        margin = 0.2 * (high - low) if len(trials) > 2 else 0.05 * (high - low)
         at = min(max(at, low + margin), high - margin)
+
+
+def _beside(best: float, trials: Collection[float]) -> float:
+    """The nearest place to the best trial that is no step from any: there, chance decides."""
+    steps = (sign * LEAST_STEP * n for n in count(1) for sign in (1, -1))
+    return next(
+        best + step
+        for step in steps
+        if all(abs(best + step - other) > 0.9 * LEAST_STEP for other in trials)
+    )
