@@ -59,11 +59,8 @@ def peak_memory(height: int, width: int) -> int:
     target, *references = (tuple(picture(rng, height, width)) for _ in range(3))
     settings = Settings(1e-3, Preset(1, 3, 3, 3))
 
-    def make(architecture, job, prediction=None):
-        references = () if architecture.parts else job.references
-        return Trainer(
-            architecture, job.frame_type, job.target, references, prediction=prediction, threads=1
-        )
+    def make(architecture, job, references):
+        return Trainer(architecture, job.frame_type, job.target, references, threads=1)
 
     job = PictureJob(1, 1, FrameType.B, 1.0, target, references)
     CoolchicEncoder(StreamShape(PAPER), settings, make).encode(job, lambda done, of: None)

@@ -28,16 +28,8 @@ QUALITIES = (20, 40, 60, 80)
 def twin_trainers(options):
     """In place of `open._trainers`: the twin, on the CPU."""
 
-    def make(architecture, job, prediction=None):
-        references = () if architecture.parts else job.references
-        return TorchTrainer(
-            architecture,
-            job.frame_type,
-            job.target,
-            references,
-            prediction=prediction,
-            device="cpu",
-        )
+    def make(architecture, job, references):
+        return TorchTrainer(architecture, job.frame_type, job.target, references, device="cpu")
 
     return make
 

@@ -182,8 +182,8 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
 std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
                                     const Latents& latents);
 // How often each of motion's decisions came out 0 and 1, for tables of probabilities.
-std::vector<std::array<std::int32_t, 2>> count_motion(const Architecture& architecture,
-                                                      const Latents& latents, int references);
+std::array<std::array<std::int32_t, 2>, kMotionContexts> count_motion(
+    const Architecture& architecture, const Latents& latents, int references);
 
 // What a synthesis without parts says about each luma sample, for looking at (tests, tools).
 struct SignalPlanes {

@@ -301,17 +301,6 @@ class MotionMeter {
   MotionBits bits_;
 };
 
-class MotionCounter {
- public:
-  bool bit(int context, bool value) {
-    ++counts[static_cast<std::size_t>(context)][value];
-    return value;
-  }
-  static bool raw(bool value) { return value; }
-
-  std::vector<std::array<std::int32_t, 2>> counts{kMotionContexts};
-};
-
 }  // namespace
 
 int tile_count(const Architecture& architecture, const Latents& latents) {
@@ -364,8 +353,7 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
     const Tile& tile = all[static_cast<std::size_t>(i)];
     if (tile.grid == kMotion) {
       MotionWriter writer(coder, initial_motion_bits(*architecture.parts, networks.references));
-      Latents motion = latents;
-      code_motion(MotionGrids(architecture, networks.references), motion, writer,
+      code_motion(MotionGrids(architecture, networks.references), latents, writer,
                   [](std::size_t) {});
       continue;
     }
@@ -388,12 +376,11 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
   return coder.finish();
 }
 
-std::vector<std::array<std::int32_t, 2>> count_motion(const Architecture& architecture,
-                                                      const Latents& latents, int references) {
+std::array<std::array<std::int32_t, 2>, kMotionContexts> count_motion(
+    const Architecture& architecture, const Latents& latents, int references) {
   MotionCounter counter;
-  Latents motion = latents;
-  code_motion(MotionGrids(architecture, references), motion, counter, [](std::size_t) {});
-  return std::move(counter.counts);
+  code_motion(MotionGrids(architecture, references), latents, counter, [](std::size_t) {});
+  return counter.counts;
 }
 
 std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
@@ -403,8 +390,7 @@ std::vector<double> measure_latents(const Architecture& architecture, const Netw
   for (const Tile& tile : tiles(architecture, latents)) {
     if (tile.grid == kMotion) {
       MotionMeter meter(initial_motion_bits(*architecture.parts, networks.references));
-      Latents motion = latents;
-      code_motion(MotionGrids(architecture, networks.references), motion, meter,
+      code_motion(MotionGrids(architecture, networks.references), latents, meter,
                   [&](std::size_t grid) { meter.total = &bits[grid]; });
       continue;
     }

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/coolchic.hpp"
 #include "core/range_coder.hpp"
@@ -76,7 +77,7 @@ class MotionSyntax {
   // Whether anything is not 0.
   bool any(bool value) { return coder_.bit(kAny, value); }
 
-  MotionVector vector(const VectorContext& c, MotionVector value) {
+  MotionVector code(const VectorContext& c, MotionVector value) {
     const int depth = std::min(c.depth, kDepths - 1);
     const int other = c.reference == 0 ? 0 : c.first.any() ? 2 : 1;
     if (!coder_.bit(kActive + ((depth * 3 + c.active) * 2 + c.parent) * 3 + other, value.any()))
@@ -101,7 +102,7 @@ class MotionSyntax {
     return {limited(expected.x + x), limited(expected.y + y)};
   }
 
-  int blending(const BlendingContext& c, int value) {
+  int code(const BlendingContext& c, int value) {
     const int depth = std::min(c.depth, kDepths - 1);
     const int active = (c.left != 0) + (c.above != 0), parent = sign(c.parent) + 1;
     if (!coder_.bit(kBlended + ((c.field * kDepths + depth) * 3 + active) * 3 + parent,
@@ -173,6 +174,17 @@ class MotionSyntax {
   Coder& coder_;
 };
 
+// A coder that counts how often each decision comes out 0 and 1.
+struct MotionCounter {
+  std::array<std::array<std::int32_t, 2>, kMotionContexts> counts{};
+
+  bool bit(int context, bool value) {
+    ++counts[static_cast<std::size_t>(context)][value];
+    return value;
+  }
+  static bool raw(bool value) { return value; }
+};
+
 // The fields' grids in a frame's list of latents.
 class MotionGrids {
  public:
@@ -223,10 +235,11 @@ BlendingContext blending_context(int field, int index, int depth, int row, int c
           depth > 0 ? latent(field, depth - 1, row / 2, column / 2) : 0};
 }
 
-// Goes through the motion of a frame, whose latents are read, and set to what was coded.
-// `begin(grid)` is called before what belongs to a grid (a vector belongs to that of x).
-template <class Coder, class Begin>
-void code_motion(const MotionGrids& grids, Latents& latents, Coder& coder, Begin&& begin) {
+// Goes through the motion of a frame, whose latents are read, and unless they are const set to
+// what was coded. `begin(grid)` is called before what belongs to a grid (a vector belongs to that
+// of x).
+template <class FrameLatents, class Coder, class Begin>
+void code_motion(const MotionGrids& grids, FrameLatents& latents, Coder& coder, Begin&& begin) {
   MotionSyntax<Coder> syntax(coder);
   const int references = grids.references(), vectors = 2 * references;
   const auto latent = [&](int field, int depth, int row, int column) -> int {
@@ -242,13 +255,16 @@ void code_motion(const MotionGrids& grids, Latents& latents, Coder& coder, Begin
     const int height = latents[grids.index(0, depth)].height;
     const int width = latents[grids.index(0, depth)].width;
     const auto set = [&](int field, int row, int column, int value) {
-      latents[grids.index(field, depth)].row(row)[column] = static_cast<std::int16_t>(value);
+      if constexpr (std::is_const_v<FrameLatents>)
+        (void)value;
+      else
+        latents[grids.index(field, depth)].row(row)[column] = static_cast<std::int16_t>(value);
     };
     for (int row = 0; row < height; ++row)
       for (int column = 0; column < width; ++column) {
         for (int r = 0; r < references; ++r) {
           begin(grids.index(2 * r, depth));
-          const MotionVector v = syntax.vector(
+          const MotionVector v = syntax.code(
               vector_context(r, depth, row, column, width, latent),
               {latent(2 * r, depth, row, column), latent(2 * r + 1, depth, row, column)});
           set(2 * r, row, column, v.x);
@@ -257,8 +273,8 @@ void code_motion(const MotionGrids& grids, Latents& latents, Coder& coder, Begin
         for (int i = 0; i < references; ++i) {
           begin(grids.index(vectors + i, depth));
           set(vectors + i, row, column,
-              syntax.blending(blending_context(vectors + i, i, depth, row, column, latent),
-                              latent(vectors + i, depth, row, column)));
+              syntax.code(blending_context(vectors + i, i, depth, row, column, latent),
+                          latent(vectors + i, depth, row, column)));
         }
       }
   }

@@ -68,9 +68,15 @@ class Search {
   float rate(std::size_t field, const Place& at, int latent) const;
   // Of a vector whose mirror image the second reference gets.
   float mirrored_rate(const Place& at, Step vector) const;
+  VectorContext vector_context(const Present& latents, std::size_t r, const Place& at) const;
+  BlendingContext blending_context(const Present& latents, std::size_t field,
+                                   const Place& at) const;
   float vector_bits(const Present& latents, std::size_t r, const Place& at, Step vector) const;
   float blending_bits(const Present& latents, std::size_t field, const Place& at, int latent) const;
   int depth(int level) const { return state_.fields.coarsest() - level; }
+  // Calls visit(context, value) for all vectors and latents of blending.
+  template <class Visit>
+  void for_values(Visit&& visit) const;
   // Rates as an adaptive code has them at the end.
   void learn_rates();
   double loss() const;
@@ -157,12 +163,22 @@ int Search::Present::operator()(int f, int depth, int row, int column) const {
   return latent + (mirrored ? -step : step);
 }
 
+VectorContext Search::vector_context(const Present& latents, std::size_t r,
+                                     const Place& at) const {
+  return vireo::vector_context(static_cast<int>(r), depth(at.level), at.row, at.column,
+                               state_.fields.grid(2 * r, at.level).width, latents);
+}
+
+BlendingContext Search::blending_context(const Present& latents, std::size_t field,
+                                         const Place& at) const {
+  return vireo::blending_context(static_cast<int>(field),
+                                 static_cast<int>(field - state_.fields.alpha()), depth(at.level),
+                                 at.row, at.column, latents);
+}
+
 float Search::vector_bits(const Present& latents, std::size_t r, const Place& at,
                           Step vector) const {
-  const int width = state_.fields.grid(2 * r, at.level).width;
-  return rates_.vector(vector_context(static_cast<int>(r), depth(at.level), at.row, at.column,
-                                      width, latents),
-                       vector);
+  return rates_.bits(vector_context(latents, r, at), vector);
 }
 
 float Search::own_bits(std::size_t r, const Place& at, Step vector) const {
@@ -192,10 +208,7 @@ float Search::mirrored_rate(const Place& at, Step vector) const {
 
 float Search::blending_bits(const Present& latents, std::size_t field, const Place& at,
                             int latent) const {
-  return rates_.blending(
-      blending_context(static_cast<int>(field), static_cast<int>(field - state_.fields.alpha()),
-                       depth(at.level), at.row, at.column, latents),
-      latent);
+  return rates_.bits(blending_context(latents, field, at), latent);
 }
 
 float Search::rate(std::size_t field, const Place& at, int latent) const {
@@ -211,37 +224,30 @@ float Search::rate(std::size_t field, const Place& at, int latent) const {
   return bits;
 }
 
-double Search::loss() const {
-  const std::size_t references = state_.fields.references();
-  double bits = 0;
+template <class Visit>
+void Search::for_values(Visit&& visit) const {
+  const Present latents{*this};
   for (int k = state_.fields.first(); k <= state_.fields.coarsest(); ++k)
     for_places(k, [&](const Place& at) {
-      for (std::size_t r = 0; r < references; ++r) {
-        bits += own_bits(r, at, vector(r, at));
+      for (std::size_t r = 0; r < state_.fields.references(); ++r) {
         const std::size_t field = state_.fields.alpha() + r;
-        bits += blending_bits({*this}, field, at, state_.fields.latent(field, at));
+        visit(vector_context(latents, r, at), vector(r, at));
+        visit(blending_context(latents, field, at), state_.fields.latent(field, at));
       }
     });
+}
+
+double Search::loss() const {
+  double bits = 0;
+  for_values([&](const auto& context, auto value) { bits += rates_.bits(context, value); });
   return state_.costs.total() + lambda_ * bits;
 }
 
 void Search::learn_rates() {
-  const std::size_t references = state_.fields.references();
-  const Present latents{*this};
-  MotionRates::Counts counts;
-  for (int k = state_.fields.first(); k <= state_.fields.coarsest(); ++k)
-    for_places(k, [&](const Place& at) {
-      for (std::size_t r = 0; r < references; ++r) {
-        const std::size_t field = state_.fields.alpha() + r;
-        counts.vector(vector_context(static_cast<int>(r), depth(k), at.row, at.column,
-                                     state_.fields.grid(2 * r, k).width, latents),
-                      vector(r, at));
-        counts.blending(blending_context(static_cast<int>(field), static_cast<int>(r), depth(k),
-                                         at.row, at.column, latents),
-                        state_.fields.latent(field, at));
-      }
-    });
-  rates_.learn(counts);
+  MotionCounter seen;
+  MotionSyntax syntax(seen);
+  for_values([&](const auto& context, auto value) { syntax.code(context, value); });
+  rates_.learn(seen);
 }
 
 template <class Visit>

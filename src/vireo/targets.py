@@ -66,7 +66,7 @@ def search(goal: Goal, start: float, measure: Callable[[float], float]) -> Outco
     nearest to the goal meets it, but stays inside the bracket known so far, until that is too
     small to tell.
     """
-    low, high = (math.log(x) for x in LAMBDA_RANGE)
+    lowest, highest = low, high = tuple(math.log(x) for x in LAMBDA_RANGE)
     at = min(max(math.log(start), low), high)
     trials: dict[float, float] = {}
     while True:
@@ -81,14 +81,16 @@ def search(goal: Goal, start: float, measure: Callable[[float], float]) -> Outco
             low = max(low, at)  # better or larger than asked for: lambda must rise
         else:
             high = min(high, at)
+        if high - low < LEAST_STEP:
+            if low == lowest or high == highest:  # it is out of reach
+                return Outcome(math.exp(best), trials[best], met, len(trials))
+            at = min(max(_beside(best, trials), lowest), highest)
+            continue
         slope = goal.slope
         if len(ranked) > 1:
             rise = trials[ranked[1]] - trials[best]
             slope = min(rise / (ranked[1] - best), goal.slope / 8)
         at = best - (trials[best] - goal.value) / slope
-        if high - low < LEAST_STEP:
-            at = _beside(best, trials)
-            continue
         # A step to the very edge of the bracket would learn nothing.
         margin = 0.2 * (high - low) if len(trials) > 2 else 0.05 * (high - low)
         at = min(max(at, low + margin), high - margin)

@@ -1,5 +1,6 @@
 """Profile `standard` from a video to a file and back, and what decides on the way."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -9,6 +10,7 @@ import pytest
 
 import vireo
 from vireo import _core
+from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.motion import predict
@@ -94,14 +96,18 @@ def texture(seed: int, height: int = 96, width: int = 128) -> np.ndarray:
 
 def test_how_far_frames_predict_each_other() -> None:
     still = [texture(0)] * 33
-    assert prediction_interval(still, PARTS, LAMBDA) is None
+    assert prediction_interval(Predictability(still, PARTS, LAMBDA)) is None
     assert unexplained(still[1], still[0], PARTS, LAMBDA) < 0.05
     rng = np.random.default_rng(9)
     unrelated = [rng.integers(0, 256, (96, 128), dtype=np.uint8) for _ in range(33)]
-    assert prediction_interval(unrelated, PARTS, LAMBDA) == 8
+    assert prediction_interval(Predictability(unrelated, PARTS, LAMBDA)) == 8
     assert unexplained(unrelated[1], unrelated[0], PARTS, LAMBDA) > 0.9
-    assert prediction_interval(still[:1], PARTS, LAMBDA) is None
-    assert prediction_interval([f[:2, :6] for f in unrelated], PARTS, LAMBDA) in (None, 8, 16)
+    assert prediction_interval(Predictability(still[:1], PARTS, LAMBDA)) is None
+    assert prediction_interval(Predictability([f[:2, :6] for f in unrelated], PARTS, LAMBDA)) in (
+        None,
+        8,
+        16,
+    )
 
 
 def test_the_share_that_is_predicted_falls_with_the_distance() -> None:
@@ -154,9 +160,12 @@ def test_refined_latents_cost_less() -> None:
 
 
 def make_trainer(
-    architecture: Architecture, job: PictureJob, prediction: Prediction | None = None
+    architecture: Architecture,
+    job: PictureJob,
+    references: Sequence[Planes] = (),
+    prediction: Prediction | None = None,
 ) -> Trainer:
-    return Trainer(architecture, job.frame_type, job.target, prediction=prediction)
+    return Trainer(architecture, job.frame_type, job.target, references, prediction=prediction)
 
 
 def test_motion_is_coded_as_it_predicted_in_training() -> None:
@@ -168,10 +177,13 @@ def test_motion_is_coded_as_it_predicted_in_training() -> None:
     predictions = []
 
     def make(
-        architecture: Architecture, job: PictureJob, prediction: Prediction | None = None
+        architecture: Architecture,
+        job: PictureJob,
+        references: Sequence[Planes] = (),
+        prediction: Prediction | None = None,
     ) -> Trainer:
         predictions.append(prediction)
-        return make_trainer(architecture, job, prediction)
+        return make_trainer(architecture, job, references, prediction)
 
     encoder = PartsEncoder(StreamShape(STANDARD), Settings(LAMBDA, PRESETS["ultrafast"]), make)
     picture = encoder.encode(job, lambda done, planned: None)

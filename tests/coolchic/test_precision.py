@@ -56,7 +56,7 @@ def test_fixed_point_costs_under_a_fiftieth_of_a_decibel(clips: Path, lambda_: f
         frame_type = FrameType(len(references))
         job = PictureJob(index, index, frame_type, 1.0, frames[index], pictures)
         trainer = Trainer(PAPER, frame_type, job.target, pictures)
-        encoder = CoolchicEncoder(shape, Settings(lambda_, PRESET), lambda a, j, t=trainer: t)
+        encoder = CoolchicEncoder(shape, Settings(lambda_, PRESET), lambda *_, t=trainer: t)
         picture = encoder.encode(job, lambda done, of: None)
         decoded[index] = picture.planes
         assert picture.sections[0].kind == SectionKind.NETWORKS

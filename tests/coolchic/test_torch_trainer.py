@@ -56,6 +56,16 @@ def pair(frame_type: FrameType) -> tuple[Trainer, TorchTrainer]:
     return native, twin
 
 
+def assert_same_steps(native: Trainer, twin: TorchTrainer, steps: np.ndarray) -> None:
+    """And that they lower the loss."""
+    adam = Adam(clip=0.01, parameter_rate=4.0)
+    ours = twin.run(steps, hard=True, adam=adam)
+    theirs = native.run(steps, hard=True, adam=adam)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(twin.parameters, native.parameters, atol=2e-4)
+    assert ours[-1, 0] < ours[0, 0]
+
+
 @pytest.mark.parametrize("frame_type", list(FrameType))
 def test_hard_steps_are_the_native_trainers(frame_type: FrameType) -> None:
     """Without noise both do the same, the clip and the parameters' rate included."""
@@ -67,12 +77,7 @@ def test_hard_steps_are_the_native_trainers(frame_type: FrameType) -> None:
         networks_rate=1e-3,
         flow_weight=1e-4 if frame_type else 0.0,
     )
-    adam = Adam(clip=0.01, parameter_rate=4.0)
-    ours = twin.run(steps, hard=True, adam=adam)
-    theirs = native.run(steps, hard=True, adam=adam)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(twin.parameters, native.parameters, atol=2e-4)
-    assert ours[-1, 0] < ours[0, 0]
+    assert_same_steps(native, twin, steps)
 
 
 def test_noisy_steps_lower_the_loss_and_states_come_back() -> None:
@@ -117,12 +122,7 @@ def test_hard_steps_with_parts_are_the_native_trainers(frame_type: FrameType) ->
     for trainer in (native, twin):
         trainer.base = base
     steps = schedule(8, lambda_=1e-3, latents_rate=0.01, networks_rate=1e-3)
-    adam = Adam(clip=0.01, parameter_rate=4.0)
-    ours = twin.run(steps, hard=True, adam=adam)
-    theirs = native.run(steps, hard=True, adam=adam)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(twin.parameters, native.parameters, atol=2e-4)
-    assert ours[-1, 0] < ours[0, 0]
+    assert_same_steps(native, twin, steps)
 
 
 @pytest.mark.parametrize("frame_type", [FrameType.I, FrameType.P])

@@ -85,7 +85,7 @@ class CoolchicEncoder:
         if skip and skip.cost < lambda_ * LEAST_BITS / job.target[0].size:
             return self._finish(job, skip, iterations=0)
         began = perf_counter()
-        trainer = self._make_trainer(self.shape.architecture, job)
+        trainer = self._make_trainer(self.shape.architecture, job, job.references)
         training = _Training(self, trainer, job, flows, lambda_, progress)
         training.run()
         if self._times:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.budget import TimeBudget
 from vireo.codecs.coolchic.config import PAPER, STANDARD, Architecture
 from vireo.codecs.coolchic.encoder import CoolchicEncoder, Settings
@@ -49,13 +52,16 @@ def _trainers(options: EncodeOptions) -> TrainerFactory:
     from vireo.codecs.coolchic.trainer import Trainer as NativeTrainer
 
     def make(
-        architecture: Architecture, job: PictureJob, prediction: Prediction | None = None
+        architecture: Architecture,
+        job: PictureJob,
+        references: Sequence[Planes] = (),
+        prediction: Prediction | None = None,
     ) -> Trainer:
         return NativeTrainer(
             architecture,
             job.frame_type,
             job.target,
-            () if architecture.parts else job.references,
+            references,
             prediction=prediction,
             threads=job.threads,
         )
@@ -73,9 +79,11 @@ def _cuda_trainers() -> TrainerFactory:
     from vireo.codecs.coolchic.torch_trainer import TorchTrainer
 
     def make(
-        architecture: Architecture, job: PictureJob, prediction: Prediction | None = None
+        architecture: Architecture,
+        job: PictureJob,
+        references: Sequence[Planes] = (),
+        prediction: Prediction | None = None,
     ) -> Trainer:
-        references = () if architecture.parts else job.references
         return TorchTrainer(
             architecture, job.frame_type, job.target, references, prediction=prediction
         )

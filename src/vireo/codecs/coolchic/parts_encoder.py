@@ -102,7 +102,7 @@ class PartsEncoder:
             return self._code(job, moved, 0)
         began = perf_counter()
         prediction = predict(fields, job.references, self._parts) if fields else None
-        trainer = self._make_trainer(self.shape.architecture, job, prediction)
+        trainer = self._make_trainer(self.shape.architecture, job, prediction=prediction)
         preset = self.settings.preset.stretched(job.effort)
         training = Training(
             trainer,
@@ -137,9 +137,9 @@ class PartsEncoder:
         luma = [pad_to_even(frame)[0] for frame in gop]
         with measured(self._times, "structure"):
             interval = None
-            if structure is GopStructure.RANDOM_ACCESS:
-                interval = prediction_interval(luma, self._parts, self.settings.lambda_)
             share = Predictability(luma, self._parts, self.settings.lambda_)
+            if structure is GopStructure.RANDOM_ACCESS:
+                interval = prediction_interval(share)
             plan = weigh(plan_gop(structure, len(gop), interval), share)
         efforts = [frame.importance**EFFORT_POWER for frame in plan]
         mean = fmean(efforts)

@@ -28,22 +28,6 @@ NOISE = 9.0  # squared sample values that no prediction is asked to explain
 USEFUL = 0.5
 
 
-def prediction_interval(luma: Sequence[Samples], parts: Parts, lambda_: float) -> int | None:
-    """Frames from one P frame of a GOP to the next; None for one P frame, the last.
-
-    `luma` are the planes `[H, W]` of the GOP's frames, of even size, in display order.
-    """
-    distance = len(luma) - 1
-    if distance <= LEAST:
-        return None
-    while distance > LEAST:
-        left = unexplained(luma[distance], luma[0], parts, lambda_)
-        if left <= USEFUL:
-            break
-        distance = -(-distance // 2)
-    return None if distance == len(luma) - 1 else distance
-
-
 class Predictability:
     """How much of a GOP's frames is predicted by others that are so many frames away.
 
@@ -58,29 +42,40 @@ class Predictability:
         self._luma = luma
         self._parts = parts
         self._lambda = lambda_
-        self._known: dict[int, float] = {}
+        self.last = len(luma) - 1
+        self._known: dict[tuple[int, int], float] = {}
 
     def __call__(self, distance: int) -> float:
         """The share of a frame's variance, 0…1."""
-        last = len(self._luma) - 1
-        distance = min(distance, last)
+        distance = min(distance, self.last)
         near = 1 << distance.bit_length() - 1
-        far = min(2 * near, last)
+        far = min(2 * near, self.last)
         if distance == near:
             return self._measured(near)
         part = log2(distance / near) / log2(far / near)
         return (1 - part) * self._measured(near) + part * self._measured(far)
 
     def _measured(self, distance: int) -> float:
-        last = len(self._luma) - 1
-        if distance not in self._known:
-            firsts = {0, (last - distance) // 2}
-            left = [
-                unexplained(self._luma[f + distance], self._luma[f], self._parts, self._lambda)
-                for f in sorted(firsts)
-            ]
-            self._known[distance] = 1 - fmean(left)
-        return self._known[distance]
+        firsts = {0, (self.last - distance) // 2}
+        return 1 - fmean(self.unexplained(first, distance) for first in sorted(firsts))
+
+    def unexplained(self, first: int, distance: int) -> float:
+        """What frame `first` says nothing of in the frame so far behind it (`unexplained`)."""
+        pair = first, distance
+        if pair not in self._known:
+            target, reference = self._luma[first + distance], self._luma[first]
+            self._known[pair] = unexplained(target, reference, self._parts, self._lambda)
+        return self._known[pair]
+
+
+def prediction_interval(gop: Predictability) -> int | None:
+    """Frames from one P frame of a GOP to the next; None for one P frame, the last."""
+    distance = gop.last
+    if distance <= LEAST:
+        return None
+    while distance > LEAST and gop.unexplained(0, distance) > USEFUL:
+        distance = -(-distance // 2)
+    return None if distance == gop.last else distance
 
 
 def unexplained(target: Samples, reference: Samples, parts: Parts, lambda_: float) -> float:

@@ -14,7 +14,14 @@ from torch import Tensor
 from vireo.codecs.coolchic import model, parts_model
 from vireo.codecs.coolchic.config import Architecture
 from vireo.codecs.coolchic.parts_model import PartNetworks
-from vireo.codecs.coolchic.trainer import Adam, Prediction, Trainer, check_pictures, trained_grids
+from vireo.codecs.coolchic.trainer import (
+    Adam,
+    Prediction,
+    Trainer,
+    as_floats,
+    check_pictures,
+    trained_grids,
+)
 from vireo.gop import FrameType
 
 Floats = NDArray[np.float32]
@@ -46,8 +53,7 @@ class TorchTrainer:
         self._references = [[self._plane(p) for p in r] for r in references]
         self._prediction = None
         if prediction is not None:
-            floats = (p.astype(np.float32) / (64 * 255) for p in prediction)
-            self._prediction = [torch.from_numpy(p).to(self.device) for p in floats]
+            self._prediction = [torch.from_numpy(p).to(self.device) for p in as_floats(prediction)]
         height, width = target[0].shape
         self._latents = [
             torch.zeros((grid.height, grid.width), device=self.device, requires_grad=True)

@@ -104,6 +104,11 @@ def trained_grids(
     )
 
 
+def as_floats(prediction: Prediction) -> list[Floats]:
+    """A prediction's planes as samples in 0…1."""
+    return [p.astype(np.float32) / np.float32(64 * 255) for p in prediction]
+
+
 def check_pictures(
     architecture: Architecture,
     frame_type: FrameType,
@@ -278,8 +283,8 @@ class Trainer:
         """
         y, u, v, output = self._native.decode()
         if self._prediction:
-            for plane, predicted in zip((y, u, v), self._prediction, strict=True):
-                plane += predicted / np.float32(64 * 255)
+            for plane, predicted in zip((y, u, v), as_floats(self._prediction), strict=True):
+                plane += predicted
         if not len(output):
             return [y, u, v], None
         n = int(self.frame_type)

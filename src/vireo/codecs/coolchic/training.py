@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import Architecture
 from vireo.codecs.coolchic.presets import Preset, Recipe
 from vireo.codecs.coolchic.schedule import Stage
@@ -39,10 +40,14 @@ class Trainer(Protocol):
 
 
 class TrainerFactory(Protocol):
-    """Makes what trains a picture; with parts, what `prediction` leaves of it."""
+    """Makes what trains a picture: from references, or with parts what a prediction leaves."""
 
     def __call__(
-        self, architecture: Architecture, job: PictureJob, prediction: Prediction | None = None
+        self,
+        architecture: Architecture,
+        job: PictureJob,
+        references: Sequence[Planes] = (),
+        prediction: Prediction | None = None,
     ) -> Trainer: ...
 
 
