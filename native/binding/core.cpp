@@ -255,11 +255,11 @@ vireo::PlaneView to_view(const Samples& plane) {
   return {plane.data(), static_cast<int>(plane.shape(0)), static_cast<int>(plane.shape(1))};
 }
 
-std::vector<vireo::Reference> to_pictures(const References& references, int height, int width) {
-  std::vector<vireo::Reference> pictures;
+std::vector<vireo::PictureView> to_pictures(const References& references, int height, int width) {
+  std::vector<vireo::PictureView> pictures;
   for (const auto& planes : references) {
     if (planes.size() != 3) throw std::invalid_argument("a reference has three planes");
-    const vireo::Reference picture{to_view(planes[0]), to_view(planes[1]), to_view(planes[2])};
+    const vireo::PictureView picture{to_view(planes[0]), to_view(planes[1]), to_view(planes[2])};
     for (int c = 0; c < 3; ++c)
       if (picture[c].height != height >> (c > 0) || picture[c].width != width >> (c > 0))
         throw std::invalid_argument("a reference has the wrong size");
@@ -301,7 +301,7 @@ nb::tuple predict(const std::vector<Matrix<std::int32_t>>& fields, const Referen
     throw std::invalid_argument("pictures are coded at even sizes");
   if (references.empty() || references.size() > 2 || fields.size() != 3 * references.size())
     throw std::invalid_argument("one reference and three fields, or two and six");
-  const std::vector<vireo::Reference> pictures = to_pictures(references, height, width);
+  const std::vector<vireo::PictureView> pictures = to_pictures(references, height, width);
   vireo::BlockFields blocks{(height + vireo::kBlock - 1) / vireo::kBlock,
                             (width + vireo::kBlock - 1) / vireo::kBlock, {}};
   for (std::size_t f = 0; f < fields.size(); ++f) {
@@ -343,7 +343,7 @@ nb::tuple reconstruct(const Architecture& architecture, const Networks& networks
   if (height % 2 || width % 2) throw std::invalid_argument("pictures are coded at even sizes");
   if (static_cast<int>(references.size()) != networks.references)
     throw std::invalid_argument("as many references as the frame type says are needed");
-  const std::vector<vireo::Reference> pictures = to_pictures(references, height, width);
+  const std::vector<vireo::PictureView> pictures = to_pictures(references, height, width);
   if (with_signals && architecture.parts)
     throw std::invalid_argument("an architecture with parts has no such signals");
   vireo::SignalPlanes signals;

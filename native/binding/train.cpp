@@ -198,23 +198,37 @@ vireo::PlaneView view(const Samples& plane) {
   return {plane.data(), static_cast<int>(plane.shape(0)), static_cast<int>(plane.shape(1))};
 }
 
-nb::list find_motion(const Samples& target, const SamplePlanes& references, float lambda,
-                     int first, int grids, const Probabilities& probabilities) {
+vireo::PictureView picture(const SamplePlanes& planes) {
+  require(planes.size() == 3, "a picture has three planes: Y, U, V");
+  const auto luma = view(planes[0]);
+  require(luma.height > 0 && luma.width > 0 && luma.height % 2 == 0 && luma.width % 2 == 0,
+          "pictures have an even size");
+  const vireo::PictureView result{luma, view(planes[1]), view(planes[2])};
+  for (const auto& p : {result[1], result[2]})
+    require(p.height == luma.height / 2 && p.width == luma.width / 2,
+            "chroma has half the size of luma");
+  return result;
+}
+
+nb::list find_motion(const SamplePlanes& target, const std::vector<SamplePlanes>& references,
+                     float lambda, int first, int grids, const Probabilities& probabilities) {
   require(lambda > 0, "lambda is positive");
   require(references.size() == 1 || references.size() == 2, "1 or 2 references");
   require(probabilities.shape(0) == 2 && probabilities.shape(1) == vireo::kMotionContexts,
           "probabilities are [2, contexts]");
   require(first >= 2 && grids >= 1 && first + grids <= vireo::kMaxGrids, "no such grids");
-  std::vector<vireo::PlaneView> planes;
-  for (const Samples& r : references) {
-    require(r.shape(0) == target.shape(0) && r.shape(1) == target.shape(1),
+  const vireo::PictureView wanted = picture(target);
+  std::vector<vireo::PictureView> pictures;
+  for (const SamplePlanes& r : references) {
+    pictures.push_back(picture(r));
+    require(pictures.back()[0].height == wanted[0].height &&
+                pictures.back()[0].width == wanted[0].width,
             "references have the target's size");
-    planes.push_back(view(r));
   }
   vireo::Latents latents;
   {
     nb::gil_scoped_release release;
-    latents = search_motion(view(target), planes, {lambda, first, grids, probabilities.data()});
+    latents = search_motion(wanted, pictures, {lambda, first, grids, probabilities.data()});
   }
   nb::list result;
   for (auto& grid : latents) {
@@ -236,7 +250,7 @@ NB_MODULE(_train, m) {
         "Multiply-adds per second of one thread.");
 
   m.def("search_motion", &find_motion, "target"_a, "references"_a, "lambda_"_a, "first"_a,
-        "grids"_a, "probabilities"_a, "Latents of the fields that predict a luma plane from others.");
+        "grids"_a, "probabilities"_a, "Latents of the fields that predict a picture from others.");
 
   nb::class_<FrameTrainer>(m, "FrameTrainer")
       .def(

@@ -135,8 +135,8 @@ struct Picture {
   Plane<std::uint8_t> y, u, v;
 };
 
-// A picture to predict from: Y, U, V.
-using Reference = std::array<PlaneView, 3>;
+// Y, U, V of a picture that someone else holds.
+using PictureView = std::array<PlaneView, 3>;
 
 // a / 2**shift, halves rounded up, or a * 2**-shift; two's complement throughout.
 inline std::int32_t round_shift(std::int32_t a, int shift) {
@@ -200,7 +200,7 @@ struct StageTimes {
 // The decoded picture; `references` holds as many as networks.references says, of the same
 // size. Fills `signals` (not with parts) and `times` if they are not null.
 Picture reconstruct(const Architecture& architecture, const Networks& networks,
-                    const Latents& latents, const std::vector<Reference>& references,
+                    const Latents& latents, const std::vector<PictureView>& references,
                     SignalPlanes* signals = nullptr, StageTimes* times = nullptr);
 
 }  // namespace vireo

@@ -80,7 +80,7 @@ BlockFields block_fields(const Latents& fields, int count_fields, int grids_per_
   return result;
 }
 
-Predictor::Predictor(const BlockFields& fields, const std::vector<Reference>& references,
+Predictor::Predictor(const BlockFields& fields, const std::vector<PictureView>& references,
                      int height, int width)
     : fields_(fields),
       references_(references),

@@ -16,6 +16,12 @@ constexpr int kBlockLog2 = 2;
 constexpr int kSmoothLevel = 5;
 constexpr int kBlendOne = 64;      // alpha and beta that stand for one
 constexpr int kWeightBits = 12;    // of alpha times beta
+constexpr std::int32_t kGrey = 128 * 64;  // in 1/64: what there is where nothing is predicted
+// The sum of two, by their pair of weights, lacks this.
+inline std::int32_t grey_and_half(std::int32_t weights) {
+  return ((1 << kWeightBits) - (weights & 0xffff) - (weights >> 16)) * kGrey +
+         (1 << (kWeightBits - 1));
+}
 
 // One value per block and field: x0, y0 (and x1, y1) in 1/64 luma sample, then alpha (and
 // beta), 0 ... kBlendOne.
@@ -34,7 +40,7 @@ BlockFields block_fields(const Latents& fields, int count_fields, int grids_per_
 // outlive it; any vector is allowed.
 class Predictor {
  public:
-  Predictor(const BlockFields& fields, const std::vector<Reference>& references, int height,
+  Predictor(const BlockFields& fields, const std::vector<PictureView>& references, int height,
             int width);
 
   // Samples from the start of a row in `y` to the start of the next one; in `u` and `v`, half.
@@ -46,7 +52,7 @@ class Predictor {
 
  private:
   const BlockFields& fields_;
-  const std::vector<Reference>& references_;
+  const std::vector<PictureView>& references_;
   std::size_t stride_;
 };
 

@@ -25,7 +25,7 @@ struct CodedPlane {
   }
 };
 
-CodedPlane coded_plane(Plane<std::uint8_t>& out, const std::vector<Reference>& references,
+CodedPlane coded_plane(Plane<std::uint8_t>& out, const std::vector<PictureView>& references,
                        std::size_t index) {
   CodedPlane plane{out, {}};
   for (std::size_t r = 0; r < references.size(); ++r) plane.references[r] = references[r][index];
@@ -43,7 +43,7 @@ void keep(const Signals& signals, int references, int x, int y, int count, Signa
 }  // namespace
 
 Picture reconstruct(const Architecture& architecture, const Networks& networks,
-                    const Latents& latents, const std::vector<Reference>& references,
+                    const Latents& latents, const std::vector<PictureView>& references,
                     SignalPlanes* signals, StageTimes* times) {
   if (architecture.parts)
     return reconstruct_parts(architecture, networks, latents, references, times);

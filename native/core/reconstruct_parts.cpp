@@ -89,7 +89,7 @@ BlockFields fields_of(const Architecture& architecture, const Latents& latents, 
 }  // namespace
 
 Picture reconstruct_parts(const Architecture& architecture, const Networks& networks,
-                          const Latents& latents, const std::vector<Reference>& references,
+                          const Latents& latents, const std::vector<PictureView>& references,
                           StageTimes* times) {
   const int height = latents[0].height, width = latents[0].width;
   Picture picture{{height, width}, {height / 2, width / 2}, {height / 2, width / 2}};

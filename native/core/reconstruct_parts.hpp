@@ -8,7 +8,7 @@ namespace vireo {
 
 // `reconstruct` where luma, chroma and motion have latents of their own.
 Picture reconstruct_parts(const Architecture& architecture, const Networks& networks,
-                          const Latents& latents, const std::vector<Reference>& references,
+                          const Latents& latents, const std::vector<PictureView>& references,
                           StageTimes* times);
 
 }  // namespace vireo

@@ -106,8 +106,8 @@ class Matcher {
   static Displacement twice(Displacement d) { return {2 * d.x, 2 * d.y}; }
 
   bool inside(int y, int x, int side) const {
-    return y >= -Padded::border && y + side <= target_.height + Padded::border &&
-           x >= -Padded::border && x + side <= target_.width + Padded::border;
+    return y >= -target_.border && y + side <= target_.height + target_.border &&
+           x >= -target_.border && x + side <= target_.width + target_.border;
   }
 
   // Of the window around a square.

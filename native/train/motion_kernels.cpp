@@ -41,6 +41,18 @@ VIREO_INLINE void transpose(Row (&r)[kSquare]) {
     r[i + 4] = (Row)_mm256_permute2f128_ps((__m256)b[i], (__m256)b[i + 4], 0x31);
   }
 }
+// Of the left four columns and the right four.
+VIREO_INLINE void transpose_halves(Row (&r)[kBlock]) {
+  Row a[kBlock];
+  for (int i = 0; i < 4; i += 2) {
+    a[i] = (Row)_mm256_unpacklo_ps((__m256)r[i], (__m256)r[i + 1]);
+    a[i + 1] = (Row)_mm256_unpackhi_ps((__m256)r[i], (__m256)r[i + 1]);
+  }
+  for (int j = 0; j < 2; ++j) {
+    r[2 * j] = (Row)_mm256_shuffle_ps((__m256)a[j], (__m256)a[j + 2], 0x44);
+    r[2 * j + 1] = (Row)_mm256_shuffle_ps((__m256)a[j], (__m256)a[j + 2], 0xee);
+  }
+}
 #else
 VIREO_INLINE RowOfInts widen_row(const std::int16_t* p) {
   return RowOfInts{p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]};
@@ -56,7 +68,22 @@ VIREO_INLINE void transpose(Row (&r)[kSquare]) {
     for (int j = 0; j < kSquare; ++j) t[i][j] = r[j][i];
   for (int i = 0; i < kSquare; ++i) r[i] = t[i];
 }
+VIREO_INLINE void transpose_halves(Row (&r)[kBlock]) {
+  Row t[kBlock];
+  for (int i = 0; i < kBlock; ++i)
+    for (int j = 0; j < kBlock; ++j) {
+      t[j][i] = r[i][j];
+      t[j][i + kBlock] = r[i][j + kBlock];
+    }
+  for (int i = 0; i < kBlock; ++i) r[i] = t[i];
+}
 #endif
+
+// What a weighted sum lacks, and the half that rounds it.
+VIREO_INLINE RowOfInts grey(const RowOfInts& weights) {
+  return ((1 << kWeightBits) - (weights & 0xffff) - (weights >> 16)) * kGrey +
+         (1 << (kWeightBits - 1));
+}
 
 // Down the columns: DCT-II, orthonormal.
 VIREO_INLINE void transform(Row (&r)[kSquare]) {
@@ -83,6 +110,16 @@ VIREO_INLINE Row root(Row x) {
   return x;
 }
 
+// Down the columns of a block of U and one of V, side by side.
+VIREO_INLINE void transform_chroma(Row (&r)[kBlock]) {
+  constexpr float c1 = 0.65328148f, c3 = 0.27059805f;
+  const Row a = r[0] + r[3], b = r[1] + r[2], c = r[0] - r[3], d = r[1] - r[2];
+  r[0] = (a + b) * 0.5f;
+  r[2] = (a - b) * 0.5f;
+  r[1] = c * c1 + d * c3;
+  r[3] = c * c3 - d * c1;
+}
+
 // Of a coefficient c what it costs not to code it, c^2, up to `floor`, and from there on as the
 // root of its size, with the same slope: between its logarithm, which is what an ideal code
 // would spend but lets a search be content with squares that are far off, and its size, which
@@ -91,31 +128,43 @@ Residual residual(const std::int16_t* target, const std::int16_t* first,
                   const std::int16_t* second, const std::int32_t* weights, int rows, int columns,
                   float floor) {
   constexpr float unit = 1.0f / (kFractions * 255);
-  Row r[kSquare];
+  const auto left_over = [&](int row, const RowOfInts& w) VIREO_LAMBDA {
+    const int at = row * kSquare;
+    const RowOfInts sum = weighted(widen_row(first + at), widen_row(second + at), w);
+    const RowOfInts prediction = (sum + grey(w)) >> kWeightBits;
+    return to_floats(widen_row(target + at) - prediction) * unit;
+  };
+  Row r[kSquare], chroma[kBlock];
   for (int half = 0; half < 2; ++half) {
-    const std::int32_t left = weights[2 * half], right = weights[2 * half + 1];
-    const RowOfInts w = {left, left, left, left, right, right, right, right};
-    for (int i = 4 * half; i < 4 * half + 4; ++i) {
-      const RowOfInts sum = weighted(widen_row(first + i * kSquare), widen_row(second + i * kSquare), w);
-      const RowOfInts prediction = (sum + (1 << (kWeightBits - 1))) >> kWeightBits;
-      r[i] = to_floats(widen_row(target + i * kSquare) - prediction) * unit;
-    }
+    const std::int32_t a = weights[2 * half], b = weights[2 * half + 1];
+    for (int i = 4 * half; i < 4 * half + 4; ++i) r[i] = left_over(i, RowOfInts{a, a, a, a, b, b, b, b});
+    for (int i = 2 * half; i < 2 * half + 2; ++i)
+      chroma[i] = left_over(kSquare + i, RowOfInts{a, a, b, b, a, a, b, b});
   }
-  if (rows < kSquare || columns < kSquare)
+  if (rows < kSquare || columns < kSquare) {
     for (int i = 0; i < kSquare; ++i)
       for (int j = 0; j < kSquare; ++j)
         if (i >= rows || j >= columns) r[i][j] = 0;
+    for (int i = 0; i < kBlock; ++i)
+      for (int j = 0; j < kSquare; ++j)
+        if (2 * i >= rows || 2 * (j % kBlock) >= columns) chroma[i][j] = 0;
+  }
   transform(r);
   transpose(r);
   transform(r);
-  Residual result{0, r[0][0]};
-  r[0][0] = 0;
+  transform_chroma(chroma);
+  transpose_halves(chroma);
+  transform_chroma(chroma);
+  Residual result{0, {r[0][0], chroma[0][0], chroma[0][kBlock]}};
+  r[0][0] = chroma[0][0] = chroma[0][kBlock] = 0;
   const Row least = splat_row(std::sqrt(floor));
   Row total{};
-  for (const Row& c : r) {
+  const auto add = [&](const Row& c) VIREO_LAMBDA {
     const Row size = c < 0.0f ? -c : c;
     total += size < least ? c * c : 4.0f * least * root(least * size) - 3.0f * least * least;
-  }
+  };
+  for (const Row& c : r) add(c);
+  for (const Row& c : chroma) add(c);
   for (int j = 0; j < kSquare; ++j) result.detail += total[j];
   return result;
 }
@@ -135,7 +184,8 @@ Slopes slopes(const std::int16_t* target, const std::int16_t* first, const std::
     const std::int32_t left = weights[i / 4 * 2], right = weights[i / 4 * 2 + 1];
     const RowOfInts w = {left, left, left, left, right, right, right, right};
     const RowOfInts share = of_second ? w >> 16 : w & 0xffff;
-    const RowOfInts sum = weighted(widen_row(first + i * kSquare), widen_row(second + i * kSquare), w);
+    const RowOfInts sum =
+        weighted(widen_row(first + i * kSquare), widen_row(second + i * kSquare), w) + grey(w);
     const std::int16_t* p = moved + i * kSquare;
     const Row r = to_floats((widen_row(target + i * kSquare) - (sum >> kWeightBits)) & inner) * unit;
     const Row scale = to_floats(share & inner) * (unit * 0.5f / (1 << kWeightBits));
@@ -148,21 +198,21 @@ Slopes slopes(const std::int16_t* target, const std::int16_t* first, const std::
     yr += y * r;
     energy += r * r;
   }
-  constexpr float share = 64.0f / 36;  // of the samples that count
+  constexpr float share = static_cast<float>(kSquareLuma) / 36;  // of the samples that count
   return {share * sum_of(xx), share * sum_of(xy), share * sum_of(yy),
           share * sum_of(xr), share * sum_of(yr), share * sum_of(energy)};
 }
 
-void predict(const PlaneView& plane, int x, int y, const std::int32_t* vx, const std::int32_t* vy,
-             std::int16_t* out) {
-  std::uint8_t room[LumaWindow::rows * LumaWindow::load];
-  constexpr int fraction = kFractions - 1;
+void predict(const PlaneView* planes, int x, int y, const std::int32_t* vx,
+             const std::int32_t* vy, std::int16_t* out) {
   for (int b = 0; b < 4; ++b) {
     const int dx = (b & 1) * kBlock, dy = (b >> 1) * kBlock;
-    const Source s =
-        window<LumaWindow>(plane, x + dx + (vx[b] >> 6), y + dy + (vy[b] >> 6), room);
-    store_luma(predict_luma(s, vx[b] & fraction, vy[b] & fraction), out + dy * kSquare + dx,
-               kSquare);
+    LumaBlock luma;
+    ChromaBlock chroma;
+    predict_block(planes, x + dx, y + dy, vx[b], vy[b], luma, chroma);
+    store_luma(luma, out + dy * kSquare + dx, kSquare);
+    std::int16_t* u = out + kSquareLuma + dy / 2 * kSquare + dx / 2;
+    store_chroma(chroma, u, u + kBlock, kSquare);
   }
 }
 

@@ -36,13 +36,13 @@ struct State {
 
 class Search {
  public:
-  Search(const PlaneView& target, const std::vector<PlaneView>& references,
+  Search(const PictureView& target, const std::vector<PictureView>& references,
          const MotionSettings& settings)
       : pictures_(target, references, settings.lambda),
         lambda_(settings.lambda),
         state_(make_state(settings)),
         rates_(settings.probabilities, references.size()) {
-    for (const PlaneView& r : references) matches_.push_back(match_blocks(target, r));
+    for (const PictureView& r : references) matches_.push_back(match_blocks(target[0], r[0]));
   }
 
   Latents run();
@@ -460,7 +460,7 @@ Step Search::downhill(std::size_t r, const Place& at, const Region& region) cons
       const Slopes& s = state_.costs.slopes(r, row, column);
       const double w = 0.25 * state_.fields.weight(at, row, column);
       // The larger a residual, the less a part of it costs.
-      const double share = std::min(1.0f, state_.costs.floor() * kSquareSamples / (s.energy + 1e-9f));
+      const double share = std::min(1.0f, state_.costs.floor() * kSquareLuma / (s.energy + 1e-9f));
       xx += share * w * w * s.xx;
       xy += share * w * w * s.xy;
       yy += share * w * w * s.yy;
@@ -658,7 +658,7 @@ Latents Search::run() {
 
 }  // namespace
 
-Latents search_motion(const PlaneView& target, const std::vector<PlaneView>& references,
+Latents search_motion(const PictureView& target, const std::vector<PictureView>& references,
                       const MotionSettings& settings) {
   return Search(target, references, settings).run();
 }

@@ -18,7 +18,7 @@ struct MotionSettings {
 
 // The fields' grids in the order of a frame's latents: x0, y0, alpha from one reference, x0,
 // y0, x1, y1, alpha, beta from two, the finest grid of each first.
-Latents search_motion(const PlaneView& target, const std::vector<PlaneView>& references,
+Latents search_motion(const PictureView& target, const std::vector<PictureView>& references,
                       const MotionSettings& settings);
 
 }  // namespace vireo::train

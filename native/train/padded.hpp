@@ -11,12 +11,15 @@
 namespace vireo::train {
 
 struct Padded {
-  static constexpr int border = 64;
+  int border;
   int height, width;  // of what is inside
   Plane<std::uint8_t> plane;
 
-  explicit Padded(const PlaneView& in)
-      : height(in.height), width(in.width), plane(in.height + 2 * border, in.width + 2 * border) {
+  explicit Padded(const PlaneView& in, int samples = 64)
+      : border(samples),
+        height(in.height),
+        width(in.width),
+        plane(in.height + 2 * border, in.width + 2 * border) {
     for (int y = 0; y < plane.height; ++y) {
       const std::uint8_t* from =
           in.samples + static_cast<std::ptrdiff_t>(std::clamp(y - border, 0, height - 1)) * width;
@@ -27,6 +30,8 @@ struct Padded {
     }
   }
 
+  // With the border.
+  PlaneView view() const { return {plane.samples.data(), plane.height, plane.width}; }
   std::ptrdiff_t stride() const { return plane.width; }
   const std::uint8_t* at(int y, int x) const { return plane.row(y + border) + x + border; }
 };

@@ -8,25 +8,36 @@ namespace vireo::train {
 namespace {
 
 constexpr float kLog2 = 0.69314718f;
+constexpr int kBorder = 64;  // around references, in samples of luma
 
 }  // namespace
 
-MotionPictures::MotionPictures(const PlaneView& picture, const std::vector<PlaneView>& others,
+MotionPictures::MotionPictures(const PictureView& picture, const std::vector<PictureView>& others,
                                float bit)
-    : height(picture.height),
-      width(picture.width),
+    : height(picture[0].height),
+      width(picture[0].width),
       rows((height + kSquare - 1) / kSquare),
       columns((width + kSquare - 1) / kSquare),
       lambda(bit) {
   target.reserve(static_cast<std::size_t>(rows * columns * kSquareSamples));
+  const auto add = [&](std::size_t plane, int y, int x) {
+    const PlaneView& p = picture[plane];
+    y = std::min(y, p.height - 1);
+    x = std::min(x, p.width - 1);
+    target.push_back(static_cast<std::int16_t>(64 * p.samples[y * p.width + x]));
+  };
   for (int row = 0; row < rows; ++row)
-    for (int column = 0; column < columns; ++column)
-      for (int i = 0; i < kSquareSamples; ++i) {
-        const int y = std::min(row * kSquare + i / kSquare, height - 1);
-        const int x = std::min(column * kSquare + i % kSquare, width - 1);
-        target.push_back(static_cast<std::int16_t>(64 * picture.samples[y * width + x]));
+    for (int column = 0; column < columns; ++column) {
+      for (int i = 0; i < kSquareLuma; ++i)
+        add(0, row * kSquare + i / kSquare, column * kSquare + i % kSquare);
+      for (int i = 0; i < kSquareLuma / 2; ++i) {
+        const std::size_t plane = i % kSquare < kBlock ? 1 : 2;
+        add(plane, row * kBlock + i / kSquare, column * kBlock + i % kBlock);
       }
-  for (const PlaneView& other : others) references.emplace_back(other);
+    }
+  for (const PictureView& other : others)
+    references.push_back({Padded(other[0], kBorder), Padded(other[1], kBorder / 2),
+                          Padded(other[2], kBorder / 2)});
 }
 
 SquareCosts::SquareCosts(const MotionPictures& pictures, const MotionFields& fields)
@@ -34,8 +45,8 @@ SquareCosts::SquareCosts(const MotionPictures& pictures, const MotionFields& fie
   const auto squares = static_cast<std::size_t>(pictures.rows * pictures.columns);
   for (auto& p : predictions_) p.resize(pictures.target.size());
   weights_.resize(4 * squares);
-  for (auto* v : {&details_, &means_, &excesses_, &mean_costs_, &unpredicted_, &trial_means_})
-    v->resize(squares);
+  for (auto* v : {&details_, &mean_costs_, &unpredicted_}) v->resize(squares);
+  for (auto* v : {&means_, &excesses_, &trial_means_}) v->resize(squares);
   activity_.resize(squares);
   for (auto& s : slopes_) s.resize(squares);
   by_beta_.resize(squares);
@@ -83,10 +94,9 @@ void SquareCosts::blend(Mixture& mixture, const std::int32_t (&alpha)[4],
 
 void SquareCosts::predict(std::size_t reference, int row, int column, const std::int32_t (&vx)[4],
                           const std::int32_t (&vy)[4], std::int16_t* out) const {
-  const Plane<std::uint8_t>& plane = pictures_->references[reference].plane;
-  motion_kernels().predict({plane.samples.data(), plane.height, plane.width},
-                           column * kSquare + Padded::border, row * kSquare + Padded::border, vx, vy,
-                           out);
+  PlaneView planes[3];
+  for (std::size_t p = 0; p < 3; ++p) planes[p] = pictures_->references[reference][p].view();
+  motion_kernels().predict(planes, column * kSquare + kBorder, row * kSquare + kBorder, vx, vy, out);
 }
 
 Residual SquareCosts::residual(int row, int column, const Mixture& m) const {
@@ -100,19 +110,28 @@ float SquareCosts::coefficient_cost(float coefficient) const {
   return size <= least ? size * size : least * (4 * std::sqrt(least * size) - 3 * least);
 }
 
-float SquareCosts::excess(const std::vector<float>& means, int row, int column) const {
+float SquareCosts::cost(const Means& excess) const {
+  float sum = 0;
+  for (const float e : excess) sum += coefficient_cost(e);
+  return sum;
+}
+
+Means SquareCosts::excess(const std::vector<Means>& means, int row, int column) const {
   const std::size_t at = index(row, column), stride = static_cast<std::size_t>(pictures_->columns);
-  float sum = 0, count = 0;
+  Means sum{};
+  float count = 0;
   const auto add = [&](bool there, std::size_t neighbour) {
     if (!there) return;
-    sum += means[neighbour];
+    for (std::size_t p = 0; p < 3; ++p) sum[p] += means[neighbour][p];
     count += 1;
   };
   add(row > 0, at - stride);
   add(row + 1 < pictures_->rows, at + stride);
   add(column > 0, at - 1);
   add(column + 1 < pictures_->columns, at + 1);
-  return count > 0 ? means[at] - sum / count : means[at];
+  Means result = means[at];
+  for (std::size_t p = 0; p < 3 && count > 0; ++p) result[p] -= sum[p] / count;
+  return result;
 }
 
 Region SquareCosts::grown(const Region& region) const {
@@ -125,17 +144,18 @@ void SquareCosts::update(const Region& region) {
     for (int column = region.left; column < region.right; ++column) {
       const std::size_t at = index(row, column);
       const Residual r = residual(row, column, mixture(row, column));
-      activity_[at] += std::abs(r.detail - details_[at]) + std::abs(r.mean - means_[at]);
+      activity_[at] += std::abs(r.detail - details_[at]);
+      for (std::size_t p = 0; p < 3; ++p) activity_[at] += std::abs(r.means[p] - means_[at][p]);
       details_[at] = r.detail;
-      means_[at] = trial_means_[at] = r.mean;
+      means_[at] = trial_means_[at] = r.means;
     }
   const Region all = grown(region);
   for (int row = all.top; row < all.bottom; ++row)
     for (int column = all.left; column < all.right; ++column) {
-      const float e = excess(means_, row, column);
+      const Means e = excess(means_, row, column);
       if (e == excesses_[index(row, column)]) continue;
       excesses_[index(row, column)] = e;
-      mean_costs_[index(row, column)] = coefficient_cost(e);
+      mean_costs_[index(row, column)] = cost(e);
     }
 }
 

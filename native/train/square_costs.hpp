@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -19,10 +20,10 @@ struct MotionPictures {
   int height, width;
   int rows, columns;                 // squares
   std::vector<std::int16_t> target;  // square by square, in 1/64 sample value
-  std::vector<Padded> references;
+  std::vector<std::array<Padded, 3>> references;
   float lambda;
 
-  MotionPictures(const PlaneView& target, const std::vector<PlaneView>& references, float lambda);
+  MotionPictures(const PictureView& target, const std::vector<PictureView>& references, float lambda);
   Region everything() const { return {0, rows, 0, columns}; }
 };
 
@@ -90,8 +91,9 @@ class SquareCosts {
   }
   Residual residual(int row, int column, const Mixture& m) const;
   float coefficient_cost(float coefficient) const;
-  // What a mean's neighbours don't tell of it; that is what it costs.
-  float excess(const std::vector<float>& means, int row, int column) const;
+  // What means' neighbours don't tell of them; that is what they cost.
+  Means excess(const std::vector<Means>& means, int row, int column) const;
+  float cost(const Means& excess) const;
   // The region and the squares whose means' costs it touches.
   Region grown(const Region& region) const;
   void update(const Region& region);
@@ -100,10 +102,11 @@ class SquareCosts {
   float floor_;  // the distortion D
   std::vector<std::int16_t> predictions_[2];
   std::vector<std::int32_t> weights_;  // four a square
-  std::vector<float> details_, means_, excesses_, mean_costs_;
+  std::vector<float> details_, mean_costs_;
+  std::vector<Means> means_, excesses_;
   std::vector<double> activity_;
   std::vector<float> unpredicted_;  // details of the target itself
-  mutable std::vector<float> trial_means_;  // equal to means_ between trials
+  mutable std::vector<Means> trial_means_;  // equal to means_ between trials
   mutable std::vector<Cached<Slopes>> slopes_[2];
   mutable std::vector<Cached<float>> by_beta_;
 };
@@ -127,7 +130,7 @@ float SquareCosts::trial(const Region& region, Hypothesis&& hypothesis, float li
         Mixture m;
         if (!hypothesis(row, column, m)) continue;
         const Residual r = residual(row, column, m);
-        trial_means_[at] = r.mean;
+        trial_means_[at] = r.means;
         any = true;
         change += r.detail - details_[at];
         over = change - rest > limit;
@@ -141,8 +144,8 @@ float SquareCosts::trial(const Region& region, Hypothesis&& hypothesis, float li
     const Region all = grown(region);
     for (int y = all.top; y < all.bottom; ++y)
       for (int x = all.left; x < all.right; ++x) {
-        const float e = excess(trial_means_, y, x);
-        if (e != excesses_[index(y, x)]) change += coefficient_cost(e) - mean_costs_[index(y, x)];
+        const Means e = excess(trial_means_, y, x);
+        if (e != excesses_[index(y, x)]) change += cost(e) - mean_costs_[index(y, x)];
       }
   }
   for (int y = region.top; y < region.bottom; ++y)

@@ -12,8 +12,8 @@ _Metrics = tuple[float, float, float, float, float, float]
 def available_kernels() -> list[str]: ...
 def measure_peak(isa: str = "") -> float: ...
 def search_motion(
-    target: _Samples,
-    references: Sequence[_Samples],
+    target: Sequence[_Samples],
+    references: Sequence[Sequence[_Samples]],
     lambda_: float,
     first: int,
     grids: int,

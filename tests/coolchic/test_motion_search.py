@@ -46,7 +46,18 @@ def noise(seed: int) -> Picture:
     return values.clip(0, 255).round().astype(np.uint8)
 
 
+def with_chroma(luma: Picture, colour: Picture | None = None) -> list[Picture]:
+    """Planes Y, U, V; grey without `colour`, which has their size."""
+    if colour is None:
+        colour = np.full([n // 2 for n in luma.shape], 128, np.uint8)
+    return [luma, colour, colour]
+
+
 def search(target: Picture, *references: Picture) -> Grids:
+    return search_planes(with_chroma(target), *map(with_chroma, references))
+
+
+def search_planes(target: list[Picture], *references: list[Picture]) -> Grids:
     return _train.search_motion(
         target, list(references), LAMBDA, FIRST, GRIDS, motion_probabilities()
     )
@@ -57,8 +68,7 @@ def fields(grids: Grids, references: int) -> list[NDArray[np.int32]]:
 
 
 def psnr(target: Picture, grids: Grids, *references: Picture, margin: int = 0) -> float:
-    chroma = np.zeros((HEIGHT // 2, WIDTH // 2), np.uint8)
-    planes = [[r, chroma, chroma] for r in references]
+    planes = [with_chroma(r) for r in references]
     luma = _core.predict(fields(grids, len(references)), planes, HEIGHT, WIDTH)[0]
     error = (luma / 64 - target)[margin : HEIGHT - margin, margin : WIDTH - margin]
     return float(-10 * np.log10(np.mean((error / 255) ** 2) + 1e-12))
@@ -161,6 +171,16 @@ def test_two_references_share_the_work() -> None:
     assert psnr(target, grids, before, behind, margin=16) > 45
 
 
+def test_what_only_chroma_shows_is_followed() -> None:
+    grey = np.full((HEIGHT, WIDTH), 128, np.uint8)
+    colour, moved = shifted(0, 0)[::2, ::2], shifted(6, -4)[::2, ::2]
+    target, reference = (with_chroma(grey, np.ascontiguousarray(c)) for c in (moved, colour))
+    found = fields(search_planes(target, reference), 1)
+    inner = np.s_[4:-8, 4:-8]
+    assert np.abs(found[0][inner] - 6 * 64).max() <= 16
+    assert np.abs(found[1][inner] + 4 * 64).max() <= 16
+
+
 @pytest.mark.parametrize("good", [0, 1])
 def test_of_two_references_the_better_one_is_taken(good: int) -> None:
     target = shifted(0, 0)
@@ -184,18 +204,23 @@ def test_any_size_has_its_grids(size: tuple[int, int], first: int) -> None:
     rng = np.random.default_rng(0)
     target, *references = rng.integers(0, 256, (3, *size), dtype=np.uint8)
     for n in (1, 2):
+        planes = [with_chroma(r) for r in references[:n]]
         grids = _train.search_motion(
-            target, references[:n], LAMBDA, first, 2, motion_probabilities()
+            with_chroma(target), planes, LAMBDA, first, 2, motion_probabilities()
         )
         shapes = [(-(-size[0] >> k), -(-size[1] >> k)) for k in (first, first + 1)]
         assert [g.shape for g in grids] == 3 * n * shapes
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    still = shifted(0, 0)
+    still = with_chroma(shifted(0, 0))
+    smaller = with_chroma(still[0][:-2].copy())
     for arguments, message in [
         ((still, [], LAMBDA, 3, 4), "references"),
-        ((still, [still[:-2].copy()], LAMBDA, 3, 4), "size"),
+        ((still, [smaller], LAMBDA, 3, 4), "size"),
+        ((still[:1], [still], LAMBDA, 3, 4), "three planes"),
+        (([still[0]] * 3, [still], LAMBDA, 3, 4), "half the size"),
+        (([p[:-1].copy() for p in still], [still], LAMBDA, 3, 4), "even"),
         ((still, [still], 0.0, 3, 4), "lambda"),
         ((still, [still], LAMBDA, 1, 4), "grids"),
     ]:

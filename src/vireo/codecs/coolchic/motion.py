@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core, _train
+from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import Parts
 from vireo.codecs.coolchic.networks import motion_probabilities
 
@@ -44,7 +45,7 @@ def estimate_flow(target: NDArray[np.uint8], reference: NDArray[np.uint8]) -> Fl
 
 def predict(
     fields: Sequence[NDArray[np.int16]],
-    references: Sequence[Sequence[NDArray[np.uint8]]],
+    references: Sequence[Planes],
     parts: Parts,
 ) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]:
     """What fields' latents make of the references: planes Y, U, V in 1/64 sample value."""
@@ -54,12 +55,12 @@ def predict(
 
 
 def search_fields(
-    target: NDArray[np.uint8],
-    references: Sequence[NDArray[np.uint8]],
+    target: Planes,
+    references: Sequence[Planes],
     lambda_: float,
     parts: Parts,
 ) -> list[NDArray[np.int16]]:
-    """Latents of the fields that predict luma `[H, W]` from one or two others.
+    """Latents of the fields that predict a picture's planes from one or two others'.
 
     They are in the order of a frame's latents; `lambda_` is what a bit costs per luma sample.
     """

@@ -134,10 +134,10 @@ class PartsEncoder:
 
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """P frames as far apart as they still predict each other, and all by their importance."""
-        luma = [pad_to_even(frame)[0] for frame in gop]
+        pictures = [pad_to_even(frame) for frame in gop]
         with measured(self._times, "structure"):
             interval = None
-            share = Predictability(luma, self._parts, self.settings.lambda_)
+            share = Predictability(pictures, self._parts, self.settings.lambda_)
             if structure is GopStructure.RANDOM_ACCESS:
                 interval = prediction_interval(share)
             plan = weigh(plan_gop(structure, len(gop), interval), share)
@@ -149,8 +149,7 @@ class PartsEncoder:
         """The fields' latents."""
         if not job.references:
             return []
-        luma = [r[0] for r in job.references]
-        return search_fields(job.target[0], luma, SEARCH_LAMBDA * lambda_, self._parts)
+        return search_fields(job.target, job.references, SEARCH_LAMBDA * lambda_, self._parts)
 
     def _moved(
         self, job: PictureJob, fields: list[NDArray[np.int16]], lambda_: float

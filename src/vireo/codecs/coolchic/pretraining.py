@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
+from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.coding import round_latents
 from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.initialise import initial_networks
@@ -36,7 +37,6 @@ from vireo.gop import FrameType
 from vireo.video import open_source
 
 Floats = NDArray[np.float32]
-Planes = list[NDArray[np.uint8]]
 
 CLIP = 7  # frames
 CROP = 192  # side of the pictures, at a random place of the clip's
@@ -75,9 +75,8 @@ class _Picture:
         prediction = None
         self.fields: list[NDArray[np.int16]] = []
         if references:
-            luma = [r[0] for r in references]
             scaled = SEARCH_LAMBDA * lambda_
-            self.fields = search_fields(target[0], luma, scaled, architecture.parts)
+            self.fields = search_fields(target, references, scaled, architecture.parts)
             prediction = predict(self.fields, references, architecture.parts)
         self.trainer = Trainer(architecture, self.type, target, prediction=prediction)
         recipe = self._recipe = STANDARD_RECIPES[self.type]
@@ -111,8 +110,8 @@ class _Picture:
         return self.trainer.parameters, float(metrics[-1, 0])
 
     def decoded(self) -> Planes:
-        planes, _ = self.trainer.decode()
-        return [np.rint(p * 255).clip(0, 255).astype(np.uint8) for p in planes]
+        y, u, v = (np.rint(p * 255).clip(0, 255).astype(np.uint8) for p in self.trainer.decode()[0])
+        return y, u, v
 
 
 @dataclass(eq=False)
@@ -153,14 +152,13 @@ def clips(paths: Sequence[Path], rng: np.random.Generator) -> Iterator[list[Plan
                 if not run:
                     top = 2 * int(rng.integers((height - CROP) // 2 + 1))
                     left = 2 * int(rng.integers((width - CROP) // 2 + 1))
-                run.append(
-                    [
-                        np.ascontiguousarray(
-                            p[top // s : (top + CROP) // s, left // s : (left + CROP) // s]
-                        )
-                        for p, s in zip((frame.y, frame.u, frame.v), (1, 2, 2), strict=True)
-                    ]
+                y, u, v = (
+                    np.ascontiguousarray(
+                        p[top // s : (top + CROP) // s, left // s : (left + CROP) // s]
+                    )
+                    for p, s in zip((frame.y, frame.u, frame.v), (1, 2, 2), strict=True)
                 )
+                run.append((y, u, v))
                 if len(run) == CLIP:
                     if rng.random() < 0.5:  # so that not all runs see the same clips
                         yield run

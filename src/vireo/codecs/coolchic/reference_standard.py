@@ -225,6 +225,7 @@ class Decision:
 Vector = tuple[int, int]
 STILL: Vector = 0, 0
 MOST_MOTION = 4095
+GREY = 128 * 64  # in 1/64: what there is where nothing is predicted
 
 
 class Motion:
@@ -420,9 +421,9 @@ def predict(
         alpha, *beta = (_spread(b, side, height, width) for b in fields[2 * len(references) :])
         if beta:
             both = beta[0] * single[0] + (64 - beta[0]) * single[1]
-            planes.append((alpha * both + 2048) >> 12)
+            planes.append((alpha * both + (64 - alpha) * 64 * GREY + 2048) >> 12)
         else:
-            planes.append((alpha * single[0] + 32) >> 6)
+            planes.append((alpha * single[0] + (64 - alpha) * GREY + 32) >> 6)
     return planes
 
 

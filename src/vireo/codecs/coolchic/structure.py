@@ -14,10 +14,9 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import Parts
 from vireo.codecs.coolchic.motion import predict, search_fields
-
-Samples = NDArray[np.uint8]
 
 LEAST = 8  # frames
 SIDE = 8  # of the squares that are compared
@@ -35,14 +34,14 @@ class Predictability:
     logarithm of the distance.
 
     Args:
-        luma: the planes `[H, W]` of the GOP's frames, of even size, in display order.
+        pictures: planes Y, U, V of the GOP's frames, of even size, in display order.
     """
 
-    def __init__(self, luma: Sequence[Samples], parts: Parts, lambda_: float) -> None:
-        self._luma = luma
+    def __init__(self, pictures: Sequence[Planes], parts: Parts, lambda_: float) -> None:
+        self._pictures = pictures
         self._parts = parts
         self._lambda = lambda_
-        self.last = len(luma) - 1
+        self.last = len(pictures) - 1
         self._known: dict[tuple[int, int], float] = {}
 
     def __call__(self, distance: int) -> float:
@@ -63,7 +62,7 @@ class Predictability:
         """What frame `first` says nothing of in the frame so far behind it (`unexplained`)."""
         pair = first, distance
         if pair not in self._known:
-            target, reference = self._luma[first + distance], self._luma[first]
+            target, reference = self._pictures[first + distance], self._pictures[first]
             self._known[pair] = unexplained(target, reference, self._parts, self._lambda)
         return self._known[pair]
 
@@ -78,14 +77,13 @@ def prediction_interval(gop: Predictability) -> int | None:
     return None if distance == gop.last else distance
 
 
-def unexplained(target: Samples, reference: Samples, parts: Parts, lambda_: float) -> float:
-    """The share of a picture's variance that the other one, moved, does not predict: 0…1."""
+def unexplained(target: Planes, reference: Planes, parts: Parts, lambda_: float) -> float:
+    """The share of luma's variance that the other picture, moved, does not predict: 0…1."""
     fields = search_fields(target, [reference], lambda_, parts)
     for alpha in fields[2 * parts.motion_grids :]:
         alpha[:] = 0
-    grey = np.zeros([n // 2 for n in target.shape], np.uint8)
-    predicted, _, _ = predict(fields, [(reference, grey, grey)], parts)
-    wanted = _squares(target.astype(np.float32))
+    predicted, _, _ = predict(fields, [reference], parts)
+    wanted = _squares(target[0].astype(np.float32))
     error = _squares(predicted / np.float32(64)) - wanted
     variance = wanted.var(axis=1) + NOISE
     left = np.minimum((error**2).mean(axis=1) + NOISE, variance)
