@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "binding/entropy.hpp"
 #include "core/coolchic.hpp"
 #include "core/crc32c.hpp"
 #include "core/kernels.hpp"
@@ -575,4 +576,6 @@ NB_MODULE(_core, m) {
         "references"_a, "Vectors, alpha (and beta) of each block, from the fields' grids.");
   m.def("predict", &predict, "fields"_a, "references"_a, "height"_a, "width"_a,
         "Inter prediction in 1/64 sample: Y, U, V.");
+
+  bind_entropy(m);
 }

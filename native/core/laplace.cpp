@@ -2,7 +2,8 @@
 
 #include <array>
 #include <cmath>
-#include <limits>
+
+#include "core/exp_golomb.hpp"
 
 namespace vireo {
 namespace {
@@ -29,30 +30,6 @@ constexpr std::array<std::uint32_t, kScales> kDecay = {
 
 constexpr std::uint32_t kOne = 1u << 30;
 constexpr std::uint32_t kNegligible = 360448;  // 2**30 * exp(-8), nearly
-
-// Exp-Golomb code of order 0 for value >= 0: the count of the bits behind the leading
-// one in unary, then those bits.
-std::uint32_t decode_exp_golomb(RangeDecoder& coder) {
-  int count = 0;
-  while (count < kMaxEscapeBits && coder.bits(1) == 0) ++count;
-  return ((1u << count) | coder.bits(count)) - 1;
-}
-
-void encode_exp_golomb(RangeEncoder& coder, std::uint32_t value) {
-  int count = 0;
-  while ((value + 1) >> (count + 1)) ++count;
-  for (int i = 0; i < count; ++i) coder.bits(0, 1);
-  if (count < kMaxEscapeBits) coder.bits(1, 1);
-  coder.bits((value + 1) & ((1u << count) - 1), count);
-}
-
-// Infinite where the code has no room: whoever chooses by cost then chooses otherwise.
-double exp_golomb_bits(std::uint32_t value) {
-  int count = 0;
-  while ((value + 1) >> (count + 1)) ++count;
-  if (count > kMaxEscapeBits) return std::numeric_limits<double>::infinity();
-  return 2 * count + (count < kMaxEscapeBits ? 1 : 0);
-}
 
 }  // namespace
 

@@ -14,7 +14,6 @@ constexpr int kScaleZero = 40;   // index of scale 1
 constexpr int kScaleBits = 3;    // eight scales per octave
 constexpr int kScaleSteps = 1 << kScaleBits;
 constexpr int kMeanBits = 4;     // means are in sixteenths
-constexpr int kMaxEscapeBits = 16;
 
 // One scale: how likely the integers near a mean are.
 class LaplaceTable {

@@ -1,0 +1,175 @@
+"""Layers of networks whose numbers are the same on every machine.
+
+A layer takes numbers of one grid and gives numbers of another. Its weights are trained as floats
+and used as multiples of `2**-weight_bits`, in training and afterwards, by the same arithmetic:
+what a network gives in training is what it gives in a decoder. `prove` shows from the weights that
+no sum can round; a layer whose weights allow for more than a float holds goes over to doubles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vireo.errors import VireoError
+from vireo.exact.grid import EXACT_BITS, Grid
+
+WEIGHT_BITS = 10
+"""Of a weight's fraction, where nothing else is said: 2**-10 is the step of an update in the paper
+on instance adaptation (0.001, appendix B.4), as near as a power of two comes."""
+
+
+class InexactError(VireoError):
+    """A network's weights allow for sums that a float can't hold exactly."""
+
+
+class ExactLayer(nn.Module):
+    """A linear layer, the rounding of its result, and what is done against sums that are too long.
+
+    Attributes:
+        source, result: grids of its inputs and outputs.
+        weight: `[out, in, …]` as the kind of layer has it, bias: `[out]`, floats in training.
+        weight_bits: of a weight's fraction. A bias has those of a sum, `source.bits` more.
+    """
+
+    def __init__(
+        self, source: Grid, result: Grid, shape: tuple[int, ...], outputs: int, weight_bits: int
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.result = result
+        self.weight_bits = weight_bits
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self._double = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        exact = torch.float64 if self._double else x.dtype
+        weight, bias = (t.to(exact) for t in self.quantised())
+        total = self.linear(x.to(exact), weight) + bias.reshape(-1, 1, 1)
+        return self.result.nearest(total).to(x.dtype)
+
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def quantised(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias on their grids, with a gradient as if they had not been moved."""
+        # Of more no sum could be proved; the bounds keep a damaged file from being believed.
+        weight = Grid(self.weight_bits, -(2**23), 2**23).nearest(self.weight)
+        bias = Grid(self.sum_bits, -(2**23), 2**23).nearest(self.bias)
+        return weight, bias
+
+    @property
+    def sum_bits(self) -> int:
+        """Of a sum's fraction, before it is rounded."""
+        return self.weight_bits + self.source.bits
+
+    def prove(self) -> Tensor:
+        """The most that a sum of each output can come to, in its unit, whatever the inputs.
+
+        `[out]`, doubles. The layer goes on in single precision if that is below 2**24 for all,
+        else in double precision. Raises InexactError where not even that would do, or where a
+        weight is no number.
+        """
+        with torch.no_grad():
+            if not (torch.isfinite(self.weight).all() and torch.isfinite(self.bias).all()):
+                raise InexactError("a network's weights are not all numbers")
+            weight, bias = (t.double() for t in self.quantised())
+            terms = self.terms(weight * 2.0**self.weight_bits)  # [out, phases, terms]
+            up, down = terms.clamp(min=0).sum(-1), (-terms).clamp(min=0).sum(-1)
+            low, high = -self.source.low, self.source.high
+            sums = torch.maximum(up * high + down * low, up * low + down * high).amax(1)
+            # The half that rounds the result is the last term.
+            shift = self.sum_bits - self.result.bits
+            half = 2.0 ** (shift - 1) if shift > 0 else 0.0
+            bound = sums + bias.abs() * 2.0**self.sum_bits + half
+        worst = float(bound.max())
+        if worst >= 2.0 ** EXACT_BITS[torch.float64]:
+            raise InexactError(
+                f"sums of up to {worst:.3g} units are more than double precision holds exactly"
+            )
+        self._double = worst >= 2.0 ** EXACT_BITS[torch.float32]
+        return bound
+
+    def terms(self, weight: Tensor) -> Tensor:
+        """Weights by what they add up to: `[out, phases, terms]`."""
+        return weight.flatten(1)[:, None]
+
+    @property
+    def in_double(self) -> bool:
+        return self._double
+
+
+class Conv(ExactLayer):
+    """A convolution with zeros around: pointwise, strided or depthwise, by its arguments."""
+
+    def __init__(
+        self,
+        source: Grid,
+        result: Grid,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        weight_bits: int = WEIGHT_BITS,
+    ) -> None:
+        shape = outputs, inputs // groups, kernel, kernel
+        super().__init__(source, result, shape, outputs, weight_bits)
+        self.stride = stride
+        self.groups = groups
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        padding = weight.shape[-1] // 2
+        return functional.conv2d(x, weight, None, self.stride, padding, 1, self.groups)
+
+
+class TransposedConv(ExactLayer):
+    """A transposed convolution that makes a picture `stride` times as large, odd kernels only."""
+
+    def __init__(
+        self,
+        source: Grid,
+        result: Grid,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 2,
+        weight_bits: int = WEIGHT_BITS,
+    ) -> None:
+        super().__init__(source, result, (inputs, outputs, kernel, kernel), outputs, weight_bits)
+        self.stride = stride
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+
+    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+        padding = weight.shape[-1] // 2
+        return functional.conv_transpose2d(x, weight, None, self.stride, padding, self.stride - 1)
+
+    def terms(self, weight: Tensor) -> Tensor:
+        """Of each phase of the result only every `stride`-th row and column counts."""
+        s, by_output = self.stride, weight.transpose(0, 1)
+        phases = [by_output[..., y::s, x::s].flatten(1) for y in range(s) for x in range(s)]
+        most = max(p.shape[1] for p in phases)
+        return torch.stack([functional.pad(p, (0, most - p.shape[1])) for p in phases], 1)
+
+
+def exact_layers(model: nn.Module) -> Iterator[tuple[str, ExactLayer]]:
+    """A model's layers by name, in order."""
+    for name, module in model.named_modules():
+        if isinstance(module, ExactLayer):
+            yield name, module
+
+
+def prove(model: nn.Module) -> None:
+    """`ExactLayer.prove` for all layers of a model; an InexactError says which one it is about."""
+    for name, layer in exact_layers(model):
+        try:
+            layer.prove()
+        except InexactError as error:
+            raise InexactError(f"{name}: {error}") from error
