@@ -20,10 +20,10 @@ from vireo import __version__
 from vireo.codecs.base import Limits
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.decoding import GopDecoder
-from vireo.codecs.encoding import FrameReport, GopEncoder, Listener
+from vireo.codecs.encoding import FrameReport, GopEncoder, Listener, PictureEncoder
 from vireo.container import Codec, MatroskaReader, MatroskaWriter, Packet, StreamHeader
 from vireo.errors import InputError, StreamError, UsageError
-from vireo.gop import GopStructure, gop_frames, held_pictures, plan_gop
+from vireo.gop import GopStructure, gop_frames
 from vireo.journal import PacketJournal
 from vireo.metrics import PLANE_WEIGHTS, psnr, weighted_mse
 from vireo.options import EncodeOptions, check_output, checked_threads, lambda_of_quality
@@ -173,7 +173,7 @@ class _Job:
             pictures, shape = open_picture_encoder(
                 asked, video.format, video.frame_count, self.times
             )
-            header = _header(video, asked, shape)
+            header = _header(video, asked, shape, pictures)
             journal = PacketJournal(
                 target.with_name(f"{target.name}.vireo-journal"),
                 {**self.identity(asked), "header": header.write().hex()},
@@ -279,7 +279,9 @@ def _encode_to_goal(job: _Job, target: Path, asked: EncodeOptions, goal: Goal) -
     return replace(report, trials=outcome.trials)
 
 
-def _header(video: VideoSource, asked: EncodeOptions, shape: StreamShape) -> StreamHeader:
+def _header(
+    video: VideoSource, asked: EncodeOptions, shape: StreamShape, pictures: PictureEncoder
+) -> StreamHeader:
     structure = GopStructure(asked.gop)
     longest = gop_frames(structure, asked.gop_size)
     if video.frame_count:
@@ -289,7 +291,7 @@ def _header(video: VideoSource, asked: EncodeOptions, shape: StreamShape) -> Str
         codec=Codec.COOLCHIC,
         profile=shape.profile,
         max_gop_frames=longest,
-        max_references=held_pictures(plan_gop(structure, longest)),  # no shorter GOP holds more
+        max_references=pictures.held_pictures(structure, longest),
         configuration=shape.write(),
     )
 

@@ -33,7 +33,7 @@ class PlannedFrame:
     Attributes:
         display_index: its place in display order, from 0.
         references: display indices of the frames it is predicted from: none for I, one
-            for P, two for B frames (past, then future).
+            for P, two for B frames.
         released: display indices, of references and this frame, of pictures that no
             later frame in coding order refers to.
         importance: what its quality is worth, its own and to the frames that depend on it,
@@ -56,12 +56,13 @@ def plan_gop(
     Random access codes an I frame, the frame `interval` later from it (P), halves what is
     between with B frames, depth first, and goes on from the P frame; without an interval the
     P frame is the last one (paper on Cool-chic video, section 3.1). Low delay codes each
-    frame from the one before. Intra has no references.
+    frame from the one before; with an interval, also from the last frame but that whose place
+    is a multiple of it. Intra has no references.
     """
     if structure is GopStructure.INTRA:
         plan = [PlannedFrame(i, ()) for i in range(frames)]
     elif structure is GopStructure.LOW_DELAY:
-        plan = [PlannedFrame(i, (i - 1,) if i else ()) for i in range(frames)]
+        plan = [PlannedFrame(i, _earlier(i, interval)) for i in range(frames)]
     else:
         plan = [PlannedFrame(0, ())]
         step = interval or max(1, frames - 1)
@@ -85,6 +86,16 @@ def weigh(plan: Sequence[PlannedFrame], share: Callable[[int], float]) -> tuple[
             kept = share(abs(frame.display_index - reference)) / len(frame.references)
             importance[reference] += kept * importance[frame.display_index]
     return tuple(replace(frame, importance=importance[frame.display_index]) for frame in plan)
+
+
+def _earlier(index: int, interval: int | None) -> tuple[int, ...]:
+    before = index - 1
+    if index == 0:
+        return ()
+    if interval is None:
+        return (before,)
+    kept = max((before - 1) // interval * interval, 0)
+    return (before, kept) if kept < before else (before,)
 
 
 def _halve(first: int, last: int) -> Iterator[PlannedFrame]:

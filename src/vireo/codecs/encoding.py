@@ -118,6 +118,9 @@ class PictureEncoder(Protocol):
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """Which of a GOP's frames is coded when, from which (`gop.plan_gop`)."""
 
+    def held_pictures(self, structure: GopStructure, frames: int) -> int:
+        """The most reference pictures that a decoder holds in a GOP of up to so many frames."""
+
 
 class Journal(Protocol):
     """Finished packets that outlive the process."""

@@ -22,7 +22,7 @@ from vireo.codecs.coolchic.stream import SectionKind, StreamShape
 from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.container import Section
-from vireo.gop import GopStructure, PlannedFrame, plan_gop
+from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.profiling import TimeProfile, measured
 from vireo.video import Frame
 
@@ -102,6 +102,10 @@ class CoolchicEncoder:
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """As the paper has it: a GOP has one P frame, and all frames the same lambda."""
         return plan_gop(structure, len(gop))
+
+    def held_pictures(self, structure: GopStructure, frames: int) -> int:
+        """As many as in the longest GOP."""
+        return held_pictures(plan_gop(structure, frames))
 
     def _skip(self, job: PictureJob, flows: list[Floats], lambda_: float) -> _Coded:
         grids = [

@@ -36,7 +36,14 @@ from vireo.codecs.coolchic.updates import (
 )
 from vireo.codecs.encoding import EncodedPicture, PictureJob, pad_to_even
 from vireo.container import Section
-from vireo.gop import FrameType, GopStructure, PlannedFrame, plan_gop, weigh
+from vireo.gop import (
+    FrameType,
+    GopStructure,
+    PlannedFrame,
+    held_pictures,
+    plan_gop,
+    weigh,
+)
 from vireo.profiling import TimeProfile, measured
 from vireo.video import Frame
 
@@ -49,6 +56,8 @@ SEARCH_LAMBDA = 2.0
 # in frames that no other depends on; in I frames it is lambda at most, so that videos without
 # references look as is expected of their quality.
 LAMBDA_MOST, LAMBDA_POWER = 2.2, 0.6
+# Of low delay, frames from one that is kept as a second reference to the next.
+LOW_DELAY_INTERVAL = 4
 EFFORT_POWER = 0.6  # of a frame's importance: training steps
 SWEEPS = 3  # over the latents, of each refinement
 LEAST_BITS = 8 * 12  # no trained frame takes fewer
@@ -136,7 +145,7 @@ class PartsEncoder:
         """P frames as far apart as they still predict each other, and all by their importance."""
         pictures = [pad_to_even(frame) for frame in gop]
         with measured(self._times, "structure"):
-            interval = None
+            interval: int | None = LOW_DELAY_INTERVAL
             share = Predictability(pictures, self._parts, self.settings.lambda_)
             if structure is GopStructure.RANDOM_ACCESS:
                 interval = prediction_interval(share)
@@ -144,6 +153,11 @@ class PartsEncoder:
         efforts = [frame.importance**EFFORT_POWER for frame in plan]
         mean = fmean(efforts)
         return tuple(replace(f, effort=e / mean) for f, e in zip(plan, efforts, strict=True))
+
+    def held_pictures(self, structure: GopStructure, frames: int) -> int:
+        """As many as in the longest GOP, and of random access in that with one P frame."""
+        interval = LOW_DELAY_INTERVAL if structure is GopStructure.LOW_DELAY else None
+        return held_pictures(plan_gop(structure, frames, interval))
 
     def _search(self, job: PictureJob, lambda_: float) -> list[NDArray[np.int16]]:
         """The fields' latents."""
