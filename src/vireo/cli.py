@@ -18,6 +18,7 @@ import click
 from vireo import __version__
 from vireo.bench.cli import bench
 from vireo.terminal import DAMAGED, INTERRUPTED, USAGE, errors, print_json, say
+from vireo.train.cli import train
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -377,3 +378,4 @@ def _limits(max_pixels: int | None) -> Any:
 
 
 main.add_command(bench)
+main.add_command(train)

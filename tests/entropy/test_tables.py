@@ -12,15 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vireo import _core
-from vireo.entropy import (
+from vireo.entropy.normal import (
     SCALES,
     WEIGHT_BITS,
-    latent_tables,
-    mixture_tables,
+    mass_below,
     scale_thresholds,
     standard_deviation,
 )
-from vireo.entropy.normal import mass_below
+from vireo.entropy.tables import latent_tables, mixture_tables
 
 
 def ideal_bits(values: np.ndarray, deviations: np.ndarray) -> float:

@@ -21,6 +21,7 @@ FARTHEST = 8  # standard deviations; beyond them there is nothing
 STEP_BITS = 24  # of a distance's fraction, in steps
 MASS_BITS = 32  # of a mass
 MEAN_BITS = 4  # means are in sixteenths
+WEIGHT_BITS = 12  # of a mixture's weights
 
 SCALES = 83
 SCALE_ONE = 26  # the index of standard deviation 1

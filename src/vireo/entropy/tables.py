@@ -13,12 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.entropy.normal import MASS_BITS, MEAN_BITS, SCALES, mass_below, standard_deviation
+from vireo.entropy.normal import (
+    MASS_BITS,
+    MEAN_BITS,
+    SCALES,
+    WEIGHT_BITS,
+    mass_below,
+    standard_deviation,
+)
 
 Integers = NDArray[np.int64]
 
 FREQUENCY_BITS = 16
-WEIGHT_BITS = 12  # of a mixture's weights
 REACH = 4.25  # standard deviations that have symbols; what is beyond escapes
 MOST_SYMBOLS = 2048  # of a table, and as far from 0 as they go
 

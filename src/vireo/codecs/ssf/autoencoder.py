@@ -1,0 +1,174 @@
+"""A mean and scale hyperprior autoencoder: what I frames, flow and residual have one of each.
+
+What decides a probability or a picture is exact (`vireo.exact`): hyper synthesis, synthesis, and
+the arithmetic between them. The analysis networks are floats, as only an encoder has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vireo.codecs.ssf.config import Config
+from vireo.entropy.normal import scale_thresholds
+from vireo.exact import Conv, Grid, TransposedConv
+from vireo.nn.latents import MixturePrior, bits_of, lower_bound, normal_mass, rounded, with_noise
+
+STRIDE = 16  # samples of the picture per latent
+HYPER_STRIDE = 4  # latents per hyperlatent
+LEAST_DEVIATION = 0.11  # of a latent (InstA, table 7)
+
+ACTIVATIONS = Grid.unsigned(6, 9)
+LATENTS = Grid.signed(2, 10)  # and their means
+HYPERLATENTS = Grid.signed(0, 8)
+DEVIATIONS = Grid(6, -(1 << 13), 1 << 13)
+STEPS = Grid(6, 0, 1 << 10)
+STEP_PARTS = 16  # places between two rate points
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What an autoencoder makes of its input.
+
+    Attributes:
+        output: of its synthesis.
+        latents: `[B, C, h, w]`, as they go into the synthesis.
+        bits: of latents and hyperlatents, of the whole batch.
+    """
+
+    output: Tensor
+    latents: Tensor
+    bits: Tensor
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """What is sent of one picture: integers in float tensors.
+
+    Attributes:
+        latents: `[B, C, h, w]`, less their means.
+        hyperlatents: `[B, C, ceil(h / 4), ceil(w / 4)]`.
+    """
+
+    latents: Tensor
+    hyperlatents: Tensor
+
+
+class Autoencoder(nn.Module):
+    """One of a model's three.
+
+    Args:
+        analysis: from the input to `config.latent` channels at 1/16 of the picture's size.
+        synthesis: exact, from LATENTS back.
+    """
+
+    def __init__(self, config: Config, analysis: nn.Module, synthesis: nn.Module) -> None:
+        super().__init__()
+        self.analysis = analysis
+        self.synthesis = synthesis
+        self.hyper_analysis = _hyper_analysis(config)
+        self.hyper_mean = _hyper_synthesis(config, LATENTS)
+        self.hyper_deviation = _hyper_synthesis(config, DEVIATIONS)
+        self.prior = MixturePrior(config.hyperlatent)
+        self.steps = (
+            nn.Parameter(_first_steps(config.rates, config.latent)) if config.rates > 1 else None
+        )
+
+    def forward(self, x: Tensor, rate: int, context: Tensor | None = None) -> Coded:
+        """Training: rates are those of noisy latents, pictures those of whole ones.
+
+        Args:
+            x: the input.
+            rate: which of the config's rate points.
+            context: latents that the synthesis gets besides.
+        """
+        y = self.analysis(x)
+        z = self.hyper_analysis(_padded(y))
+        mean, deviation = self.distributions(HYPERLATENTS.nearest(z), y.shape[-2:])
+        steps = self.steps_at(rate * STEP_PARTS)
+        scaled = y / lower_bound(steps, STEPS.unit) if steps is not None else y
+        mass = normal_mass(with_noise(scaled) - mean, lower_bound(deviation, LEAST_DEVIATION))
+        bits = bits_of(mass) + self.prior.bits(with_noise(z))
+        latents = self.dequantised(rounded(scaled - mean), mean, steps)
+        return Coded(self.synthesis(_beside(latents, context)), latents, bits)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, place: int) -> Symbols:
+        """What is sent at a place between the rate points, in STEP_PARTS from the lowest."""
+        y = self.analysis(x)
+        z = HYPERLATENTS.nearest(self.hyper_analysis(_padded(y)))
+        mean, _ = self.distributions(z, y.shape[-2:])
+        steps = self.steps_at(place)
+        scaled = y / lower_bound(steps, STEPS.unit) if steps is not None else y
+        return Symbols(rounded(scaled - mean), z)
+
+    def distributions(self, z: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations of latents of `size`, from whole hyperlatents."""
+        height, width = size
+        mean, deviation = self.hyper_mean(z), self.hyper_deviation(z)
+        return mean[..., :height, :width], deviation[..., :height, :width]
+
+    @staticmethod
+    def scale_indices(deviation: Tensor) -> Tensor:
+        """Which of `entropy.latent_tables` a latent has, uint8."""
+        thresholds = torch.from_numpy(scale_thresholds(DEVIATIONS.bits)).to(deviation.device)
+        units = (deviation * 2.0**DEVIATIONS.bits).to(torch.int64)
+        return torch.bucketize(units, thresholds, right=True).to(torch.uint8)
+
+    def decode(self, latents: Tensor, context: Tensor | None = None) -> Tensor:
+        """What the synthesis makes of dequantised latents."""
+        output: Tensor = self.synthesis(_beside(latents, context))
+        return output
+
+    @staticmethod
+    def dequantised(symbols: Tensor, mean: Tensor, steps: Tensor | None) -> Tensor:
+        """Latents from what was sent."""
+        latents = symbols + mean
+        return LATENTS.nearest(latents if steps is None else latents * steps)
+
+    def steps_at(self, place: int) -> Tensor | None:
+        """`[1, C, 1, 1]`: steps in STEP_PARTS from the lowest rate point."""
+        if self.steps is None:
+            return None
+        whole, part = divmod(place, STEP_PARTS)
+        steps = STEPS.nearest(self.steps)
+        low, high = steps[whole], steps[min(whole + 1, len(steps) - 1)]
+        mixed = (low * (STEP_PARTS - part) + high * part) / STEP_PARTS
+        return STEPS.nearest(mixed).reshape(1, -1, 1, 1)
+
+
+def _first_steps(rates: int, channels: int) -> Tensor:
+    """Finer from rate to rate, sqrt(2) each: a quarter of lambda is half the step."""
+    return (2.0 ** (-0.5 * torch.arange(rates))).reshape(-1, 1).repeat(1, channels) * 2.0
+
+
+def _hyper_analysis(config: Config) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(config.latent, config.hyper, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(config.hyper, config.hyper, 5, stride=2, padding=2),
+        nn.ReLU(),
+        nn.Conv2d(config.hyper, config.hyperlatent, 5, stride=2, padding=2),
+    )
+
+
+def _hyper_synthesis(config: Config, result: Grid) -> nn.Module:
+    return nn.Sequential(
+        TransposedConv(HYPERLATENTS, ACTIVATIONS, config.hyperlatent, config.hyper, 5),
+        TransposedConv(ACTIVATIONS, ACTIVATIONS, config.hyper, config.hyper, 5),
+        Conv(ACTIVATIONS, result, config.hyper, config.latent, 3),
+    )
+
+
+def _beside(latents: Tensor, context: Tensor | None) -> Tensor:
+    return latents if context is None else torch.cat([latents, context], 1)
+
+
+def _padded(y: Tensor) -> Tensor:
+    """To whole hyperlatents, the border repeated."""
+    height, width = y.shape[-2:]
+    pad = (0, -width % HYPER_STRIDE, 0, -height % HYPER_STRIDE)
+    return functional.pad(y, pad, mode="replicate")

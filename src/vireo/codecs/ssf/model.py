@@ -1,0 +1,239 @@
+"""Scale-space flow: the networks, the same in training, in the encoder and in the decoder.
+
+A P frame is its reference, moved and blurred place by place, and a residual (InstA, equation 3).
+I frames, flow and residual have an autoencoder each (Agustsson et al., 2020; InstA, appendix B).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vireo.codecs.ssf.autoencoder import ACTIVATIONS, LATENTS, STRIDE, Autoencoder
+from vireo.codecs.ssf.config import Config
+from vireo.exact import Conv, ExactLayer, Grid, TransposedConv
+from vireo.nn.warp import DEPTHS, VECTORS, blur_stack, scale_space_warp
+
+SAMPLES = Grid(8, 0, 255)  # of a picture: v stands for v / 256
+RESIDUALS = Grid.signed(10, 12)
+FLOW = Grid.signed(7, 14)
+FLOW_GAIN = 4  # samples, or levels, that 1 in a flow stands for
+BLOCK = 4  # samples of the picture, the side of a light model's finest cells
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Luma `[B, 1, H, W]` and chroma `[B, 2, H / 2, W / 2]`, sides multiples of STRIDE.
+
+    Values are of the grid SAMPLES, or differences of such.
+    """
+
+    luma: Tensor
+    chroma: Tensor
+
+    def detach(self) -> Picture:
+        """The same, and no gradient passes."""
+        return Picture(self.luma.detach(), self.chroma.detach())
+
+    def __sub__(self, other: Picture) -> Picture:
+        return Picture(self.luma - other.luma, self.chroma - other.chroma)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Where a picture's samples come from: VECTORS `[B, 2, …]` and DEPTHS `[B, 1, …]`.
+
+    Chroma has its own at its size, in its samples.
+    """
+
+    luma: tuple[Tensor, Tensor]
+    chroma: tuple[Tensor, Tensor]
+
+
+class Model(nn.Module):
+    """A scale-space-flow codec."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        channels = 3 if not config.light else BLOCK * BLOCK * 3 // 2
+        latent = config.latent
+        synthesis = _synthesis(config, latent, channels)
+        nn.init.constant_(_last(synthesis).bias, 0.5)  # training starts from grey
+        self.intra = Autoencoder(config, _analysis(config, channels), synthesis)
+        self.flow = Autoencoder(config, _analysis(config, 2 * channels), _flow_synthesis(config))
+        self.residual = Autoencoder(
+            config, _analysis(config, channels), _synthesis(config, 2 * latent, channels)
+        )
+
+    def forward_intra(self, target: Picture, rate: int) -> tuple[Picture, Tensor]:
+        """In training: the decoded I frame, and bits of the batch."""
+        coded = self.intra(self.channels(target), rate)
+        return self.intra_picture(coded.output), coded.bits
+
+    def forward_inter(
+        self, target: Picture, reference: Picture, rate: int
+    ) -> tuple[Picture, Tensor]:
+        """In training: the decoded P frame, and bits of the batch."""
+        pair = torch.cat([self.channels(target), self.channels(reference)], 1)
+        flow = self.flow(pair, rate)
+        moved = warp(reference, self.vectors(flow.output))
+        residual = self.residual(self.channels(target - moved), rate, flow.latents)
+        return self.inter_picture(moved, residual.output), flow.bits + residual.bits
+
+    def channels(self, picture: Picture) -> Tensor:
+        """A picture as the networks have it: samples of blocks, or as many of chroma as of luma."""
+        if self.config.light:
+            chroma = functional.pixel_unshuffle(picture.chroma, BLOCK // 2)
+            return torch.cat([functional.pixel_unshuffle(picture.luma, BLOCK), chroma], 1)
+        chroma = functional.interpolate(picture.chroma, scale_factor=2, mode="nearest")
+        return torch.cat([picture.luma, chroma], 1)
+
+    def planes(self, channels: Tensor) -> Picture:
+        """A picture from the networks' result; `channels` turned round."""
+        if self.config.light:
+            luma = functional.pixel_shuffle(channels[:, : BLOCK * BLOCK], BLOCK)
+            chroma = functional.pixel_shuffle(channels[:, BLOCK * BLOCK :], BLOCK // 2)
+            return Picture(luma, chroma)
+        return Picture(channels[:, :1], _halved(channels[:, 1:]))
+
+    def intra_picture(self, output: Tensor) -> Picture:
+        """The decoded I frame."""
+        planes = self.planes(output)
+        return Picture(SAMPLES.nearest(planes.luma), SAMPLES.nearest(planes.chroma))
+
+    def inter_picture(self, moved: Picture, output: Tensor) -> Picture:
+        """The decoded P frame from what is moved and the residual."""
+        residual = self.planes(output)
+        return Picture(
+            SAMPLES.nearest(moved.luma + residual.luma),
+            SAMPLES.nearest(moved.chroma + residual.chroma),
+        )
+
+    def vectors(self, output: Tensor) -> Flow:
+        """Vectors and depths of every sample from the flow's synthesis."""
+        field = output * FLOW_GAIN
+        if self.config.light:
+            field = functional.interpolate(field, scale_factor=BLOCK, mode="bilinear")
+        half = _halved(field)
+        return Flow(
+            (VECTORS.nearest(field[:, :2]), DEPTHS.nearest(field[:, 2:])),
+            (VECTORS.nearest(half[:, :2] / 2), DEPTHS.nearest(half[:, 2:])),
+        )
+
+
+def warp(reference: Picture, flow: Flow) -> Picture:
+    """The reference, moved and blurred; of the grid STACK."""
+    return Picture(
+        scale_space_warp(blur_stack(reference.luma), *flow.luma),
+        scale_space_warp(blur_stack(reference.chroma), *flow.chroma),
+    )
+
+
+def _last(synthesis: nn.Sequential) -> ExactLayer:
+    layer = synthesis[-1]
+    assert isinstance(layer, ExactLayer)
+    return layer
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Means of 2x2 samples."""
+    return functional.avg_pool2d(x, 2)
+
+
+def _analysis(config: Config, channels: int) -> nn.Module:
+    if config.light:
+        wide = config.codec * 4 // 3
+        return nn.Sequential(
+            nn.Conv2d(channels, config.codec, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(config.codec, wide, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(wide, wide, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(wide, config.latent, 3, stride=2, padding=1),
+        )
+    widths = channels, config.codec, config.codec, config.codec, config.latent
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Conv2d(inputs, outputs, 5, stride=2, padding=2), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _synthesis(config: Config, inputs: int, channels: int) -> nn.Sequential:
+    if config.light:
+        wide = config.codec * 4 // 3
+        return nn.Sequential(
+            Conv(LATENTS, ACTIVATIONS, inputs, 4 * wide, 3),
+            nn.PixelShuffle(2),
+            Conv(ACTIVATIONS, ACTIVATIONS, wide, wide, 3),
+            Conv(ACTIVATIONS, ACTIVATIONS, wide, 4 * config.codec, 3),
+            nn.PixelShuffle(2),
+            Conv(ACTIVATIONS, ACTIVATIONS, config.codec, config.codec, 3),
+            Conv(ACTIVATIONS, RESIDUALS, config.codec, channels, 3),
+        )
+    return _transposed(config, inputs, channels, RESIDUALS)
+
+
+def _flow_synthesis(config: Config) -> nn.Module:
+    if config.light:
+        narrow = config.codec * 2 // 3
+        return nn.Sequential(
+            Conv(LATENTS, ACTIVATIONS, config.latent, 4 * config.codec, 3),
+            nn.PixelShuffle(2),
+            Conv(ACTIVATIONS, ACTIVATIONS, config.codec, 4 * narrow, 3),
+            nn.PixelShuffle(2),
+            Conv(ACTIVATIONS, FLOW, narrow, 3, 3),
+        )
+    return _transposed(config, config.latent, 3, FLOW)
+
+
+def _transposed(config: Config, inputs: int, outputs: int, result: Grid) -> nn.Sequential:
+    widths = inputs, config.codec, config.codec, config.codec
+    layers: list[nn.Module] = [
+        TransposedConv(LATENTS if i == 0 else ACTIVATIONS, ACTIVATIONS, a, b, 5)
+        for i, (a, b) in enumerate(pairwise(widths))
+    ]
+    return nn.Sequential(*layers, TransposedConv(ACTIVATIONS, result, config.codec, outputs, 5))
+
+
+def decoder_parameters(model: Model) -> int:
+    """Parameters that a decoder needs: all but those of the analysis networks."""
+    return sum(p.numel() for name, p in model.named_parameters() if "analysis" not in name)
+
+
+def decoder_multiplications(config: Config, *, intra: bool = False) -> float:
+    """Multiply-accumulates per luma sample of decoding a P or an I frame, large pictures."""
+    side = 64 * STRIDE
+    total = 0
+    with torch.device("meta"):
+        model = Model(config)
+    parts = [model.intra] if intra else [model.flow, model.residual]
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(layer, ExactLayer)
+        nonlocal total
+        source = inputs[0] if isinstance(layer, TransposedConv) else output
+        total += layer.weight.numel() * source.shape[-1] * source.shape[-2]
+
+    hooks = [
+        layer.register_forward_hook(count)
+        for part in parts
+        for layer in part.modules()
+        if isinstance(layer, ExactLayer)
+    ]
+    try:
+        with torch.device("meta"), torch.no_grad():
+            for part in parts:
+                z = torch.empty(1, config.hyperlatent, side // 64, side // 64)
+                part.distributions(z, (side // STRIDE, side // STRIDE))
+                inputs = config.latent * (2 if part is model.residual else 1)
+                part.decode(torch.empty(1, inputs, side // STRIDE, side // STRIDE))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total / side**2

@@ -1,0 +1,66 @@
+"""What a scale-space-flow model is trained on: clips, frame by frame from what was decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from vireo.codecs.ssf.config import CONFIGS
+from vireo.codecs.ssf.model import Model, Picture
+
+
+class ClipLoss(nn.Module):
+    """Distortion and rate of a batch of clips (InstA, equation 1).
+
+    Only the I frame is kept from learning for the frames that follow it (Agustsson et al., 2020).
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.model = Model(CONFIGS[name])
+
+    @property
+    def rates(self) -> int:
+        return self.model.config.rates
+
+    def forward(self, luma: Tensor, chroma: Tensor, rate: int) -> Tensor:
+        """Of luma `[B, T, 1, H, W]` and chroma `[B, T, 2, H / 2, W / 2]`, uint8.
+
+        Returns `[T, 2]`: of each frame of the clips the mean squared error (luma twice as much
+        as both chroma planes) of samples between 0 and 1, and bits per luma sample.
+        """
+        decoded: Picture | None = None
+        results = []
+        for y, c in zip(luma.unbind(1), chroma.unbind(1), strict=True):
+            target = Picture(y.float() / 256, c.float() / 256)
+            if decoded is None:
+                decoded, bits = self.model.forward_intra(target, rate)
+                reference = decoded.detach()
+            else:
+                decoded, bits = self.model.forward_inter(target, reference, rate)
+                reference = decoded
+            results.append(torch.stack([error(decoded, target), bits / y.numel()]))
+        return torch.stack(results)
+
+
+def error(decoded: Picture, target: Picture) -> Tensor:
+    """Mean squared error of samples between 0 and 1, weighted as in `metrics.weighted_mse`."""
+    scale = (256 / 255) ** 2
+    luma = (decoded.luma - target.luma).square().mean()
+    chroma = (decoded.chroma - target.chroma).square().mean()
+    return scale * (4 * luma + 2 * chroma) / 6
+
+
+def loss_of(results: Tensor, lambda_: float) -> Tensor:
+    """What a step lowers: all frames alike, and rate points so that none drowns the others."""
+    cost: Tensor = (results[:, 0] + lambda_ * results[:, 1]).mean()
+    return cost / sqrt(lambda_)
+
+
+def describe(results: Sequence[Sequence[float]]) -> dict[str, list[float]]:
+    """PSNR in dB and bits per luma sample, frame by frame."""
+    psnr = [-10 * torch.log10(torch.tensor(max(mse, 1e-10))).item() for mse, _ in results]
+    return {"psnr": [round(p, 3) for p in psnr], "bpp": [round(b, 5) for _, b in results]}

@@ -1,0 +1,56 @@
+"""`vireo train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vireo.terminal import errors, say
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of videos to train on.",
+)
+@click.option(
+    "--resume",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the run: made, or gone on from.",
+)
+@click.option("--minutes", type=float, default=60, show_default=True, help="Then it stops.")
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the decoded clips, 1 MB each.  [default: the run's]",
+)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+def train(**asked: Any) -> None:
+    """Train a pretrained codec by RECIPE, a TOML file, until its steps or the minutes are over.
+
+    What a run needs to go on is in its folder: give the same command again. `log.jsonl` there has
+    a line every 20 steps. With torchrun, several processes share each batch.
+
+    \b
+      vireo train recipes/ssf1.toml --data clips/ --resume runs/ssf1 --minutes 60
+    """
+    with errors():
+        from vireo.train.run import open_run
+
+        run = open_run(
+            asked["recipe"],
+            asked["data"],
+            asked["folder"],
+            asked["cache"] or asked["folder"],
+            device=asked["device"],
+            say=say,
+        )
+        run.train(asked["minutes"])
+        say(f"{run.step} of {run.recipe.steps} steps done, in {run.seconds / 60:.0f} minutes")

@@ -1,0 +1,254 @@
+"""The training loop: steps, checkpoints, validation, a log.
+
+A run stops when its minutes are over, and goes on where it stopped as if it had not: what a step
+does follows from the seed and the step's number, and everything else is in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vireo.errors import UsageError, VireoError
+from vireo.train.data import Batch, Clips
+from vireo.train.recipe import Recipe
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
+SAVE_SECONDS = 300.0
+LOG_STEPS = 20
+MOST_BROKEN = 50  # steps one after another whose gradients are no numbers
+
+
+class TrainingError(VireoError):
+    """Training can't go on; what was there before is kept."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """This process among those that train together (torchrun), each with a share of the batch."""
+
+    rank: int = 0
+    count: int = 1
+
+    @staticmethod
+    def here() -> Worker:
+        """As torchrun's environment says."""
+        count = int(os.environ.get("WORLD_SIZE", "1"))
+        if count > 1 and not torch.distributed.is_initialized():
+            backend = "nccl" if torch.cuda.is_available() else "gloo"
+            torch.distributed.init_process_group(backend)
+        return Worker(int(os.environ.get("RANK", "0")), count)
+
+
+class Run:
+    """A training run in a folder.
+
+    Args:
+        loss: `forward(luma, chroma, rate)` gives errors and bits per sample of each frame.
+        cost: makes one number of them and lambda.
+        describe: makes them readable.
+        clips: to train and validate on.
+        folder: for the checkpoint and the log; a checkpoint that is there is gone on from.
+        device: cpu or cuda.
+        say: told what a person should know.
+
+    Raises UsageError where the folder holds a run of another recipe.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        loss: nn.Module,
+        cost: Callable[[Tensor, float], Tensor],
+        describe: Callable[[Any], dict[str, Any]],
+        clips: Clips,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        worker: Worker | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.recipe = recipe
+        self.loss = loss.to(device)
+        self._cost = cost
+        self._describe = describe
+        self._clips = clips
+        self._folder = folder
+        self._device = torch.device(device)
+        self._worker = worker or Worker()
+        self._say = say
+        if recipe.batch % self._worker.count:
+            raise UsageError(f"a batch of {recipe.batch} has no equal shares for all processes")
+        self._optimiser = torch.optim.Adam(self.loss.parameters(), lr=recipe.learning_rate)
+        self.average = {k: v.detach().clone() for k, v in self.loss.named_parameters()}
+        self.step = 0
+        self.seconds = 0.0
+        self._broken = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CHECKPOINT).exists():
+            self._resume()
+        self._parallel: nn.Module = self.loss
+        if self._worker.count > 1:
+            self._parallel = nn.parallel.DistributedDataParallel(
+                self.loss, find_unused_parameters=True
+            )
+
+    def train(self, minutes: float) -> None:
+        """All steps that are left, or as many as fit; then the checkpoint holds them."""
+        began, saved = perf_counter(), perf_counter()
+        before = self.seconds
+        try:
+            while self.step < self.recipe.steps and self._goes_on(began, minutes):
+                self._one()
+                self.seconds = before + perf_counter() - began
+                if self.step % self.recipe.validate_every == 0:
+                    self.validate()
+                if perf_counter() - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = perf_counter()
+        finally:
+            self.save()
+
+    def _goes_on(self, began: float, minutes: float) -> bool:
+        """Whether time is left; all processes do as the first one."""
+        left = perf_counter() - began < 60 * minutes
+        if self._worker.count == 1:
+            return left
+        word = torch.tensor([float(left)], device=self._device)
+        torch.distributed.broadcast(word, 0)
+        return bool(word.item())
+
+    def _one(self) -> None:
+        recipe, step, worker = self.recipe, self.step, self._worker
+        rng = np.random.default_rng([recipe.seed, step])
+        rate = int(rng.integers(len(recipe.lambdas)))
+        batch = self._clips.draw(rng, recipe.batch, recipe.frames_at(step), recipe.crop)
+        share = recipe.batch // worker.count
+        luma, chroma = self._tensors(batch, slice(worker.rank * share, (worker.rank + 1) * share))
+        torch.manual_seed((recipe.seed << 40) + step * worker.count + worker.rank)
+        for group in self._optimiser.param_groups:
+            group["lr"] = recipe.rate_at(step)
+        self._optimiser.zero_grad(set_to_none=True)
+        with self._precision():
+            results = self._parallel(luma, chroma, rate)
+        cost = self._cost(results, recipe.lambdas[rate])
+        cost.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.loss.parameters(), recipe.gradient_clip)
+        self.step += 1
+        if not torch.isfinite(norm):
+            self._skip()
+            return
+        self._broken = 0
+        self._optimiser.step()
+        self._move_average()
+        if self.step % LOG_STEPS == 0:
+            self._log(
+                "step",
+                loss=round(cost.item(), 6),
+                rate=rate,
+                learning_rate=self._optimiser.param_groups[0]["lr"],
+                gradient=round(float(norm), 4),
+                **self._describe(results.tolist()),
+            )
+
+    def _precision(self) -> Any:
+        """On CUDA analysis networks may use bfloat16; exact layers see to themselves."""
+        if self._device.type == "cuda":
+            return torch.autocast("cuda", torch.bfloat16)
+        return nullcontext()
+
+    def _tensors(self, batch: Batch, share: slice) -> tuple[Tensor, Tensor]:
+        luma, chroma = (torch.from_numpy(p[share]) for p in (batch.luma, batch.chroma))
+        return luma.to(self._device), chroma.to(self._device)
+
+    def _skip(self) -> None:
+        self._broken += 1
+        self._log("broken")
+        self._say(f"step {self.step}: the gradient is no number; the step is left out")
+        if self._broken >= MOST_BROKEN:
+            raise TrainingError(f"{MOST_BROKEN} steps one after another had no finite gradient")
+
+    @torch.no_grad()
+    def _move_average(self) -> None:
+        keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        for name, parameter in self.loss.named_parameters():
+            self.average[name].lerp_(parameter, 1 - keep)
+
+    @torch.no_grad()
+    def validate(self) -> list[dict[str, Any]]:
+        """The averaged weights on clips that are held out, at each rate point."""
+        trained = {k: v.detach().clone() for k, v in self.loss.named_parameters()}
+        self.loss.load_state_dict(self.average, strict=False)
+        found = []
+        luma, chroma = self._tensors(self._clips.validation(self.recipe.stages[-1].frames), _ALL)
+        for rate, lambda_ in enumerate(self.recipe.lambdas):
+            torch.manual_seed(self.recipe.seed)
+            results = self.loss(luma, chroma, rate)
+            found.append({"rate": rate, **self._describe(results.tolist())})
+            cost = (results[:, 0] + lambda_ * results[:, 1]).mean()
+            self._log("validation", cost=round(float(cost), 7), **found[-1])
+        self.loss.load_state_dict(trained, strict=False)
+        return found
+
+    def save(self) -> None:
+        """The checkpoint, whole or not at all."""
+        if self._worker.rank:
+            return
+        path = self._folder / CHECKPOINT
+        partial = path.with_suffix(".partial")
+        try:
+            torch.save(
+                {
+                    "recipe": self.recipe.values(),
+                    "step": self.step,
+                    "seconds": self.seconds,
+                    "weights": self.loss.state_dict(),
+                    "average": self.average,
+                    "optimiser": self._optimiser.state_dict(),
+                },
+                partial,
+            )
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise TrainingError(
+                f"the checkpoint can't be written ({error}); the one before is kept"
+            ) from error
+
+    def _resume(self) -> None:
+        path = self._folder / CHECKPOINT
+        try:
+            state = torch.load(path, map_location=self._device, weights_only=True)
+        except Exception as error:  # whatever unpickling a damaged file raises
+            raise UsageError(f"{path} is no checkpoint: {error}") from error
+        if json.dumps(state["recipe"]) != json.dumps(self.recipe.values()):
+            raise UsageError(f"{self._folder} holds a run of another recipe; choose another folder")
+        self.loss.load_state_dict(state["weights"])
+        self.average = state["average"]
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self._say(f"going on after step {self.step}")
+
+    def _log(self, kind: str, **values: Any) -> None:
+        if self._worker.rank:
+            return
+        line = {"kind": kind, "step": self.step, "seconds": round(self.seconds, 1), **values}
+        try:
+            with (self._folder / LOG).open("a") as log:
+                log.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise TrainingError(f"the log can't be written: {error}") from error
+
+
+_ALL = slice(None)

@@ -1,0 +1,140 @@
+"""Scale-space flow: the paper's counts, and that what a decoder computes is exact."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vireo.codecs.ssf.autoencoder import STEP_PARTS, Autoencoder
+from vireo.codecs.ssf.config import CONFIGS
+from vireo.codecs.ssf.model import Model, Picture, decoder_multiplications, decoder_parameters, warp
+from vireo.entropy.normal import SCALES, scale_thresholds
+from vireo.exact import prove
+
+
+@pytest.mark.parametrize(
+    ("name", "everything", "decoder"),
+    [("ssf18", 28.9, 18.0), ("ssf8", 13.8, 8.4), ("ssf5", 8.1, 5.0), ("ssf3", 4.9, 3.0)],
+)
+def test_parameters_are_the_paper_s(name: str, everything: float, decoder: float) -> None:
+    """InstA, table 2; of ssf3's decoder it has 3.1, with a larger prior of the hyperlatents."""
+    with torch.device("meta"):
+        model = Model(CONFIGS[name])
+    total = sum(p.numel() for p in model.parameters())
+    assert round(total / 1e6, 1) == everything
+    assert round(decoder_parameters(model) / 1e6, 1) == decoder
+
+
+def test_the_light_model_is_light() -> None:
+    light = CONFIGS["ssf1"]
+    assert 5000 < decoder_multiplications(light) < 10_000
+    assert decoder_multiplications(light, intra=True) < 10_000
+
+
+def pictures(count: int, height: int = 64, width: int = 96, seed: int = 0) -> list[Picture]:
+    rng = torch.Generator().manual_seed(seed)
+
+    def plane(channels: int, h: int, w: int) -> Tensor:
+        coarse = torch.randint(0, 256, (1, channels, h // 8, w // 8), generator=rng).float()
+        fine = torch.nn.functional.interpolate(coarse, size=(h, w), mode="bilinear")
+        return torch.floor(fine) / 256
+
+    return [
+        Picture(plane(1, height, width), plane(2, height // 2, width // 2)) for _ in range(count)
+    ]
+
+
+def loud(name: str) -> Model:
+    """Weights at random, and so large that nothing is nearly 0."""
+    torch.manual_seed(3)
+    model = Model(CONFIGS[name])
+    with torch.no_grad():
+        for autoencoder in (model.intra, model.flow, model.residual):
+            for layer in autoencoder.analysis.modules():
+                if isinstance(layer, torch.nn.Conv2d):
+                    layer.weight.mul_(3)
+    prove(model)
+    return model.eval()
+
+
+def decode(model: Model, reference: Picture, symbols: list[Tensor], place: int) -> Picture:
+    """A P frame from what is sent of it."""
+    flow_latents, flow_hyper, latents, hyper = symbols
+    size = flow_latents.shape[-2:]
+
+    def dequantised(part: Autoencoder, values: Tensor, z: Tensor) -> Tensor:
+        mean, _ = part.distributions(z, size)
+        return part.dequantised(values, mean, part.steps_at(place))
+
+    flow = dequantised(model.flow, flow_latents, flow_hyper)
+    moved = warp(reference, model.vectors(model.flow.decode(flow)))
+    residual = model.residual.decode(dequantised(model.residual, latents, hyper), flow)
+    return model.inter_picture(moved, residual)
+
+
+@pytest.mark.parametrize("name", ["ssf1", "ssf3"])
+def test_a_decoder_gives_the_same_however_it_computes(name: str) -> None:
+    model = loud(name)
+    reference = pictures(2)[1]
+    place = STEP_PARTS // 2 if CONFIGS[name].rates > 1 else 0
+    rng = torch.Generator().manual_seed(5)
+    shapes = [(CONFIGS[name].latent, 4, 6), (CONFIGS[name].hyperlatent, 1, 2)] * 2
+    symbols = [torch.randint(-9, 10, (1, *s), generator=rng).float() for s in shapes]
+    threads = torch.get_num_threads()
+    with torch.inference_mode():
+        expected = decode(model, reference, symbols, place)
+        assert len(expected.luma.unique()) > 20
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            same(decode(model, reference, symbols, place), expected)
+        torch.set_num_threads(threads)
+        four = [s.expand(4, -1, -1, -1) for s in symbols]
+        many = Picture(reference.luma.expand(4, -1, -1, -1), reference.chroma.expand(4, -1, -1, -1))
+        decoded = decode(model, many, four, place)
+        same(Picture(decoded.luma[2:3], decoded.chroma[2:3]), expected)
+        last = [s.to(memory_format=torch.channels_last) for s in symbols]
+        same(decode(model, reference, last, place), expected)
+        model.double()
+        twice = Picture(reference.luma.double(), reference.chroma.double())
+        decoded = decode(model, twice, [s.double() for s in symbols], place)
+        same(Picture(decoded.luma.float(), decoded.chroma.float()), expected)
+
+
+def same(a: Picture, b: Picture) -> None:
+    assert torch.equal(a.luma, b.luma)
+    assert torch.equal(a.chroma, b.chroma)
+
+
+def test_training_s_picture_is_the_decoder_s() -> None:
+    model = loud("ssf1")
+    target, reference = pictures(2)
+    with torch.no_grad():
+        trained, _ = model.forward_inter(target, reference, rate=2)
+        place = 2 * STEP_PARTS
+        pair = torch.cat([model.channels(target), model.channels(reference)], 1)
+        flow = model.flow.encode(pair, place)
+        mean, _ = model.flow.distributions(flow.hyperlatents, flow.latents.shape[-2:])
+        latents = model.flow.dequantised(flow.latents, mean, model.flow.steps_at(place))
+        moved = warp(reference, model.vectors(model.flow.decode(latents)))
+        rest = model.residual.encode(model.channels(target - moved), place)
+        symbols = [flow.latents, flow.hyperlatents, rest.latents, rest.hyperlatents]
+        same(decode(model, reference, symbols, place), trained)
+
+
+def test_rates_between_two_points_lie_between_them() -> None:
+    part = Model(CONFIGS["ssf1"]).intra
+    with torch.no_grad():
+        steps = [part.steps_at(place) for place in (0, STEP_PARTS // 2, STEP_PARTS)]
+    low, middle, high = (float(s.mean()) for s in steps if s is not None)
+    assert low > middle > high
+    assert middle == pytest.approx((low + high) / 2, abs=1 / 32)
+
+
+def test_scales_are_those_of_the_tables() -> None:
+    thresholds = torch.from_numpy(scale_thresholds(6)) / 64
+    indices = Autoencoder.scale_indices(torch.tensor([-1.0, 0.0, 1.0, 8.0, 128.0]))
+    assert indices.tolist() == [0, 0, 26, 50, SCALES - 1]
+    at, below = thresholds[40:42], thresholds[40:42] - 1 / 64
+    assert Autoencoder.scale_indices(at).tolist() == [41, 42]
+    assert Autoencoder.scale_indices(below).tolist() == [40, 41]
