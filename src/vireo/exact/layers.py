@@ -57,10 +57,13 @@ class ExactLayer(nn.Module):
 
     def quantised(self) -> tuple[Tensor, Tensor]:
         """Weight and bias on their grids, with a gradient as if they had not been moved."""
-        # Of more no sum could be proved; the bounds keep a damaged file from being believed.
-        weight = Grid(self.weight_bits, -(2**23), 2**23).nearest(self.weight)
-        bias = Grid(self.sum_bits, -(2**23), 2**23).nearest(self.bias)
-        return weight, bias
+        weight, bias = self.parameter_grids()
+        return weight.nearest(self.weight), bias.nearest(self.bias)
+
+    def parameter_grids(self) -> tuple[Grid, Grid]:
+        """Of the weight and of the bias."""
+        most = 1 << 23  # of more no sum could be proved in single precision
+        return Grid(self.weight_bits, -most, most), Grid(self.sum_bits, -most, most)
 
     @property
     def sum_bits(self) -> int:

@@ -80,6 +80,10 @@ class MixturePrior(nn.Module):
         self.means = nn.Parameter(2 * spread.expand(channels, -1).clone())
         self.scales = nn.Parameter(torch.ones(channels, components))
 
+    def parameter_grids(self) -> dict[str, Grid]:
+        """By the parameters' names."""
+        return {"shares": self.SHARES, "means": self.MEANS, "scales": self.OCTAVES}
+
     def bits(self, z: Tensor) -> Tensor:
         """Bits of hyperlatents `[B, C, H, W]`, noisy or whole, in all."""
         shares = self.SHARES.nearest(lower_bound(self.shares, self.SHARES.unit))

@@ -57,7 +57,7 @@ SEARCH_LAMBDA = 2.0
 # references look as is expected of their quality.
 LAMBDA_MOST, LAMBDA_POWER = 2.2, 0.6
 # Of low delay, frames from one that is kept as a second reference to the next.
-LOW_DELAY_INTERVAL = 4
+LOW_DELAY_INTERVAL = 8
 EFFORT_POWER = 0.6  # of a frame's importance: training steps
 SWEEPS = 3  # over the latents, of each refinement
 LEAST_BITS = 8 * 12  # no trained frame takes fewer

@@ -77,6 +77,10 @@ class Autoencoder(nn.Module):
             nn.Parameter(_first_steps(config.rates, config.latent)) if config.rates > 1 else None
         )
 
+    def parameter_grids(self) -> dict[str, Grid]:
+        """Of what is not in a layer or the prior, by name."""
+        return {} if self.steps is None else {"steps": STEPS}
+
     def forward(self, x: Tensor, rate: int, context: Tensor | None = None) -> Coded:
         """Training: rates are those of noisy latents, pictures those of whole ones.
 

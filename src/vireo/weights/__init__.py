@@ -1,0 +1,148 @@
+"""Pretrained models: files of safetensors, each with a record of how it was made.
+
+A stream names its weights by a hash of what a decoder needs of them: the exact layers' integers,
+priors and steps. Analysis networks, which only an encoder has, are kept in half precision and are
+not in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vireo.errors import HeaderError, UsageError
+from vireo.exact import ExactLayer, Grid
+
+HASH_BYTES = 16
+FOLDERS = "VIREO_WEIGHTS"
+"""The environment variable with more folders of weights, separated as in PATH."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of weights.
+
+    Attributes:
+        path: where it lies.
+        name: of the model.
+        identity: hash of what a decoder needs.
+        tensors: by name; grid numbers as integers, the rest in half precision.
+    """
+
+    path: Path
+    name: str
+    identity: bytes
+    tensors: Mapping[str, Tensor]
+
+    def load_into(self, model: nn.Module) -> None:
+        """Fills a model; raises UsageError where it is another one's."""
+        grids = grids_of(model)
+        state = {
+            name: tensor.double() * grids[name].unit if name in grids else tensor.float()
+            for name, tensor in self.tensors.items()
+        }
+        try:
+            model.load_state_dict({k: v.float() for k, v in state.items()})
+        except RuntimeError as error:
+            raise UsageError(f"{self.path} has not the weights of {self.name}: {error}") from error
+
+
+def grids_of(model: nn.Module) -> dict[str, Grid]:
+    """The grid that each parameter of the decoder's side lies on, by the parameter's name."""
+    grids: dict[str, Grid] = {}
+    for name, module in model.named_modules():
+        prefix = f"{name}." if name else ""
+        if isinstance(module, ExactLayer):
+            weight, bias = module.parameter_grids()
+            grids |= {f"{prefix}weight": weight, f"{prefix}bias": bias}
+        elif hasattr(module, "parameter_grids"):
+            grids |= {prefix + k: grid for k, grid in module.parameter_grids().items()}
+    return grids
+
+
+def save(model: nn.Module, name: str, path: Path, record: Mapping[str, Any]) -> Weights:
+    """Writes a model's weights and, beside them, the record (`path` with .json)."""
+    from safetensors.torch import save_file
+
+    grids = grids_of(model)
+    tensors = {
+        key: _integers(value, grids[key]) if key in grids else value.detach().half()
+        for key, value in model.state_dict().items()
+    }
+    identity = _identity(tensors)
+    save_file(tensors, path, {"model": name, "identity": identity.hex()})
+    path.with_suffix(".json").write_text(json.dumps(dict(record), indent=1) + "\n")
+    return Weights(path, name, identity, tensors)
+
+
+def load(path: Path) -> Weights:
+    """Raises UsageError for what is no file of weights, or a damaged one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path} is no file of weights: {error}") from error
+    identity = _identity(tensors)
+    if metadata.get("identity") != identity.hex():
+        raise UsageError(f"{path} is damaged: its weights are not those that were written")
+    return Weights(path, metadata["model"], identity, tensors)
+
+
+def find(identity: bytes) -> Weights:
+    """The weights that a stream names; raises HeaderError where they are not here."""
+    for path in _files():
+        with_identity = load(path)
+        if with_identity.identity == identity:
+            return with_identity
+    raise HeaderError(
+        f"the stream needs weights {identity.hex()} that are not here; "
+        f"put their file into a folder that {FOLDERS} names"
+    )
+
+
+def named(name: str) -> Weights:
+    """The weights of a model by its name, or a file's; raises UsageError."""
+    path = Path(name)
+    if path.suffix == ".safetensors":
+        return load(path)
+    known = {path.stem: path for path in reversed(_files())}
+    if name not in known:
+        there = ", ".join(sorted(known)) or "none"
+        raise UsageError(f"there are no weights of {name!r}; there is {there}")
+    return load(known[name])
+
+
+def _files() -> list[Path]:
+    folders = [Path(f) for f in os.environ.get(FOLDERS, "").split(os.pathsep) if f]
+    folders.append(Path(__file__).parent)
+    return [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+
+
+def _integers(value: Tensor, grid: Grid) -> Tensor:
+    units = torch.round(grid.nearest(value.detach().double()) * 2.0**grid.bits).to(torch.int32)
+    small = units.abs().max() < 1 << 15 if units.numel() else True
+    return units.to(torch.int16) if small else units
+
+
+def _identity(tensors: Mapping[str, Tensor]) -> bytes:
+    """Of names, shapes and values, whatever the file has between them."""
+    hashed = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        if tensor.is_floating_point():
+            continue
+        values = tensor.cpu().numpy().astype("<i4")
+        hashed.update(name.encode() + b"\0" + np.array(values.shape, "<i4").tobytes())
+        hashed.update(values.tobytes())
+    return hashed.digest()[:HASH_BYTES]
