@@ -17,8 +17,7 @@ from typing import Any
 from av.container import OutputContainer
 
 from vireo import __version__
-from vireo.codecs.base import Limits
-from vireo.codecs.coolchic.stream import StreamShape
+from vireo.codecs.base import Limits, Shape, encoder_module
 from vireo.codecs.decoding import GopDecoder
 from vireo.codecs.encoding import FrameReport, GopEncoder, Listener, PictureEncoder
 from vireo.container import Codec, MatroskaReader, MatroskaWriter, Packet, StreamHeader
@@ -109,10 +108,12 @@ def encode(
         notify: told, in sentences, what is converted or left out.
         on_open: called before the first frame with the source and the journal.
         times: told where the time goes.
-        codec: "coolchic".
-        profile: "standard", or "paper" (as published; larger files).
-        gop: "random-access", "low-delay" or "intra".
-        gop_size: frames that follow each I frame (1 … 1024; a power of two in random access).
+        codec: "coolchic", trained on the video itself, or "ssf", a pretrained one.
+        profile: "standard", or of coolchic "paper" (as published; larger files).
+        model: of a pretrained codec, such as "ssf1", or a file of weights.
+        gop: "random-access" (not ssf), "low-delay" or "intra"; the codec's own if not given.
+        gop_size: frames that follow each I frame (1 … 1024; a power of two in random access);
+            32 of coolchic, 11 of ssf if not given.
         quality: 0 … 100, higher is better and larger; 50 if nothing is asked for.
         lambda_: in place of a quality: cost of a bit per luma sample against mean squared
             error of samples in 0…1.
@@ -164,15 +165,11 @@ class _Job:
         )
 
     def run(self, target: Path, asked: EncodeOptions) -> EncodeReport:
-        from vireo.codecs.coolchic.open import open_picture_encoder  # brings the training code
-
         began = perf_counter()
         with self.open(asked) as video:
             for sentence in video.notices:
                 self.say(sentence)
-            pictures, shape = open_picture_encoder(
-                asked, video.format, video.frame_count, self.times
-            )
+            pictures, shape = _open_encoder(asked, video, self.times)
             header = _header(video, asked, shape, pictures)
             journal = PacketJournal(
                 target.with_name(f"{target.name}.vireo-journal"),
@@ -279,8 +276,19 @@ def _encode_to_goal(job: _Job, target: Path, asked: EncodeOptions, goal: Goal) -
     return replace(report, trials=outcome.trials)
 
 
+def _open_encoder(
+    asked: EncodeOptions, video: VideoSource, times: TimeProfile | None
+) -> tuple[PictureEncoder, Shape]:
+    """The codec's encoder, with its training code."""
+    module = encoder_module(Codec[asked.codec.upper()])
+    pictures: tuple[PictureEncoder, Shape] = module.open_picture_encoder(
+        asked, video.format, video.frame_count, times
+    )
+    return pictures
+
+
 def _header(
-    video: VideoSource, asked: EncodeOptions, shape: StreamShape, pictures: PictureEncoder
+    video: VideoSource, asked: EncodeOptions, shape: Shape, pictures: PictureEncoder
 ) -> StreamHeader:
     structure = GopStructure(asked.gop)
     longest = gop_frames(structure, asked.gop_size)
@@ -288,7 +296,7 @@ def _header(
         longest = min(longest, video.frame_count)
     return StreamHeader.for_video(
         video.format,
-        codec=Codec.COOLCHIC,
+        codec=Codec[asked.codec.upper()],
         profile=shape.profile,
         max_gop_frames=longest,
         max_references=pictures.held_pictures(structure, longest),

@@ -116,7 +116,18 @@ def main() -> None:
 @main.command()
 @click.argument("input", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--codec", default="coolchic", show_default=True, help="Codec family.")
+@click.option(
+    "--codec",
+    default="coolchic",
+    show_default=True,
+    help="coolchic, trained on the video itself, or ssf, a pretrained network.",
+)
+@click.option(
+    "--model",
+    default="",
+    help="Of ssf: ssf1, or a file of weights.  [default: ssf1]",
+    metavar="NAME",
+)
 @click.option(
     "--profile",
     default="standard",
@@ -125,16 +136,18 @@ def main() -> None:
 )
 @click.option(
     "--gop",
-    default="random-access",
-    show_default=True,
-    help="Structure of GOPs: random-access, low-delay or intra.",
+    default="",
+    metavar="NAME",
+    help="Structure of GOPs: random-access (not ssf), low-delay or intra.  "
+    "[default: random-access; ssf: low-delay]",
 )
 @click.option(
     "--gop-size",
     type=int,
-    default=32,
-    show_default=True,
-    help="Frames that follow each I frame; a power of two in random access.",
+    default=-1,
+    metavar="N",
+    help="Frames that follow each I frame; a power of two in random access.  "
+    "[default: 32; ssf: 11]",
 )
 @click.option("--quality", type=float, help="0 to 100; higher is better and larger. [default: 50]")
 @click.option(

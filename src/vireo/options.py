@@ -7,14 +7,21 @@ import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from vireo.codecs.coolchic.presets import DEFAULT_PRESET, PRESETS
 from vireo.errors import UsageError
 from vireo.gop import GopStructure
 from vireo.targets import Goal
 
-CODECS = ("coolchic",)
-PROFILES = {"coolchic": ("standard", "paper")}
+CODECS = ("coolchic", "ssf")
+PROFILES = {"coolchic": ("standard", "paper"), "ssf": ("standard",)}
+_NOT_ASKED = -1
+# What a codec takes where nothing is asked for.
+_OWN: dict[str, dict[str, Any]] = {
+    "coolchic": {"gop": GopStructure.RANDOM_ACCESS, "gop_size": 32},
+    "ssf": {"gop": GopStructure.LOW_DELAY, "gop_size": 11, "model": "ssf1"},
+}
 DEVICES = ("cpu", "cuda")
 MAX_GOP_SIZE = 1024
 MAX_THREADS = 1024
@@ -34,13 +41,15 @@ def lambda_of_quality(quality: float) -> float:
 class EncodeOptions:
     """How to encode (see `vireo.encode` for the meaning of each).
 
-    Raises UsageError at construction for a value that is unknown or out of range.
+    A model, structure or size of GOPs that isn't asked for becomes the codec's own. Raises UsageError at
+    construction for a value that is unknown or out of range.
     """
 
     codec: str = "coolchic"
     profile: str = "standard"
-    gop: str = GopStructure.RANDOM_ACCESS
-    gop_size: int = 32
+    model: str = ""
+    gop: str = ""
+    gop_size: int = _NOT_ASKED
     quality: float | None = None
     lambda_: float | None = None
     target_psnr: float | None = None
@@ -58,10 +67,14 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         _one_of("codec", self.codec, CODECS)
+        for name, own in _OWN[self.codec].items():
+            if getattr(self, name) in ("", _NOT_ASKED):
+                object.__setattr__(self, name, own)
         _one_of("profile", self.profile, PROFILES[self.codec])
         _one_of("gop", self.gop, tuple(GopStructure))
         _one_of("preset", self.preset, tuple(PRESETS))
         _one_of("device", self.device, DEVICES)
+        self._check_codec()
         if not 1 <= self.gop_size <= MAX_GOP_SIZE:
             raise UsageError(f"the GOP size is {self.gop_size}; it must be 1 to {MAX_GOP_SIZE}")
         power_of_two = self.gop_size & (self.gop_size - 1) == 0
@@ -85,6 +98,19 @@ class EncodeOptions:
         checked_threads(self.threads)
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"the seed is {self.seed}; it must be 0 to {2**31 - 1}")
+
+    def _check_codec(self) -> None:
+        """What one codec has and another hasn't."""
+        if self.codec == "coolchic":
+            if self.model:
+                raise UsageError("coolchic has no models: it trains its networks on the video")
+            return
+        if self.gop == GopStructure.RANDOM_ACCESS:
+            raise UsageError(f"{self.codec} has I and P frames only: use low-delay or intra")
+        if self.device != "cpu":
+            raise UsageError(f"{self.codec} encodes on the cpu only")
+        if self.time_budget is not None:
+            raise UsageError(f"{self.codec} encodes in one pass, without a time budget")
 
     @property
     def resolved_lambda(self) -> float:

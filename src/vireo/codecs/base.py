@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Protocol
 
 from vireo.container import CodedFrame, Packet, StoredPacket, StreamHeader
 from vireo.container.header import Codec
-from vireo.errors import LimitError
+from vireo.errors import LimitError, UsageError
 from vireo.profiling import TimeProfile
 from vireo.video.frame import Frame, Plane
 
@@ -129,12 +130,34 @@ def parse_whole(decoder: PictureDecoder, frame: CodedFrame, states: Sequence[Any
     return parsed
 
 
-_DECODERS = {Codec.COOLCHIC: "vireo.codecs.coolchic.decoder"}
+class Shape(Protocol):
+    """What a codec's part of the stream header says."""
+
+    @property
+    def profile(self) -> int: ...
+
+    def write(self) -> bytes: ...
+
+
+_FOLDERS = {Codec.COOLCHIC: "vireo.codecs.coolchic", Codec.SSF: "vireo.codecs.ssf"}
+
+
+def _module(codec: Codec, name: str) -> ModuleType:
+    try:
+        return import_module(f"{_FOLDERS[codec]}.{name}")
+    except ImportError as error:
+        raise UsageError(
+            f"{codec.name.lower()} needs {error.name}, which is not installed: install vireo[torch]"
+        ) from error
+
+
+def encoder_module(codec: Codec) -> ModuleType:
+    """The module whose `open_picture_encoder` makes a codec's encoder; raises UsageError."""
+    return _module(codec, "open")
 
 
 def picture_decoder(header: StreamHeader, limits: Limits) -> PictureDecoder:
-    """The decoder for a stream; raises HeaderError or LimitError."""
+    """The decoder for a stream; raises HeaderError, LimitError or UsageError."""
     limits.check(header)
-    module = import_module(_DECODERS[header.codec])
-    decoder: PictureDecoder = module.open_decoder(header, limits)
+    decoder: PictureDecoder = _module(header.codec, "decoder").open_decoder(header, limits)
     return decoder

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vireo.codecs.coolchic import document as coolchic
+from vireo.codecs.ssf import document as ssf
 from vireo.container.header import HEADER_BODY, HEADER_FRONT, HEADER_REST
 from vireo.container.packet import PACKET, SECTION_START
 from vireo.container.syntax import BitFields, Field, FixedBytes, PrefixedBytes, Structure
@@ -27,6 +28,7 @@ STRUCTURES: tuple[Structure, ...] = (
     PACKET,
     SECTION_START,
     *coolchic.STRUCTURES,
+    *ssf.STRUCTURES,
 )
 """Every structure of the format, the codecs' included."""
 
@@ -95,7 +97,8 @@ def _number(value: int) -> str:
 
 def tables() -> dict[str, str]:
     """Every table of the specification by its name: the structures', and the codecs' others."""
-    return {structure.name: table(structure) for structure in STRUCTURES} | coolchic.tables()
+    structures = {structure.name: table(structure) for structure in STRUCTURES}
+    return structures | coolchic.tables() | ssf.tables()
 
 
 def fill(text: str, known: Mapping[str, str]) -> str:

@@ -40,6 +40,7 @@ class Codec(IntEnum):
     """Codec family of a stream."""
 
     COOLCHIC = 1
+    SSF = 2
 
 
 class Exactness(IntEnum):
@@ -79,7 +80,7 @@ HEADER_BODY = Structure(
     "header-body",
     "Body of the stream header",
     (
-        Field("codec", U8, "codec family: 1 is `coolchic`"),
+        Field("codec", U8, "codec family: 1 is `coolchic`, 2 is `ssf`"),
         Field("profile", U8, "profile of the codec; the codec's chapter lists them"),
         Field(
             "exactness",

@@ -31,6 +31,12 @@ from vireo.terminal import errors, say
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the decoded clips, 1 MB each.  [default: the run's]",
 )
+@click.option(
+    "--export",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.safetensors",
+    help="Then write the averaged weights there, and beside them how they were made.",
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 def train(**asked: Any) -> None:
     """Train a pretrained codec by RECIPE, a TOML file, until its steps or the minutes are over.
@@ -54,3 +60,8 @@ def train(**asked: Any) -> None:
         )
         run.train(asked["minutes"])
         say(f"{run.step} of {run.recipe.steps} steps done, in {run.seconds / 60:.0f} minutes")
+        if asked["export"]:
+            from vireo.train.export import export
+
+            export(run, asked["export"])
+            say(f"{asked['export']} written")

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -185,20 +186,29 @@ class Run:
         for name, parameter in self.loss.named_parameters():
             self.average[name].lerp_(parameter, 1 - keep)
 
+    @property
+    def clip_count(self) -> int:
+        """Clips to train on."""
+        return len(self._clips)
+
+    def averaged(self) -> nn.Module:
+        """A copy of the loss with the averaged weights."""
+        copy = deepcopy(self.loss)
+        copy.load_state_dict(self.average, strict=False)
+        return copy
+
     @torch.no_grad()
     def validate(self) -> list[dict[str, Any]]:
         """The averaged weights on clips that are held out, at each rate point."""
-        trained = {k: v.detach().clone() for k, v in self.loss.named_parameters()}
-        self.loss.load_state_dict(self.average, strict=False)
+        loss = self.averaged()
         found = []
         luma, chroma = self._tensors(self._clips.validation(self.recipe.stages[-1].frames), _ALL)
         for rate, lambda_ in enumerate(self.recipe.lambdas):
             torch.manual_seed(self.recipe.seed)
-            results = self.loss(luma, chroma, rate)
+            results = loss(luma, chroma, rate)
             found.append({"rate": rate, **self._describe(results.tolist())})
             cost = (results[:, 0] + lambda_ * results[:, 1]).mean()
             self._log("validation", cost=round(float(cost), 7), **found[-1])
-        self.loss.load_state_dict(trained, strict=False)
         return found
 
     def save(self) -> None:

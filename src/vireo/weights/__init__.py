@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vireo.errors import HeaderError, UsageError
+from vireo.errors import UsageError
 from vireo.exact import ExactLayer, Grid
 
 HASH_BYTES = 16
@@ -35,12 +35,14 @@ class Weights:
         path: where it lies.
         name: of the model.
         identity: hash of what a decoder needs.
+        lambdas: what the model's rate points were trained at, the lowest rate first.
         tensors: by name; grid numbers as integers, the rest in half precision.
     """
 
     path: Path
     name: str
     identity: bytes
+    lambdas: tuple[float, ...]
     tensors: Mapping[str, Tensor]
 
     def load_into(self, model: nn.Module) -> None:
@@ -69,7 +71,9 @@ def grids_of(model: nn.Module) -> dict[str, Grid]:
     return grids
 
 
-def save(model: nn.Module, name: str, path: Path, record: Mapping[str, Any]) -> Weights:
+def save(
+    model: nn.Module, name: str, lambdas: Sequence[float], path: Path, record: Mapping[str, Any]
+) -> Weights:
     """Writes a model's weights and, beside them, the record (`path` with .json)."""
     from safetensors.torch import save_file
 
@@ -79,9 +83,11 @@ def save(model: nn.Module, name: str, path: Path, record: Mapping[str, Any]) -> 
         for key, value in model.state_dict().items()
     }
     identity = _identity(tensors)
-    save_file(tensors, path, {"model": name, "identity": identity.hex()})
+    metadata = {"model": name, "identity": identity.hex(), "lambdas": json.dumps(list(lambdas))}
+    save_file(tensors, path, metadata)
+    path.chmod(0o644)  # safetensors lets nobody else read it
     path.with_suffix(".json").write_text(json.dumps(dict(record), indent=1) + "\n")
-    return Weights(path, name, identity, tensors)
+    return Weights(path, name, identity, tuple(lambdas), tensors)
 
 
 def load(path: Path) -> Weights:
@@ -97,16 +103,17 @@ def load(path: Path) -> Weights:
     identity = _identity(tensors)
     if metadata.get("identity") != identity.hex():
         raise UsageError(f"{path} is damaged: its weights are not those that were written")
-    return Weights(path, metadata["model"], identity, tensors)
+    lambdas = tuple(json.loads(metadata["lambdas"]))
+    return Weights(path, metadata["model"], identity, lambdas, tensors)
 
 
 def find(identity: bytes) -> Weights:
-    """The weights that a stream names; raises HeaderError where they are not here."""
+    """The weights that a stream names; raises UsageError where they are not here."""
     for path in _files():
         with_identity = load(path)
         if with_identity.identity == identity:
             return with_identity
-    raise HeaderError(
+    raise UsageError(
         f"the stream needs weights {identity.hex()} that are not here; "
         f"put their file into a folder that {FOLDERS} names"
     )

@@ -1,0 +1,158 @@
+"""From symbols to bytes and to pictures: what the decoder and the encoder share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vireo.codecs.base import Planes
+from vireo.codecs.ssf.autoencoder import HYPER_STRIDE, STEP_PARTS, Symbols
+from vireo.codecs.ssf.config import CONFIGS
+from vireo.codecs.ssf.model import Model, Picture, warp
+from vireo.codecs.ssf.stream import SECTION, STRIDE, SectionKind
+from vireo.container import Section
+from vireo.container.syntax import ByteReader
+from vireo.entropy.tables import latent_tables, mixture_tables
+from vireo.errors import SyntaxElementError, UsageError
+from vireo.exact import prove
+from vireo.weights import Weights
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a section holds.
+
+    Attributes:
+        symbols: as they were sent.
+        latents: as the synthesis wants them.
+        latent_bytes: those of the latents; the rest are the hyperlatents'.
+    """
+
+    symbols: Symbols
+    latents: Tensor
+    latent_bytes: int
+
+
+class Coder:
+    """A model with its weights, at a place between its rate points.
+
+    Raises UsageError for weights of no known model and for a place that it doesn't have,
+    InexactError for weights whose sums can't be proved exact.
+    """
+
+    def __init__(self, weights: Weights, place: int) -> None:
+        if weights.name not in CONFIGS:
+            raise UsageError(f"{weights.path} has weights of {weights.name!r}, no model of SSF")
+        config = CONFIGS[weights.name]
+        if not 0 <= place <= STEP_PARTS * (config.rates - 1):
+            raise UsageError(f"{config.name} has no rate point {place / STEP_PARTS:g}")
+        with torch.device("meta"):
+            model = Model(config)
+        model.to_empty(device="cpu")
+        weights.load_into(model)
+        prove(model)
+        self.model = model.eval().requires_grad_(False)
+        self.place = place
+        self.parts = {
+            SectionKind.INTRA: model.intra,
+            SectionKind.FLOW: model.flow,
+            SectionKind.RESIDUAL: model.residual,
+        }
+        self._priors = {
+            kind: mixture_tables(*part.prior.integers()) for kind, part in self.parts.items()
+        }
+
+    @torch.inference_mode()
+    def write(self, kind: SectionKind, symbols: Symbols) -> Section:
+        """What an autoencoder sends."""
+        part = self.parts[kind]
+        z, latents = (_integers(s) for s in (symbols.hyperlatents, symbols.latents))
+        hyper = self._priors[kind].encode(z.ravel(), _channels(z.shape))
+        _, deviation = part.distributions(symbols.hyperlatents, latents.shape[1:])
+        indices = part.scale_indices(deviation)[0].numpy().ravel()
+        body = latent_tables().encode(latents.ravel(), indices)
+        start = SECTION.write({"hyperlatents": len(hyper)})
+        return Section(kind, start + hyper + body)
+
+    @torch.inference_mode()
+    def read(self, section: Section, height: int, width: int) -> Content:
+        """What a section holds, for a picture of that size.
+
+        Raises a StreamError for what is no section; any bytes behind its start are latents.
+        """
+        kind = SectionKind(section.kind)
+        part = self.parts[kind]
+        reader = ByteReader(section.data, base=section.offset or 0)
+        count = SECTION.read(reader)["hyperlatents"]
+        if count > reader.remaining:
+            raise SyntaxElementError(
+                f"{count} bytes of hyperlatents where {reader.remaining} are left",
+                offset=section.offset,
+            )
+        hyper = reader.take(count, "hyperlatents")
+        body = reader.take(reader.remaining, "latents")
+        rows, columns = height // STRIDE, width // STRIDE
+        config = self.model.config
+        shape = config.hyperlatent, -(-rows // HYPER_STRIDE), -(-columns // HYPER_STRIDE)
+        z = _floats(self._priors[kind].decode(hyper, _channels(shape)), shape).clamp(-128, 127)
+        mean, deviation = part.distributions(z, (rows, columns))
+        indices = part.scale_indices(deviation)[0].numpy().ravel()
+        values = latent_tables().decode(body, indices)
+        symbols = Symbols(_floats(values, (config.latent, rows, columns)), z)
+        latents = part.dequantised(symbols.latents, mean, part.steps_at(self.place))
+        return Content(symbols, latents, len(body))
+
+    def latents(self, kind: SectionKind, symbols: Symbols) -> Tensor:
+        """The same as what `read` makes of what `write` writes."""
+        part = self.parts[kind]
+        mean, _ = part.distributions(symbols.hyperlatents, symbols.latents.shape[-2:])
+        return part.dequantised(symbols.latents, mean, part.steps_at(self.place))
+
+    @torch.inference_mode()
+    def intra(self, latents: Tensor) -> Planes:
+        """An I frame."""
+        return planes_of(self.model.intra_picture(self.model.intra.decode(latents)))
+
+    @torch.inference_mode()
+    def moved(self, reference: Planes, flow: Tensor) -> Picture:
+        """The reference where a P frame's flow moves it."""
+        output = self.model.flow.decode(flow)
+        return warp(picture_of(reference), self.model.vectors(output))
+
+    @torch.inference_mode()
+    def inter(self, moved: Picture, flow: Tensor, residual: Tensor) -> Planes:
+        """A P frame."""
+        output = self.model.residual.decode(residual, flow)
+        return planes_of(self.model.inter_picture(moved, output))
+
+
+def picture_of(planes: Planes) -> Picture:
+    """Planes whose sides are multiples of STRIDE, as networks have them."""
+    y, u, v = (torch.from_numpy(p).float() / 256 for p in planes)
+    return Picture(y[None, None], torch.stack([u, v])[None])
+
+
+def planes_of(picture: Picture) -> Planes:
+    """A decoded picture's samples."""
+    y, u, v = (
+        (p * 256).to(torch.uint8).numpy()
+        for p in (picture.luma[0, 0], picture.chroma[0, 0], picture.chroma[0, 1])
+    )
+    return y, u, v
+
+
+def _channels(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Of every value of `[C, h, w]` its channel."""
+    return np.arange(shape[0], dtype=np.uint8).repeat(shape[1] * shape[2])
+
+
+def _integers(values: Tensor) -> NDArray[np.int16]:
+    return values[0].clamp(-32768, 32767).to(torch.int16).numpy()
+
+
+def _floats(values: NDArray[np.int16], shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(values).float().reshape(1, *shape)

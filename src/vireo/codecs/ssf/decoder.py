@@ -1,0 +1,139 @@
+"""Decodes pictures of scale-space flow: sections' latents, then the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from torch import Tensor
+
+from vireo import weights
+from vireo.codecs.base import Complexity, Limits, Planes
+from vireo.codecs.ssf.coding import Coder, Content
+from vireo.codecs.ssf.model import decoder_multiplications, decoder_parameters
+from vireo.codecs.ssf.stream import SectionKind, StreamShape, coded_size
+from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
+from vireo.errors import HeaderError, SyntaxElementError, UsageError
+from vireo.profiling import TimeProfile
+
+_SECTIONS = {
+    FrameType.I: (SectionKind.INTRA,),
+    FrameType.P: (SectionKind.FLOW, SectionKind.RESIDUAL),
+}
+
+
+@dataclass
+class _Part:
+    """A section whose content comes when it is called."""
+
+    decoder: SsfDecoder
+    section: Section
+    found: Content | None = None
+
+    def __call__(self) -> None:
+        decoder = self.decoder
+        self.found = decoder.coder.read(self.section, decoder.height, decoder.width)
+
+    @property
+    def content(self) -> Content:
+        assert self.found is not None
+        return self.found
+
+
+@dataclass(frozen=True)
+class ParsedPicture:
+    """A packet's sections; their content comes with the parts."""
+
+    parts: tuple[_Part, ...]
+    state: None = field(default=None)
+
+    def latents(self, place: int) -> Tensor:
+        return self.parts[place].content.latents
+
+
+class SsfDecoder:
+    """A stream's picture decoder (see `codecs.base.PictureDecoder`).
+
+    What it takes is bounded by the size of the pictures and by the weights that are here: a
+    stream can ask for no others.
+    """
+
+    def __init__(self, header: StreamHeader, limits: Limits) -> None:
+        if header.profile != 0 or header.exactness is not Exactness.EXACT:
+            raise HeaderError(
+                f"the stream's SSF profile {header.profile} ({header.exactness.name.lower()}) "
+                "is unknown"
+            )
+        shape = StreamShape.read(header.configuration)
+        found = weights.find(shape.weights)
+        try:
+            self.coder = Coder(found, shape.place)
+        except UsageError as error:
+            raise HeaderError(str(error)) from error
+        video = header.video_format
+        self.height, self.width = coded_size(video.height, video.width)
+        self._shown = video.height, video.width
+
+    def parse(self, frame: CodedFrame, states: Sequence[None]) -> ParsedPicture:
+        """Where the sections are; entropy decoding is left to the parts."""
+        if frame.frame_type not in _SECTIONS:
+            raise SyntaxElementError("scale-space flow has no B frames")
+        kinds = _SECTIONS[frame.frame_type]
+        found = tuple(section.kind for section in frame.sections)
+        if found != kinds:
+            raise SyntaxElementError(
+                f"sections of kinds {found} in {frame.frame_type.name} frame, not {tuple(kinds)}"
+            )
+        for section in frame.sections:
+            if section.droppable:
+                raise SyntaxElementError("no section is droppable", offset=section.offset)
+        return ParsedPicture(tuple(_Part(self, section) for section in frame.sections))
+
+    def reconstruct(
+        self, parsed: ParsedPicture, references: Sequence[Planes], times: TimeProfile | None = None
+    ) -> Planes:
+        """The picture at its coded size."""
+        began = perf_counter()
+        if not references:
+            planes = self.coder.intra(parsed.latents(0))
+            stages = {"synthesis": perf_counter() - began}
+        else:
+            moved = self.coder.moved(references[0], parsed.latents(0))
+            between = perf_counter()
+            planes = self.coder.inter(moved, parsed.latents(0), parsed.latents(1))
+            stages = {"flow and warp": between - began, "synthesis": perf_counter() - between}
+        if times:
+            for stage, seconds in stages.items():
+                times.add(stage, seconds)
+        return planes
+
+    def crop(self, planes: Planes) -> Planes:
+        """The part of a picture that is shown."""
+        height, width = self._shown
+        y, u, v = planes
+        chroma = slice(-(-height // 2)), slice(-(-width // 2))
+        return y[:height, :width], u[chroma], v[chroma]
+
+    def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
+        """Bytes of latents and hyperlatents of each autoencoder."""
+        shares: dict[str, float] = {}
+        for part in parsed.parts:
+            name = SectionKind(part.section.kind).name.lower()
+            latents = part.content.latent_bytes
+            shares[f"{name} hyperlatents"] = float(len(part.section.data) - latents)
+            shares[f"{name} latents"] = float(latents)
+        return shares
+
+    def complexity(self, frame: CodedFrame) -> Complexity:
+        """The whole model's parameters, and the multiplications of the frame's type."""
+        intra = frame.frame_type is FrameType.I
+        model = self.coder.model
+        return Complexity(
+            decoder_parameters(model), decoder_multiplications(model.config, intra=intra)
+        )
+
+
+def open_decoder(header: StreamHeader, limits: Limits) -> SsfDecoder:
+    """The entry point that `codecs.base` looks up."""
+    return SsfDecoder(header, limits)

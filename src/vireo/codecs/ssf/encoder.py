@@ -1,0 +1,94 @@
+"""Encodes pictures of scale-space flow: one pass of the analysis networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import log
+
+import numpy as np
+import torch
+
+from vireo.codecs.base import Planes
+from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.codecs.ssf.autoencoder import STEP_PARTS
+from vireo.codecs.ssf.coding import Coder, picture_of
+from vireo.codecs.ssf.stream import SectionKind, coded_size
+from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
+from vireo.profiling import TimeProfile, measured
+from vireo.video.frame import Frame
+
+
+class SsfEncoder:
+    """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
+
+    def __init__(self, coder: Coder, times: TimeProfile | None = None) -> None:
+        self._coder = coder
+        self._times = times
+
+    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+        """One picture, from its reference as it was decoded."""
+        target = padded(job.target)
+        encode = self._inter if job.references else self._intra
+        with torch.inference_mode():
+            return encode(target, job.references)
+
+    def _intra(self, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
+        coder, model = self._coder, self._coder.model
+        with measured(self._times, "analysis"):
+            symbols = model.intra.encode(model.channels(picture_of(target)), coder.place)
+        with measured(self._times, "coding"):
+            section = coder.write(SectionKind.INTRA, symbols)
+        with measured(self._times, "synthesis"):
+            planes = coder.intra(coder.latents(SectionKind.INTRA, symbols))
+        return EncodedPicture((section,), planes, 0)
+
+    def _inter(self, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
+        coder, model = self._coder, self._coder.model
+        wanted = picture_of(target)
+        with measured(self._times, "analysis"):
+            pair = [model.channels(p) for p in (wanted, picture_of(references[0]))]
+            flow = model.flow.encode(torch.cat(pair, 1), coder.place)
+        with measured(self._times, "flow and warp"):
+            flow_latents = coder.latents(SectionKind.FLOW, flow)
+            moved = coder.moved(references[0], flow_latents)
+        with measured(self._times, "analysis"):
+            rest = model.residual.encode(model.channels(wanted - moved), coder.place)
+        with measured(self._times, "coding"):
+            sections = (
+                coder.write(SectionKind.FLOW, flow),
+                coder.write(SectionKind.RESIDUAL, rest),
+            )
+        with measured(self._times, "synthesis"):
+            planes = coder.inter(moved, flow_latents, coder.latents(SectionKind.RESIDUAL, rest))
+        return EncodedPicture(sections, planes, 0)
+
+    def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
+        """Each frame from the one before (InstA, section 3.1)."""
+        return plan_gop(structure, len(gop))
+
+    def held_pictures(self, structure: GopStructure, frames: int) -> int:
+        """One, where there are P frames."""
+        return held_pictures(plan_gop(structure, frames))
+
+
+def place_of(lambda_: float, lambdas: Sequence[float]) -> int:
+    """Where between rate points, in STEP_PARTS from the lowest, a lambda lies.
+
+    `lambdas` are those that the rate points were trained at, falling; beyond them the nearest
+    one has to do.
+    """
+    logs = [-log(value) for value in lambdas]
+    places = STEP_PARTS * np.arange(len(lambdas))
+    return round(float(np.interp(-log(lambda_), logs, places)))
+
+
+def padded(planes: Planes) -> Planes:
+    """To the coded size, the border repeated."""
+    height, width = coded_size(*planes[0].shape)
+    y, u, v = (
+        np.pad(p, [(0, h - p.shape[0]), (0, w - p.shape[1])], mode="edge")
+        for p, (h, w) in zip(
+            planes, ((height, width), *2 * ((height // 2, width // 2),)), strict=True
+        )
+    )
+    return y, u, v
