@@ -41,8 +41,8 @@ def lambda_of_quality(quality: float) -> float:
 class EncodeOptions:
     """How to encode (see `vireo.encode` for the meaning of each).
 
-    A model, structure or size of GOPs that isn't asked for becomes the codec's own. Raises UsageError at
-    construction for a value that is unknown or out of range.
+    A model, structure or size of GOPs that isn't asked for becomes the codec's own. Raises
+    UsageError at construction for a value that is unknown or out of range.
     """
 
     codec: str = "coolchic"

@@ -75,7 +75,8 @@ class Entry:
         if self.anchor:
             return dict(self.anchor.settings())
         own = {flag: getattr(self.options, name) for name, flag in SETTINGS.items()}
-        return {"codec": self.options.codec, **own}
+        had = {flag: value for flag, value in own.items() if value != ""}  # no model, for one
+        return {"codec": self.options.codec, **had}
 
     def options_at(self, value: float) -> EncodeOptions:
         """A Vireo codec's options at a rate point; of an anchor, what a target asks for."""
