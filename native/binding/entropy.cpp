@@ -7,10 +7,12 @@
 
 #include <cstdint>
 #include <stdexcept>
+#include <numeric>
 #include <utility>
 #include <vector>
 
 #include "core/symbols.hpp"
+#include "core/weight_updates.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -34,9 +36,51 @@ void check(const SymbolTables& tables, const Vector<std::int16_t>& values,
   check(tables, indices);
 }
 
+nb::object to_numpy(std::vector<std::int16_t>&& values) {
+  auto* owned = new std::vector<std::int16_t>(std::move(values));
+  nb::capsule owner(owned,
+                    [](void* p) noexcept { delete static_cast<std::vector<std::int16_t>*>(p); });
+  const std::size_t shape[1] = {owned->size()};
+  return nb::cast(nb::ndarray<nb::numpy, std::int16_t>(owned->data(), 1, shape, owner));
+}
+
+nb::bytes to_bytes(const std::vector<std::uint8_t>& data) {
+  return nb::bytes(reinterpret_cast<const char*>(data.data()), data.size());
+}
+
+const std::uint8_t* bytes_of(const nb::bytes& data) {
+  return reinterpret_cast<const std::uint8_t*>(data.c_str());
+}
+
+nb::bytes write_updates(const SymbolTables& table, const Vector<std::int16_t>& values,
+                        const std::vector<std::size_t>& sizes) {
+  if (std::accumulate(sizes.begin(), sizes.end(), std::size_t{0}) != values.shape(0))
+    throw std::invalid_argument("the tensors have other sizes than the values");
+  std::vector<std::uint8_t> data;
+  {
+    nb::gil_scoped_release release;
+    data = vireo::encode_updates(table.front(), values.data(), sizes);
+  }
+  return to_bytes(data);
+}
+
+nb::object read_updates(const SymbolTables& table, const nb::bytes& data,
+                        const std::vector<std::size_t>& sizes) {
+  std::vector<std::int16_t> values(std::accumulate(sizes.begin(), sizes.end(), std::size_t{0}));
+  {
+    nb::gil_scoped_release release;
+    vireo::decode_updates(table.front(), bytes_of(data), data.size(), values.data(), sizes);
+  }
+  return to_numpy(std::move(values));
+}
+
 }  // namespace
 
 void bind_entropy(nb::module_& m) {
+  m.def("encode_updates", &write_updates, "table"_a, "values"_a, "sizes"_a,
+        "Changes of weights, tensor after tensor; `table` is for those that are not 0.");
+  m.def("decode_updates", &read_updates, "table"_a, "data"_a, "sizes"_a);
+
   nb::class_<SymbolTables>(m, "SymbolTables", "Distributions of integers, in frequencies.")
       .def("__init__",
            [](SymbolTables* self,
@@ -64,7 +108,7 @@ void bind_entropy(nb::module_& m) {
               nb::gil_scoped_release release;
               data = self.encode(values.data(), indices.data(), values.shape(0));
             }
-            return nb::bytes(reinterpret_cast<const char*>(data.data()), data.size());
+            return to_bytes(data);
           },
           "values"_a, "indices"_a)
       .def(
@@ -72,17 +116,13 @@ void bind_entropy(nb::module_& m) {
           [](const SymbolTables& self, const nb::bytes& data,
              const Vector<std::uint8_t>& indices) {
             check(self, indices);
-            auto* values = new std::vector<std::int16_t>(indices.shape(0));
-            nb::capsule owner(values, [](void* p) noexcept {
-              delete static_cast<std::vector<std::int16_t>*>(p);
-            });
+            std::vector<std::int16_t> values(indices.shape(0));
             {
               nb::gil_scoped_release release;
-              self.decode(reinterpret_cast<const std::uint8_t*>(data.c_str()), data.size(), indices.data(),
-                          values->data(), values->size());
+              self.decode(bytes_of(data), data.size(), indices.data(), values.data(),
+                          values.size());
             }
-            const std::size_t shape[1] = {values->size()};
-            return nb::ndarray<nb::numpy, std::int16_t>(values->data(), 1, shape, owner).cast();
+            return to_numpy(std::move(values));
           },
           "data"_a, "indices"_a)
       .def(

@@ -58,6 +58,7 @@ class SymbolTables {
   explicit SymbolTables(std::vector<SymbolTable> tables) : tables_(std::move(tables)) {}
 
   std::size_t size() const { return tables_.size(); }
+  const SymbolTable& front() const { return tables_.front(); }
   std::vector<std::uint8_t> encode(const std::int16_t* values, const std::uint8_t* indices,
                                    std::size_t count) const;
   void decode(const std::uint8_t* data, std::size_t size, const std::uint8_t* indices,

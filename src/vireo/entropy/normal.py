@@ -74,6 +74,16 @@ def _masses() -> Integers:
     return np.array([half + s * half // total for s in sums])
 
 
+def mass_of_steps(halves: NDArray[np.integer]) -> Integers:
+    """The mass below so many halves of a step, 1 / (2 * STEPS) standard deviations: in 2**-32."""
+    masses = _masses()
+    at = np.minimum(np.abs(halves.astype(np.int64)), 2 * FARTHEST * STEPS - 1)
+    step, odd = at >> 1, at & 1
+    above = masses[step] + ((masses[step + 1] - masses[step]) * odd >> 1)
+    result: Integers = np.where(halves < 0, (1 << MASS_BITS) - above, above)
+    return result
+
+
 def mass_below(distance: NDArray[np.integer], index: NDArray[np.integer]) -> Integers:
     """The normal distribution's mass below so many sixteenths above its mean, in 2**-32.
 

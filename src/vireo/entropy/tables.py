@@ -37,7 +37,7 @@ def latent_tables() -> _core.SymbolTables:
         reach = max(1, int(np.ceil(REACH * deviation)))
         edges = np.arange(-reach, reach + 2)
         below = mass_below((2 * edges - 1) << (MEAN_BITS - 1), np.array(index))
-        tables.append((-reach, _bounds(below)))
+        tables.append((-reach, bounds_of(below)))
     return _core.SymbolTables(tables)
 
 
@@ -70,12 +70,12 @@ def mixture_tables(weights: Integers, means: Integers, scales: Integers) -> _cor
         edges = np.arange(first, last + 2)[:, None]
         distance = ((2 * edges - 1) << (MEAN_BITS - 1)) - means[channel]
         parts = mass_below(distance, scales[channel]) * weights[channel]
-        tables.append((first, _bounds(parts.sum(axis=1) >> WEIGHT_BITS)))
+        tables.append((first, bounds_of(parts.sum(axis=1) >> WEIGHT_BITS)))
     return _core.SymbolTables(tables)
 
 
-def _bounds(below: Integers) -> list[int]:
-    """Where symbols' shares of 2**FREQUENCY_BITS begin, then that of the escape.
+def bounds_of(below: Integers) -> list[int]:
+    """Where symbols' shares of 2**FREQUENCY_BITS begin, then that of the escape: a table's.
 
     `below` is the mass below each symbol, then below the one after the last. Each symbol and the
     escape have one, and share the rest by their masses.

@@ -1,0 +1,48 @@
+"""The spike-and-slab prior of updates of weights (InstA, equation 5 and appendix B.4).
+
+Updates are multiples of a step of 2**-10, the paper's 0.001 as near as a power of two comes, from
+-144 to 144 of them; the slab's deviation of 0.05 is 51.2 steps.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vireo.nn.latents import lower_bound, normal_mass
+
+STEP_BITS = 10  # t = 2**-10
+FARTHEST = 144  # n = 289
+SLAB = 51.2  # sigma = 0.05, in steps
+SPIKE = 1 / 6  # s = t / 6, in steps
+RATIO = 100.0  # alpha
+
+_LEAST = 2.0**-40
+
+
+def masses(values: Tensor) -> Tensor:
+    """What the prior gives to the bin around each value, in steps, whole or not."""
+    slab = normal_mass(values, torch.tensor(SLAB))
+    spike = normal_mass(values, torch.tensor(SPIKE))
+    return (slab + RATIO * spike) / (1 + RATIO)
+
+
+def bits(values: Tensor) -> Tensor:
+    """Bits of updates that are not rounded yet, in all: R_theta of equation 2."""
+    return -lower_bound(masses(values), _LEAST).log2().sum()
+
+
+@cache
+def change_table():  # type: ignore[no-untyped-def]
+    """The table of updates that are not 0: the slab's part, by integers."""
+    from vireo import _core
+    from vireo.entropy.normal import mass_of_steps
+    from vireo.entropy.tables import bounds_of
+
+    # In 256ths of the slab's deviation a step is 5, and half a step 5 / 2.
+    edges = np.arange(-FARTHEST, FARTHEST + 2)
+    below = mass_of_steps(5 * (2 * edges - 1))
+    return _core.SymbolTables([(-FARTHEST, bounds_of(below))])
