@@ -112,12 +112,11 @@ def test_training_s_picture_is_the_decoder_s() -> None:
     with torch.no_grad():
         trained, _ = model.forward_inter(target, reference, rate=2)
         place = 2 * STEP_PARTS
-        pair = torch.cat([model.channels(target), model.channels(reference)], 1)
-        flow = model.flow.encode(pair, place)
+        flow = model.flow.encode(model.flow_input(target, reference), place)
         mean, _ = model.flow.distributions(flow.hyperlatents, flow.latents.shape[-2:])
         latents = model.flow.dequantised(flow.latents, mean, model.flow.steps_at(place))
         moved = warp(reference, model.vectors(model.flow.decode(latents)))
-        rest = model.residual.encode(model.channels(target - moved), place)
+        rest = model.residual.encode(model.residual_input(target, moved), place)
         symbols = [flow.latents, flow.hyperlatents, rest.latents, rest.hyperlatents]
         same(decode(model, reference, symbols, place), trained)
 

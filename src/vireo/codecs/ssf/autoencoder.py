@@ -65,7 +65,7 @@ class Autoencoder(nn.Module):
         synthesis: exact, from LATENTS back.
     """
 
-    def __init__(self, config: Config, analysis: nn.Module, synthesis: nn.Module) -> None:
+    def __init__(self, config: Config, analysis: nn.Sequential, synthesis: nn.Sequential) -> None:
         super().__init__()
         self.analysis = analysis
         self.synthesis = synthesis
@@ -149,7 +149,7 @@ def _first_steps(rates: int, channels: int) -> Tensor:
     return (2.0 ** (-0.5 * torch.arange(rates))).reshape(-1, 1).repeat(1, channels) * 2.0
 
 
-def _hyper_analysis(config: Config) -> nn.Module:
+def _hyper_analysis(config: Config) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(config.latent, config.hyper, 3, padding=1),
         nn.ReLU(),
@@ -159,7 +159,7 @@ def _hyper_analysis(config: Config) -> nn.Module:
     )
 
 
-def _hyper_synthesis(config: Config, result: Grid) -> nn.Module:
+def _hyper_synthesis(config: Config, result: Grid) -> nn.Sequential:
     return nn.Sequential(
         TransposedConv(HYPERLATENTS, ACTIVATIONS, config.hyperlatent, config.hyper, 5),
         TransposedConv(ACTIVATIONS, ACTIVATIONS, config.hyper, config.hyper, 5),

@@ -36,6 +36,6 @@ CONFIGS = {
         Config("ssf8", latent=192, hyperlatent=192, codec=96, hyper=96),
         Config("ssf5", latent=192, hyperlatent=192, codec=64, hyper=64),
         Config("ssf3", latent=128, hyperlatent=192, codec=48, hyper=48),
-        Config("ssf1", latent=64, hyperlatent=32, codec=48, hyper=48, light=True, rates=4),
+        Config("ssf1", latent=128, hyperlatent=32, codec=48, hyper=48, light=True, rates=4),
     )
 }

@@ -35,7 +35,7 @@ class SsfEncoder:
     def _intra(self, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
         coder, model = self._coder, self._coder.model
         with measured(self._times, "analysis"):
-            symbols = model.intra.encode(model.channels(picture_of(target)), coder.place)
+            symbols = model.intra.encode(model.intra_input(picture_of(target)), coder.place)
         with measured(self._times, "coding"):
             section = coder.write(SectionKind.INTRA, symbols)
         with measured(self._times, "synthesis"):
@@ -46,13 +46,13 @@ class SsfEncoder:
         coder, model = self._coder, self._coder.model
         wanted = picture_of(target)
         with measured(self._times, "analysis"):
-            pair = [model.channels(p) for p in (wanted, picture_of(references[0]))]
-            flow = model.flow.encode(torch.cat(pair, 1), coder.place)
+            pair = model.flow_input(wanted, picture_of(references[0]))
+            flow = model.flow.encode(pair, coder.place)
         with measured(self._times, "flow and warp"):
             flow_latents = coder.latents(SectionKind.FLOW, flow)
             moved = coder.moved(references[0], flow_latents)
         with measured(self._times, "analysis"):
-            rest = model.residual.encode(model.channels(wanted - moved), coder.place)
+            rest = model.residual.encode(model.residual_input(wanted, moved), coder.place)
         with measured(self._times, "coding"):
             sections = (
                 coder.write(SectionKind.FLOW, flow),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ SAMPLES = Grid(8, 0, 255)  # of a picture: v stands for v / 256
 RESIDUALS = Grid.signed(10, 12)
 FLOW = Grid.signed(7, 14)
 FLOW_GAIN = 4  # samples, or levels, that 1 in a flow stands for
+GREY = 0.5
 BLOCK = 4  # samples of the picture, the side of a light model's finest cells
 
 
@@ -62,28 +64,41 @@ class Model(nn.Module):
         self.config = config
         channels = 3 if not config.light else BLOCK * BLOCK * 3 // 2
         latent = config.latent
-        synthesis = _synthesis(config, latent, channels)
-        nn.init.constant_(_last(synthesis).bias, 0.5)  # training starts from grey
-        self.intra = Autoencoder(config, _analysis(config, channels), synthesis)
+        self.intra = Autoencoder(
+            config, _analysis(config, channels), _synthesis(config, latent, channels)
+        )
         self.flow = Autoencoder(config, _analysis(config, 2 * channels), _flow_synthesis(config))
         self.residual = Autoencoder(
             config, _analysis(config, channels), _synthesis(config, 2 * latent, channels)
         )
 
+        initialise(self)
+
     def forward_intra(self, target: Picture, rate: int) -> tuple[Picture, Tensor]:
         """In training: the decoded I frame, and bits of the batch."""
-        coded = self.intra(self.channels(target), rate)
+        coded = self.intra(self.intra_input(target), rate)
         return self.intra_picture(coded.output), coded.bits
 
     def forward_inter(
         self, target: Picture, reference: Picture, rate: int
     ) -> tuple[Picture, Tensor]:
         """In training: the decoded P frame, and bits of the batch."""
-        pair = torch.cat([self.channels(target), self.channels(reference)], 1)
-        flow = self.flow(pair, rate)
+        flow = self.flow(self.flow_input(target, reference), rate)
         moved = warp(reference, self.vectors(flow.output))
-        residual = self.residual(self.channels(target - moved), rate, flow.latents)
+        residual = self.residual(self.residual_input(target, moved), rate, flow.latents)
         return self.inter_picture(moved, residual.output), flow.bits + residual.bits
+
+    def intra_input(self, target: Picture) -> Tensor:
+        """What an I frame's analysis gets."""
+        return self.channels(target) - GREY
+
+    def flow_input(self, target: Picture, reference: Picture) -> Tensor:
+        """What the flow's analysis gets."""
+        return torch.cat([self.channels(target), self.channels(reference)], 1) - GREY
+
+    def residual_input(self, target: Picture, moved: Picture) -> Tensor:
+        """What the residual's analysis gets."""
+        return self.channels(target - moved)
 
     def channels(self, picture: Picture) -> Tensor:
         """A picture as the networks have it: samples of blocks, or as many of chroma as of luma."""
@@ -134,10 +149,31 @@ def warp(reference: Picture, flow: Flow) -> Picture:
     )
 
 
-def _last(synthesis: nn.Sequential) -> ExactLayer:
-    layer = synthesis[-1]
-    assert isinstance(layer, ExactLayer)
-    return layer
+def _last(network: nn.Sequential) -> Any:
+    return network[-1]
+
+
+@torch.no_grad()
+def initialise(model: Model) -> None:
+    """Weights to train from: activations keep their size from layer to layer (He et al., 2015).
+
+    Else they soon were smaller than the steps of their grids. What is coded starts larger than
+    its steps, what comes out near to nothing, and I frames from grey.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | ExactLayer):
+            terms = layer.weight[0].numel()
+            if isinstance(layer, TransposedConv):
+                terms = layer.weight[:, 0].numel() // layer.stride**2
+            nn.init.normal_(layer.weight, 0, (2 / terms) ** 0.5)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    for part in (model.intra, model.flow, model.residual):
+        _last(part.analysis).weight.mul_(2)
+        for network in (part.synthesis, part.hyper_mean, part.hyper_deviation):
+            _last(network).weight.mul_(0.1)
+        _last(part.hyper_deviation).bias.fill_(1)
+    _last(model.intra.synthesis).bias.fill_(GREY)
 
 
 def _halved(x: Tensor) -> Tensor:
@@ -145,7 +181,7 @@ def _halved(x: Tensor) -> Tensor:
     return functional.avg_pool2d(x, 2)
 
 
-def _analysis(config: Config, channels: int) -> nn.Module:
+def _analysis(config: Config, channels: int) -> nn.Sequential:
     if config.light:
         wide = config.codec * 4 // 3
         return nn.Sequential(
@@ -168,7 +204,8 @@ def _synthesis(config: Config, inputs: int, channels: int) -> nn.Sequential:
     if config.light:
         wide = config.codec * 4 // 3
         return nn.Sequential(
-            Conv(LATENTS, ACTIVATIONS, inputs, 4 * wide, 3),
+            Conv(LATENTS, ACTIVATIONS, inputs, wide, 3),
+            Conv(ACTIVATIONS, ACTIVATIONS, wide, 4 * wide, 3),
             nn.PixelShuffle(2),
             Conv(ACTIVATIONS, ACTIVATIONS, wide, wide, 3),
             Conv(ACTIVATIONS, ACTIVATIONS, wide, 4 * config.codec, 3),
@@ -179,11 +216,12 @@ def _synthesis(config: Config, inputs: int, channels: int) -> nn.Sequential:
     return _transposed(config, inputs, channels, RESIDUALS)
 
 
-def _flow_synthesis(config: Config) -> nn.Module:
+def _flow_synthesis(config: Config) -> nn.Sequential:
     if config.light:
         narrow = config.codec * 2 // 3
         return nn.Sequential(
-            Conv(LATENTS, ACTIVATIONS, config.latent, 4 * config.codec, 3),
+            Conv(LATENTS, ACTIVATIONS, config.latent, config.codec, 3),
+            Conv(ACTIVATIONS, ACTIVATIONS, config.codec, 4 * config.codec, 3),
             nn.PixelShuffle(2),
             Conv(ACTIVATIONS, ACTIVATIONS, config.codec, 4 * narrow, 3),
             nn.PixelShuffle(2),
