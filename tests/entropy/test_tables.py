@@ -66,6 +66,19 @@ def test_tables_are_the_same_everywhere() -> None:
     assert hashlib.sha256(masses.astype("<i8").tobytes()).hexdigest()[:16] == "51c83f2e54c9f0de"
 
 
+def test_every_table_is_what_it_was() -> None:
+    """A stream's meaning: of each table what its symbols and an escape are coded as."""
+    hashed = hashlib.sha256()
+    for index in range(SCALES):
+        values = np.arange(-600, 601, dtype=np.int16)
+        hashed.update(latent_tables().encode(values, np.full(len(values), index, np.uint8)))
+    hashed.update(scale_thresholds(6).astype("<i8").tobytes())
+    tables = mixture_tables(*mixture(7, 40))
+    values = np.tile(np.arange(-60, 61, dtype=np.int16), 40)
+    hashed.update(tables.encode(values, np.arange(40, dtype=np.uint8).repeat(121)))
+    assert hashed.hexdigest()[:16] == "5fb910a5e623a99a"
+
+
 def test_thresholds_of_scales_lie_between_them() -> None:
     for bits in (6, 10):
         thresholds = scale_thresholds(bits) / 2**bits

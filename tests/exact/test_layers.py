@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vireo.exact import Conv, ExactLayer, Grid, InexactError, TransposedConv, prove
+from vireo.exact import Conv, ExactLayer, Grid, InexactError, TransposedConv, layers, prove
 from vireo.exact.reference import run_layer
 
 UNSIGNED, SIGNED, WIDE = Grid.unsigned(4, 8), Grid.signed(4, 8), Grid.signed(4, 16)
@@ -106,11 +106,56 @@ def test_a_sum_is_bounded_by_what_it_can_be() -> None:
 
 
 def test_a_transposed_convolution_is_bounded_phase_by_phase() -> None:
-    layer = TransposedConv(UNSIGNED, WIDE, 1, 1, 5, weight_bits=0)
+    layer = TransposedConv(UNSIGNED, WIDE, 1, 1, 5, weight_bits=1)
     with torch.no_grad():
         layer.weight.fill_(1.0)
         layer.bias.zero_()
-    assert layer.prove().tolist() == [255 * 9]  # of 25 taps, at most 3 x 3 meet
+    # Of 25 taps, at most 3 x 3 meet, each of 2 units; and half of 2 units.
+    assert layer.prove().tolist() == [255 * 9 * 2 + 1]
+
+
+def test_a_result_that_is_finer_than_its_sum_needs_a_bit_more() -> None:
+    """Or its half would round: of 2**23 single precision holds no halves."""
+    layer = Conv(Grid(0, 0, 2**20), Grid(0, 0, 2**24), 1, 1, 1, weight_bits=0)
+    with torch.no_grad():
+        layer.weight.fill_(9.0)
+        layer.bias.fill_(1.0)
+    layer.prove()
+    assert layer.in_double
+    x = torch.full((1, 1, 1, 1), 2.0**20 - 2)
+    assert float(layer(x)) == 9 * (2**20 - 2) + 1
+
+
+def test_autocast_changes_nothing() -> None:
+    layer = large(LAYERS["3x3"])
+    x = inputs(layer, seed=0)
+    expected = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(x), expected)
+        assert layer(x[:, :, :2].bfloat16()).dtype == torch.float32
+
+
+def test_single_precision_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a library takes fewer bits than it is given, layers go over to doubles."""
+    assert layers.single_precision_is_exact()
+    layer = LAYERS["3x3"]()
+    layer.prove()
+    assert not layer.in_double
+    conv2d = torch.nn.functional.conv2d
+
+    def fewer_bits(x: Tensor, weight: Tensor, *rest: object, **named: object) -> Tensor:
+        if x.dtype == torch.float32:
+            x, weight = x.bfloat16().float(), weight.bfloat16().float()
+        return conv2d(x, weight, *rest, **named)
+
+    monkeypatch.setattr(layers.functional, "conv2d", fewer_bits)
+    layers.single_precision_is_exact.cache_clear()
+    try:
+        layer.prove()
+        assert layer.in_double
+    finally:
+        monkeypatch.undo()
+        layers.single_precision_is_exact.cache_clear()
 
 
 def test_long_sums_go_over_to_doubles_and_longer_ones_are_refused() -> None:

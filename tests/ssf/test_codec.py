@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
 import vireo
 from tests.clips import moving, write_y4m
@@ -126,16 +130,21 @@ def _latents(coder: Coder, section: Section) -> np.ndarray:
     return latents
 
 
-def test_threads_change_nothing(here: Path, source: Path, tmp_path: Path) -> None:
-    streams = []
+def test_threads_change_no_sample(here: Path, source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mkv"
+    vireo.encode(source, target, codec="ssf", threads=2)
     before = torch.get_num_threads()
-    for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
-        target = tmp_path / f"{threads}.mkv"
-        vireo.encode(source, target, codec="ssf", threads=threads)
-        assert vireo.verify(target, threads=4 - threads).frames == 5
-        streams.append(target)
-    torch.set_num_threads(before)
+    decoded = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            with vireo.open(target, threads=threads) as video:
+                decoded.append([frame.planes for frame in video])
+    finally:
+        torch.set_num_threads(before)
+    for other in decoded[1:]:
+        for a, b in zip(decoded[0], other, strict=True):
+            assert all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
 
 
 def test_a_higher_quality_has_finer_steps() -> None:
@@ -170,6 +179,7 @@ def test_wrong_weights_are_an_error(
     monkeypatch.setenv(weights.FOLDERS, str(folder))
     vireo.encode(source, target, codec="ssf")
     monkeypatch.delenv(weights.FOLDERS)
+    monkeypatch.setattr(weights, "_OPENED", {})  # as in another process
     with pytest.raises(UsageError, match="needs weights"):
         vireo.verify(target)
     with pytest.raises(UsageError, match="no weights of 'ssf7'"):
@@ -181,6 +191,8 @@ def test_wrong_weights_are_an_error(
     with pytest.raises(UsageError, match="damaged"):
         vireo.encode(source, tmp_path / "x.mkv", codec="ssf", model=str(damaged))
     damaged.write_bytes(b"no weights")
+    monkeypatch.setenv(weights.FOLDERS, os.pathsep.join([str(tmp_path), str(folder)]))
+    assert vireo.verify(target).frames == 5, "what else lies in the folders doesn't matter"
     with pytest.raises(UsageError, match="no file of weights"):
         vireo.encode(source, tmp_path / "x.mkv", codec="ssf", model=str(damaged))
 
@@ -258,6 +270,62 @@ def test_a_b_frame_is_refused(here: Path, source: Path, tmp_path: Path) -> None:
     frame = replace(read_packet(packets[1], start), frame_type=FrameType.B)
     with pytest.raises(SyntaxElementError, match="no B frames"):
         decoder.parse(frame, [None, None])
+
+
+def test_a_file_of_weights_can_lie_anywhere(
+    folder: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "_OPENED", {})
+    target = tmp_path / "out.mkv"
+    vireo.encode(source, target, codec="ssf", model=str(folder / "ssf1.safetensors"))
+    assert vireo.verify(target).frames == 5
+
+
+@pytest.mark.parametrize("lambdas", ["x", "[]", "5", '["a"]', "[0, 0.1]", "[1e-3, 1e-2]", None])
+def test_metadata_that_is_none_is_refused(
+    folder: Path, tmp_path: Path, lambdas: str | None
+) -> None:
+    tensors = dict(weights.load(folder / "ssf1.safetensors").tensors)
+    identity = weights.load(folder / "ssf1.safetensors").identity.hex()
+    metadata = {"model": "ssf1", "identity": identity}
+    if lambdas is not None:
+        metadata["lambdas"] = lambdas
+    path = tmp_path / "x.safetensors"
+    save_file(tensors, path, metadata)
+    with pytest.raises(UsageError, match="which model"):
+        weights.load(path)
+
+
+@pytest.mark.parametrize("value", [torch.tensor([1 << 40] * 3), torch.tensor([float("nan")] * 3)])
+def test_values_that_are_none_are_refused(folder: Path, tmp_path: Path, value: Tensor) -> None:
+    found = weights.load(folder / "ssf1.safetensors")
+    tensors = dict(found.tensors)
+    tensors["flow.synthesis.5.bias"] = value
+    metadata = {"model": "ssf1", "identity": found.identity.hex(), "lambdas": json.dumps([0.1])}
+    path = tmp_path / "x.safetensors"
+    save_file(tensors, path, metadata)
+    with pytest.raises(UsageError, match=r"flow\.synthesis\.5\.bias"):
+        weights.load(path)
+
+
+def test_values_off_their_grid_are_refused(folder: Path) -> None:
+    found = weights.load(folder / "ssf1.safetensors")
+    tensors = dict(found.tensors)
+    tensors["intra.prior.scales"] = torch.full((32, 3), 1000, dtype=torch.int16)
+    with pytest.raises(UsageError, match=r"intra\.prior\.scales has values"):
+        replace(found, tensors=tensors).load_into(Model(CONFIGS["ssf1"]))
+
+
+def test_an_analysis_without_numbers_writes_no_stream(
+    folder: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = weights.load(folder / "ssf1.safetensors")
+    tensors = dict(found.tensors)
+    tensors["intra.analysis.0.weight"] = tensors["intra.analysis.0.weight"] * float("nan")
+    monkeypatch.setattr(weights, "named", lambda name: replace(found, tensors=tensors))
+    monkeypatch.setattr(weights, "find", lambda identity: found)
+    with pytest.raises(UsageError, match="no numbers"):
+        vireo.encode(source, tmp_path / "out.mkv", codec="ssf")
 
 
 def test_grids_hold_what_a_file_keeps() -> None:

@@ -23,6 +23,8 @@ MASS_BITS = 32  # of a mass
 MEAN_BITS = 4  # means are in sixteenths
 WEIGHT_BITS = 12  # of a mixture's weights
 
+REACH_FOURTHS = 17  # standard deviations that have symbols, in fourths; what is beyond escapes
+
 SCALES = 83
 SCALE_ONE = 26  # the index of standard deviation 1
 SCALE_STEPS = 8  # indices per octave
@@ -49,6 +51,19 @@ def _sixteenth_root(power: int) -> int:
     if power < 0:
         return 0
     return isqrt(isqrt(isqrt(isqrt(1 << power))))
+
+
+@cache
+def reaches() -> Integers:
+    """`[SCALES]`: REACH standard deviations in whole samples, rounded up."""
+    found, reach = [], 1
+    for index in range(SCALES):
+        octaves = index - SCALE_ONE  # in eighths
+        least = REACH_FOURTHS**8 << max(octaves, 0)
+        while (4 * reach) ** 8 << max(-octaves, 0) < least:
+            reach += 1
+        found.append(reach)
+    return np.array(found)
 
 
 @cache

@@ -19,13 +19,12 @@ from vireo.entropy.normal import (
     SCALES,
     WEIGHT_BITS,
     mass_below,
-    standard_deviation,
+    reaches,
 )
 
 Integers = NDArray[np.int64]
 
 FREQUENCY_BITS = 16
-REACH = 4.25  # standard deviations that have symbols; what is beyond escapes
 MOST_SYMBOLS = 2048  # of a table, and as far from 0 as they go
 
 
@@ -33,8 +32,7 @@ MOST_SYMBOLS = 2048  # of a table, and as far from 0 as they go
 def latent_tables() -> _core.SymbolTables:
     """One table per scale, around 0."""
     tables = []
-    for index, deviation in enumerate(standard_deviation(np.arange(SCALES))):
-        reach = max(1, int(np.ceil(REACH * deviation)))
+    for index, reach in enumerate(reaches().tolist()):
         edges = np.arange(-reach, reach + 2)
         below = mass_below((2 * edges - 1) << (MEAN_BITS - 1), np.array(index))
         tables.append((-reach, bounds_of(below)))
@@ -60,9 +58,9 @@ def mixture_tables(weights: Integers, means: Integers, scales: Integers) -> _cor
         raise ValueError(f"a mixture's means are within {MOST_SYMBOLS // 2}")
     if (scales < 0).any() or (scales >= SCALES).any():
         raise ValueError(f"a mixture's scales are below {SCALES}")
-    reach = np.ceil(REACH * standard_deviation(scales)).astype(np.int64)
-    low = np.floor(means / 2**MEAN_BITS - reach).min(axis=1).astype(int)
-    high = np.ceil(means / 2**MEAN_BITS + reach).max(axis=1).astype(int)
+    reach = reaches()[scales]
+    low = ((means >> MEAN_BITS) - reach).min(axis=1)
+    high = (reach - (-means >> MEAN_BITS)).max(axis=1)
     tables = []
     for channel in range(shape[0]):
         first = max(int(low[channel]), -MOST_SYMBOLS // 2)

@@ -9,6 +9,8 @@ no sum can round; a layer whose weights allow for more than a float holds goes o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -47,10 +49,13 @@ class ExactLayer(nn.Module):
         self._double = False
 
     def forward(self, x: Tensor) -> Tensor:
-        exact = torch.float64 if self._double else x.dtype
-        weight, bias = (t.to(exact) for t in self.quantised())
-        total = self.linear(x.to(exact), weight) + bias.reshape(-1, 1, 1)
-        return self.result.nearest(total).to(x.dtype)
+        double = x.dtype == torch.float64
+        result = torch.float64 if double else torch.float32  # whatever autocast makes of inputs
+        exact = torch.float64 if self._double else result
+        with _full_precision(x.device.type):
+            weight, bias = (t.to(exact) for t in self.quantised())
+            total = self.linear(x.to(exact), weight) + bias.reshape(-1, 1, 1)
+            return self.result.nearest(total).to(result)
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         raise NotImplementedError
@@ -73,9 +78,10 @@ class ExactLayer(nn.Module):
     def prove(self) -> Tensor:
         """The most that a sum of each output can come to, in its unit, whatever the inputs.
 
-        `[out]`, doubles. The layer goes on in single precision if that is below 2**24 for all,
-        else in double precision. Raises InexactError where not even that would do, or where a
-        weight is no number.
+        `[out]`, doubles; the unit is a half of the result's where that is finer. The layer goes
+        on in single precision if that is below 2**24 for all and this machine's single precision
+        is what it should be, else in double precision. Raises InexactError where not even that
+        would do, or where a weight is no number.
         """
         with torch.no_grad():
             if not (torch.isfinite(self.weight).all() and torch.isfinite(self.bias).all()):
@@ -85,16 +91,18 @@ class ExactLayer(nn.Module):
             up, down = terms.clamp(min=0).sum(-1), (-terms).clamp(min=0).sum(-1)
             low, high = -self.source.low, self.source.high
             sums = torch.maximum(up * high + down * low, up * low + down * high).amax(1)
-            # The half that rounds the result is the last term.
+            # The half that rounds the result is the last term: of the sum's units, or where the
+            # result has as fine ones or finer, half of one of those.
             shift = self.sum_bits - self.result.bits
-            half = 2.0 ** (shift - 1) if shift > 0 else 0.0
-            bound = sums + bias.abs() * 2.0**self.sum_bits + half
+            finer = 2.0 ** max(1 - shift, 0)
+            bound = finer * (sums + bias.abs() * 2.0**self.sum_bits + 2.0 ** (shift - 1))
         worst = float(bound.max())
         if worst >= 2.0 ** EXACT_BITS[torch.float64]:
             raise InexactError(
                 f"sums of up to {worst:.3g} units are more than double precision holds exactly"
             )
-        self._double = worst >= 2.0 ** EXACT_BITS[torch.float32]
+        too_long = worst >= 2.0 ** EXACT_BITS[torch.float32]
+        self._double = too_long or not single_precision_is_exact()
         return bound
 
     def terms(self, weight: Tensor) -> Tensor:
@@ -160,6 +168,40 @@ class TransposedConv(ExactLayer):
         phases = [by_output[..., y::s, x::s].flatten(1) for y in range(s) for x in range(s)]
         most = max(p.shape[1] for p in phases)
         return torch.stack([functional.pad(p, (0, most - p.shape[1])) for p in phases], 1)
+
+
+@contextmanager
+def _full_precision(device: str) -> Iterator[None]:
+    """Without autocast, and without TF32, which cuDNN uses unless told otherwise."""
+    with ExitStack() as without:
+        if torch.amp.is_autocast_available(device):
+            without.enter_context(torch.autocast(device, enabled=False))
+        if device == "cuda":
+            without.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
+        yield
+
+
+@cache
+def single_precision_is_exact() -> bool:
+    """Whether this process' single-precision convolutions give exact sums.
+
+    A library may be set to take fewer bits than it is given, by its environment or by whoever
+    imported it: oneDNN's `DNNL_DEFAULT_FPMATH_MODE` is such a setting.
+    """
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randint(-(1 << 11), 1 << 11, (1, 32, 12, 16), generator=rng).double()
+    for kernel, stride, groups in ((1, 1, 1), (3, 1, 1), (5, 2, 1), (5, 1, 32)):
+        shape = 32, 32 // groups, kernel, kernel
+        # Sums of up to 2**11 * (32 * 25 * 3 + 8 * 513) stay below 2**24.
+        weight = torch.randint(-3, 4, shape, generator=rng).double()
+        weight[:, :8, 0, 0] += (1 << 9) + 1  # a factor of more bits than a bfloat16 has
+        ways = [partial(functional.conv2d, stride=stride, groups=groups)]
+        if groups == 1:
+            ways.append(partial(functional.conv_transpose2d, stride=stride))
+        for way in ways:
+            if not torch.equal(way(x.float(), weight.float()).double(), way(x, weight)):
+                return False
+    return True
 
 
 def exact_layers(model: nn.Module) -> Iterator[tuple[str, ExactLayer]]:

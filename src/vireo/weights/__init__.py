@@ -17,12 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vireo.errors import UsageError
 from vireo.exact import ExactLayer, Grid
 
 HASH_BYTES = 16
+SUFFIX = ".safetensors"
 FOLDERS = "VIREO_WEIGHTS"
 """The environment variable with more folders of weights, separated as in PATH."""
 
@@ -46,16 +49,26 @@ class Weights:
     tensors: Mapping[str, Tensor]
 
     def load_into(self, model: nn.Module) -> None:
-        """Fills a model; raises UsageError where it is another one's."""
+        """Fills a model; raises UsageError where it is another one's, or off its grids."""
         grids = grids_of(model)
-        state = {
-            name: tensor.double() * grids[name].unit if name in grids else tensor.float()
-            for name, tensor in self.tensors.items()
-        }
+        state = {}
+        for name, tensor in self.tensors.items():
+            if name not in grids:
+                state[name] = tensor.float()
+                continue
+            grid = grids[name]
+            units = tensor.double()
+            if tensor.dtype not in _WHOLE or bool(((units < grid.low) | (units > grid.high)).any()):
+                raise UsageError(f"{self.path}: {name} has values that are not of its grid")
+            state[name] = (units * grid.unit).float()
         try:
-            model.load_state_dict({k: v.float() for k, v in state.items()})
+            model.load_state_dict(state)
         except RuntimeError as error:
             raise UsageError(f"{self.path} has not the weights of {self.name}: {error}") from error
+
+
+_WHOLE = torch.int16, torch.int32
+_OPENED: dict[bytes, Weights] = {}
 
 
 def grids_of(model: nn.Module) -> dict[str, Grid]:
@@ -75,66 +88,105 @@ def save(
     model: nn.Module, name: str, lambdas: Sequence[float], path: Path, record: Mapping[str, Any]
 ) -> Weights:
     """Writes a model's weights and, beside them, the record (`path` with .json)."""
-    from safetensors.torch import save_file
-
     grids = grids_of(model)
     tensors = {
         key: _integers(value, grids[key]) if key in grids else value.detach().half()
         for key, value in model.state_dict().items()
     }
+    _check_numbers(tensors, path)
     identity = _identity(tensors)
     metadata = {"model": name, "identity": identity.hex(), "lambdas": json.dumps(list(lambdas))}
-    save_file(tensors, path, metadata)
-    path.chmod(0o644)  # safetensors lets nobody else read it
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata)
+    partial.chmod(0o644)  # safetensors lets nobody else read it
+    partial.replace(path)
     path.with_suffix(".json").write_text(json.dumps(dict(record), indent=1) + "\n")
     return Weights(path, name, identity, tuple(lambdas), tensors)
 
 
 def load(path: Path) -> Weights:
     """Raises UsageError for what is no file of weights, or a damaged one."""
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{path} is no file of weights: {error}") from error
+    name, lambdas = metadata.get("model"), _read_lambdas(metadata.get("lambdas"))
+    if name is None or lambdas is None:
+        raise UsageError(f"{path} is no file of weights: it doesn't say of which model")
+    _check_numbers(tensors, path)
     identity = _identity(tensors)
     if metadata.get("identity") != identity.hex():
         raise UsageError(f"{path} is damaged: its weights are not those that were written")
-    lambdas = tuple(json.loads(metadata["lambdas"]))
-    return Weights(path, metadata["model"], identity, lambdas, tensors)
+    return Weights(path, name, identity, lambdas, tensors)
+
+
+def _read_lambdas(text: str | None) -> tuple[float, ...] | None:
+    try:
+        values = json.loads(text or "")
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(values, list) or not values:
+        return None
+    if not all(isinstance(v, int | float) and 0 < v <= 1 for v in values):
+        return None
+    return tuple(values) if values == sorted(values, reverse=True) else None
+
+
+def _check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point():
+            if not bool(torch.isfinite(tensor).all()):
+                raise UsageError(f"{path}: {name} has values that are no numbers")
+        elif tensor.dtype not in _WHOLE:
+            raise UsageError(f"{path}: {name} has integers of {tensor.dtype}")
 
 
 def find(identity: bytes) -> Weights:
     """The weights that a stream names; raises UsageError where they are not here."""
+    if identity in _OPENED:
+        return _OPENED[identity]
     for path in _files():
-        with_identity = load(path)
-        if with_identity.identity == identity:
-            return with_identity
+        if _claims(path) == identity.hex():
+            return load(path)
     raise UsageError(
         f"the stream needs weights {identity.hex()} that are not here; "
         f"put their file into a folder that {FOLDERS} names"
     )
 
 
+def _claims(path: Path) -> str | None:
+    """The identity that a file says it has; None of what is none of ours."""
+    try:
+        with safe_open(path, "pt") as file:
+            identity: str | None = (file.metadata() or {}).get("identity")
+            return identity
+    except (SafetensorError, OSError):
+        return None
+
+
 def named(name: str) -> Weights:
-    """The weights of a model by its name, or a file's; raises UsageError."""
+    """The weights of a model by its name, or a file's; `find` finds them from then on.
+
+    Raises UsageError.
+    """
     path = Path(name)
-    if path.suffix == ".safetensors":
-        return load(path)
-    known = {path.stem: path for path in reversed(_files())}
-    if name not in known:
-        there = ", ".join(sorted(known)) or "none"
-        raise UsageError(f"there are no weights of {name!r}; there is {there}")
-    return load(known[name])
+    if path.suffix != SUFFIX:
+        known = {path.stem: path for path in reversed(_files())}
+        if name not in known:
+            there = ", ".join(sorted(known)) or "none"
+            raise UsageError(f"there are no weights of {name!r}; there is {there}")
+        path = known[name]
+    found = load(path)
+    _OPENED[found.identity] = found
+    return found
 
 
 def _files() -> list[Path]:
     folders = [Path(f) for f in os.environ.get(FOLDERS, "").split(os.pathsep) if f]
     folders.append(Path(__file__).parent)
-    return [path for folder in folders for path in sorted(folder.glob("*.safetensors"))]
+    return [path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))]
 
 
 def _integers(value: Tensor, grid: Grid) -> Tensor:

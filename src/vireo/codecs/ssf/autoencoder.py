@@ -81,18 +81,18 @@ class Autoencoder(nn.Module):
         """Of what is not in a layer or the prior, by name."""
         return {} if self.steps is None else {"steps": STEPS}
 
-    def forward(self, x: Tensor, rate: int, context: Tensor | None = None) -> Coded:
+    def forward(self, x: Tensor, place: int, context: Tensor | None = None) -> Coded:
         """Training: rates are those of noisy latents, pictures those of whole ones.
 
         Args:
             x: the input.
-            rate: which of the config's rate points.
+            place: between the config's rate points, in STEP_PARTS from the lowest.
             context: latents that the synthesis gets besides.
         """
-        y = self.analysis(x)
-        z = self.hyper_analysis(_padded(y))
+        y = _full(self.analysis(x))
+        z = _full(self.hyper_analysis(_padded(y)))
         mean, deviation = self.distributions(HYPERLATENTS.nearest(z), y.shape[-2:])
-        steps = self.steps_at(rate * STEP_PARTS)
+        steps = self.steps_at(place)
         scaled = y / lower_bound(steps, STEPS.unit) if steps is not None else y
         mass = normal_mass(with_noise(scaled) - mean, lower_bound(deviation, LEAST_DEVIATION))
         bits = bits_of(mass) + self.prior.bits(with_noise(z))
@@ -169,6 +169,11 @@ def _hyper_synthesis(config: Config, result: Grid) -> nn.Sequential:
 
 def _beside(latents: Tensor, context: Tensor | None) -> Tensor:
     return latents if context is None else torch.cat([latents, context], 1)
+
+
+def _full(y: Tensor) -> Tensor:
+    """What autocast made smaller is as it was: latents are more than its mantissas hold."""
+    return y if y.dtype == torch.float64 else y.float()
 
 
 def _padded(y: Tensor) -> Tensor:

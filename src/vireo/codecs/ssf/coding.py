@@ -151,6 +151,8 @@ def _channels(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def _integers(values: Tensor) -> NDArray[np.int16]:
+    if not bool(torch.isfinite(values).all()):
+        raise UsageError("the model's analysis gives no numbers for this picture")
     return values[0].clamp(-32768, 32767).to(torch.int16).numpy()
 
 

@@ -128,10 +128,8 @@ class SsfDecoder:
     def complexity(self, frame: CodedFrame) -> Complexity:
         """The whole model's parameters, and the multiplications of the frame's type."""
         intra = frame.frame_type is FrameType.I
-        model = self.coder.model
-        return Complexity(
-            decoder_parameters(model), decoder_multiplications(model.config, intra=intra)
-        )
+        config = self.coder.model.config
+        return Complexity(decoder_parameters(config), decoder_multiplications(config, intra=intra))
 
 
 def open_decoder(header: StreamHeader, limits: Limits) -> SsfDecoder:

@@ -7,6 +7,7 @@ I frames, flow and residual have an autoencoder each (Agustsson et al., 2020; In
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -74,18 +75,18 @@ class Model(nn.Module):
 
         initialise(self)
 
-    def forward_intra(self, target: Picture, rate: int) -> tuple[Picture, Tensor]:
+    def forward_intra(self, target: Picture, place: int) -> tuple[Picture, Tensor]:
         """In training: the decoded I frame, and bits of the batch."""
-        coded = self.intra(self.intra_input(target), rate)
+        coded = self.intra(self.intra_input(target), place)
         return self.intra_picture(coded.output), coded.bits
 
     def forward_inter(
-        self, target: Picture, reference: Picture, rate: int
+        self, target: Picture, reference: Picture, place: int
     ) -> tuple[Picture, Tensor]:
         """In training: the decoded P frame, and bits of the batch."""
-        flow = self.flow(self.flow_input(target, reference), rate)
+        flow = self.flow(self.flow_input(target, reference), place)
         moved = warp(reference, self.vectors(flow.output))
-        residual = self.residual(self.residual_input(target, moved), rate, flow.latents)
+        residual = self.residual(self.residual_input(target, moved), place, flow.latents)
         return self.inter_picture(moved, residual.output), flow.bits + residual.bits
 
     def intra_input(self, target: Picture) -> Tensor:
@@ -239,11 +240,15 @@ def _transposed(config: Config, inputs: int, outputs: int, result: Grid) -> nn.S
     return nn.Sequential(*layers, TransposedConv(ACTIVATIONS, result, config.codec, outputs, 5))
 
 
-def decoder_parameters(model: Model) -> int:
+@cache
+def decoder_parameters(config: Config) -> int:
     """Parameters that a decoder needs: all but those of the analysis networks."""
+    with torch.device("meta"):
+        model = Model(config)
     return sum(p.numel() for name, p in model.named_parameters() if "analysis" not in name)
 
 
+@cache
 def decoder_multiplications(config: Config, *, intra: bool = False) -> float:
     """Multiply-accumulates per luma sample of decoding a P or an I frame, large pictures."""
     side = 64 * STRIDE

@@ -8,6 +8,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
+from vireo.codecs.ssf.autoencoder import STEP_PARTS
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model, Picture
 
@@ -26,21 +27,22 @@ class ClipLoss(nn.Module):
     def rates(self) -> int:
         return self.model.config.rates
 
-    def forward(self, luma: Tensor, chroma: Tensor, rate: int) -> Tensor:
-        """Of luma `[B, T, 1, H, W]` and chroma `[B, T, 2, H / 2, W / 2]`, uint8.
+    def forward(self, luma: Tensor, chroma: Tensor, rate: float) -> Tensor:
+        """Of luma `[B, T, 1, H, W]` and chroma `[B, T, 2, H / 2, W / 2]`, uint8, at a rate point.
 
         Returns `[T, 2]`: of each frame of the clips the mean squared error (luma twice as much
         as both chroma planes) of samples between 0 and 1, and bits per luma sample.
         """
+        place = round(rate * STEP_PARTS)
         decoded: Picture | None = None
         results = []
         for y, c in zip(luma.unbind(1), chroma.unbind(1), strict=True):
             target = Picture(y.float() / 256, c.float() / 256)
             if decoded is None:
-                decoded, bits = self.model.forward_intra(target, rate)
+                decoded, bits = self.model.forward_intra(target, place)
                 reference = decoded.detach()
             else:
-                decoded, bits = self.model.forward_inter(target, reference, rate)
+                decoded, bits = self.model.forward_inter(target, reference, place)
                 reference = decoded
             results.append(torch.stack([error(decoded, target), bits / y.numel()]))
         return torch.stack(results)
