@@ -124,7 +124,6 @@ def main() -> None:
 )
 @click.option(
     "--model",
-    default="",
     help="Of ssf: ssf1, or a file of weights.  [default: ssf1]",
     metavar="NAME",
 )
@@ -136,7 +135,6 @@ def main() -> None:
 )
 @click.option(
     "--gop",
-    default="",
     metavar="NAME",
     help="Structure of GOPs: random-access (not ssf), low-delay or intra.  "
     "[default: random-access; ssf: low-delay]",
@@ -144,7 +142,6 @@ def main() -> None:
 @click.option(
     "--gop-size",
     type=int,
-    default=-1,
     metavar="N",
     help="Frames that follow each I frame; a power of two in random access.  "
     "[default: 32; ssf: 11]",
@@ -171,9 +168,9 @@ def main() -> None:
 )
 @click.option(
     "--preset",
-    default="medium",
-    show_default=True,
-    help="How long to train each frame: ultrafast, faster, fast, medium, slow, slower, placebo.",
+    metavar="NAME",
+    help="How long to train each frame: ultrafast, faster, fast, medium, slow, slower, placebo.  "
+    "[default: medium; not ssf]",
 )
 @click.option(
     "--time-budget",
@@ -221,7 +218,7 @@ def encode(
                 notify=progress.say,
                 on_open=progress.start,
                 times=times,
-                **options,
+                **{k: v for k, v in options.items() if v is not None},
             )
         except KeyboardInterrupt:
             progress.close()

@@ -16,10 +16,14 @@ from vireo.targets import Goal
 
 CODECS = ("coolchic", "ssf")
 PROFILES = {"coolchic": ("standard", "paper"), "ssf": ("standard",)}
-_NOT_ASKED = -1
+_NOT_ASKED = -(1 << 31)
 # What a codec takes where nothing is asked for.
 _OWN: dict[str, dict[str, Any]] = {
-    "coolchic": {"gop": GopStructure.RANDOM_ACCESS, "gop_size": 32},
+    "coolchic": {
+        "gop": GopStructure.RANDOM_ACCESS,
+        "gop_size": 32,
+        "preset": DEFAULT_PRESET,
+    },
     "ssf": {"gop": GopStructure.LOW_DELAY, "gop_size": 11, "model": "ssf1"},
 }
 DEVICES = ("cpu", "cuda")
@@ -54,7 +58,7 @@ class EncodeOptions:
     lambda_: float | None = None
     target_psnr: float | None = None
     target_bitrate: float | None = None
-    preset: str = DEFAULT_PRESET
+    preset: str = ""
     time_budget: float | None = None
     start: int = 0
     frames: int | None = None
@@ -72,7 +76,6 @@ class EncodeOptions:
                 object.__setattr__(self, name, own)
         _one_of("profile", self.profile, PROFILES[self.codec])
         _one_of("gop", self.gop, tuple(GopStructure))
-        _one_of("preset", self.preset, tuple(PRESETS))
         _one_of("device", self.device, DEVICES)
         self._check_codec()
         if not 1 <= self.gop_size <= MAX_GOP_SIZE:
@@ -104,7 +107,10 @@ class EncodeOptions:
         if self.codec == "coolchic":
             if self.model:
                 raise UsageError("coolchic has no models: it trains its networks on the video")
+            _one_of("preset", self.preset, tuple(PRESETS))
             return
+        if self.preset:
+            raise UsageError(f"{self.codec} has no presets: its networks are trained already")
         if self.gop == GopStructure.RANDOM_ACCESS:
             raise UsageError(f"{self.codec} has I and P frames only: use low-delay or intra")
         if self.device != "cpu":

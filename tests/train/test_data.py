@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -14,26 +15,37 @@ from vireo.train.data import FRAMES, SIDE, Batch, Clips, open_clips
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two clips in a video that is larger than they are, a video that is too small, and junk."""
+    """Two clips in a larger video, one in an odd one, a small one, sound alone, and junk."""
     videos = tmp_path / "videos"
     videos.mkdir()
     write_y4m(videos / "large.y4m", moving(SIDE + 12, SIDE + 8, 2 * FRAMES + 3))
     write_y4m(videos / "small.y4m", moving(64, 64, FRAMES))
+    write_y4m(videos / "odd.y4m", moving(SIDE + 1, SIDE + 1, FRAMES))
     (videos / "junk.mkv").write_bytes(b"no video at all")
+    with av.open(str(videos / "sound.mkv"), "w") as sound:
+        stream = sound.add_stream("pcm_s16le", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        sound.mux(stream.encode(frame))
     return videos
 
 
 def test_each_whole_run_of_frames_is_a_clip(folder: Path, tmp_path: Path) -> None:
     said: list[str] = []
     clips = open_clips(folder, tmp_path / "cache", held_out=1, say=said.append)
-    assert len(clips) == 1
+    assert len(clips) == 2
+    assert any("sound.mkv has no video" in s for s in said)
     assert any("small.y4m is left out" in s for s in said)
     assert any("junk.mkv" in s and "decoded" in s for s in said)
     source = moving(SIDE + 12, SIDE + 8, 2 * FRAMES)
-    held = clips.validation(FRAMES)
-    assert np.array_equal(held.luma[0, 2, 0], source[FRAMES + 2].y[4 : 4 + SIDE, 6 : 6 + SIDE])
+    luma, chroma = clips._samples[1, 2, : SIDE**2], clips._samples[1, 2, SIDE**2 :]
+    assert np.array_equal(
+        luma.reshape(SIDE, SIDE), source[FRAMES + 2].y[4 : 4 + SIDE, 6 : 6 + SIDE]
+    )
     half = SIDE // 2
-    assert np.array_equal(held.chroma[0, 2, 1], source[FRAMES + 2].v[2 : 2 + half, 3 : 3 + half])
+    assert np.array_equal(
+        chroma.reshape(2, half, half)[1], source[FRAMES + 2].v[2 : 2 + half, 3 : 3 + half]
+    )
 
 
 def test_clips_are_decoded_once(folder: Path, tmp_path: Path) -> None:

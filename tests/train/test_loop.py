@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -113,30 +116,90 @@ def test_a_step_without_a_gradient_is_left_out(
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
-    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: Clips, tmp_path: Path
 ) -> None:
     full = run(clips, tmp_path)
     full.save()
     before = (tmp_path / CHECKPOINT).read_bytes()
-
-    def no_room(state: object, path: Path) -> None:
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", no_room)
-    with pytest.raises(TrainingError, match="the one before is kept"):
-        full.save()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limit[1]))  # like a disk that is full
+    try:
+        with pytest.raises(TrainingError, match="the one before is kept"):
+            full.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_an_interrupt_ends_it_behind_the_step_at_hand(clips: Clips, tmp_path: Path) -> None:
+    whole = run(clips, tmp_path / "whole")
+    whole.train(minutes=60)
+    stopped = run(clips, tmp_path / "parts")
+    update = stopped._optimiser.step
+
+    def interrupted(*arguments: object) -> None:
+        if stopped.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        update(*arguments)
+
+    stopped._optimiser.step = interrupted  # type: ignore[method-assign]
+    stopped.train(minutes=60)
+    assert stopped.step == 3
+    again = run(clips, tmp_path / "parts")
+    assert again.step == 3
+    again.train(minutes=60)
+    for name, weight in whole.loss.state_dict().items():
+        assert torch.equal(weight, again.loss.state_dict()[name]), name
+
+
+def test_two_processes_share_a_batch(clips: Clips, tmp_path: Path) -> None:
+    """Each has its part, and both end with the same weights."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from vireo.codecs.ssf.training import ClipLoss, describe, loss_of\n"
+        "from vireo.train.data import Clips\n"
+        "from vireo.train.loop import Run, Worker\n"
+        "from vireo.train.recipe import Recipe, Stage\n"
+        "clips = Clips(np.load(sys.argv[1]), held_out=1)\n"
+        "recipe = Recipe('ssf1', (8e-3, 2e-3, 5e-4, 1.25e-4), (Stage(1, 1), Stage(2, 2)),\n"
+        "                batch=2, crop=64, held_out=1, validate_every=9)\n"
+        "torch.manual_seed(0)\n"
+        "torch.set_num_threads(1)\n"
+        "worker = Worker.here('cpu')\n"
+        "run = Run(recipe, ClipLoss('ssf1'), loss_of, describe, clips, Path(sys.argv[2]),\n"
+        "          worker=worker)\n"
+        "run.train(9)\n"
+        "total = sum(float(p.double().sum()) for p in run.loss.parameters())\n"
+        "Path(sys.argv[2], f'{worker.rank}.txt').write_text(f'{run.step} {total!r}')\n"
+    )
+    np.save(tmp_path / "clips.npy", clips._samples)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--standalone", str(program), str(tmp_path / "clips.npy"), str(tmp_path / "run")]
+    (tmp_path / "run").mkdir()
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    first, second = ((tmp_path / "run" / f"{rank}.txt").read_text() for rank in (0, 1))
+    assert first == second
+    assert first.startswith("3 ")
 
 
 def test_another_recipe_s_folder_is_refused(clips: Clips, tmp_path: Path) -> None:
     run(clips, tmp_path).save()
     with pytest.raises(UsageError, match="another recipe"):
         run(clips, tmp_path, replace(RECIPE, batch=4))
-    (tmp_path / CHECKPOINT).write_bytes(b"junk")
-    with pytest.raises(UsageError, match="no checkpoint"):
-        run(clips, tmp_path)
+    other = Clips(clips._samples, held_out=1, identity="others")
+    with pytest.raises(UsageError, match="other clips"):
+        run(other, tmp_path)
+    for content in (b"junk", None):
+        if content is None:
+            torch.save({"weights": {}}, tmp_path / CHECKPOINT)
+        else:
+            (tmp_path / CHECKPOINT).write_bytes(content)
+        with pytest.raises(UsageError, match="no checkpoint"):
+            run(clips, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +214,17 @@ def test_another_recipe_s_folder_is_refused(clips: Clips, tmp_path: Path) -> Non
         (
             'model = "ssf1"\nlambdas = [0.1]\ncrop = 100\nstages = [{steps = 1, frames = 1}]',
             "crops",
+        ),
+        ('model = "ssf1"\nlambdas = ["a"]\nstages = [{steps = 1, frames = 1}]', "numbers"),
+        ('model = "ssf1"\nlambdas = [0.1]\nstages = [{steps = "1", frames = 1}]', "whole"),
+        (
+            'model = "ssf1"\nlambdas = [0.1]\nbatch = 2.5\nstages = [{steps = 1, frames = 1}]',
+            "whole",
+        ),
+        ('model = "ssf1"\nlambdas = [0.1]\nseed = -1\nstages = [{steps = 1, frames = 1}]', "seed"),
+        (
+            'model = "ssf1"\nlambdas = [0.1]\naverage = 3\nstages = [{steps = 1, frames = 1}]',
+            "average",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from vireo.errors import UsageError
 from vireo.terminal import errors, say
 
 
@@ -48,8 +49,9 @@ def train(**asked: Any) -> None:
       vireo train recipes/ssf1.toml --data clips/ --resume runs/ssf1 --minutes 60
     """
     with errors():
-        from vireo.train.run import open_run
-
+        open_run, export = _training_code()
+        if asked["export"]:
+            _check_export(asked["export"])
         run = open_run(
             asked["recipe"],
             asked["data"],
@@ -60,8 +62,25 @@ def train(**asked: Any) -> None:
         )
         run.train(asked["minutes"])
         say(f"{run.step} of {run.recipe.steps} steps done, in {run.seconds / 60:.0f} minutes")
-        if asked["export"]:
-            from vireo.train.export import export
-
+        if asked["export"] and run.leads:
             export(run, asked["export"])
             say(f"{asked['export']} written")
+
+
+def _training_code() -> tuple[Any, Any]:
+    try:
+        from vireo.train.export import export
+        from vireo.train.run import open_run
+    except ImportError as error:
+        raise UsageError(
+            f"training needs {error.name}, which is not installed: install vireo[torch]"
+        ) from error
+    return open_run, export
+
+
+def _check_export(path: Path) -> None:
+    """Before the time is spent."""
+    if path.suffix != ".safetensors":
+        raise UsageError(f"weights are kept in .safetensors files, not {path.suffix or 'such'}")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}")

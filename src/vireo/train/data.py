@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vireo.errors import InputError
+from vireo.errors import InputError, UsageError
 
 Samples = NDArray[np.uint8]
 
@@ -41,13 +41,15 @@ class Clips:
     Args:
         samples: `[N, FRAMES, SIDE * SIDE * 3 / 2]`: Y, U, V of each frame.
         held_out: so many at the end are for validation, never for training.
+        identity: of the files that they are from.
     """
 
-    def __init__(self, samples: Samples, held_out: int = 0) -> None:
+    def __init__(self, samples: Samples, held_out: int = 0, identity: str = "") -> None:
         if not 0 <= held_out < len(samples):
             raise InputError(f"there are {len(samples)} clips, too few to hold out {held_out}")
         self._samples = samples
         self._held_out = held_out
+        self.identity = identity
 
     def __len__(self) -> int:
         return len(self._samples) - self._held_out
@@ -121,7 +123,7 @@ def open_clips(
             raise InputError(f"the clips can't be kept in {cache}: {error.strerror}") from error
     length = FRAMES * SIDE * SIDE * 3 // 2
     samples = np.memmap(path, np.uint8, "r").reshape(-1, FRAMES, length // FRAMES)
-    return Clips(samples, held_out)
+    return Clips(samples, held_out, name)
 
 
 def _decode(videos: list[Path], path: Path, say: Callable[[str], None]) -> None:
@@ -168,16 +170,22 @@ def _frames(video: Path, say: Callable[[str], None]) -> Iterator[tuple[Samples, 
         return
     try:
         with av.open(str(video)) as container:
+            if not container.streams.video:
+                say(f"{video.name} has no video")
+                return
             for frame in container.decode(video=0):
-                planar = frame.reformat(format="yuv420p").to_ndarray()
-                yield _split(planar.astype(np.uint8, copy=False), frame.width)
+                width, height = frame.width // 2 * 2, frame.height // 2 * 2
+                planar = frame.reformat(width, height, "yuv420p").to_ndarray()
+                yield _split(planar.astype(np.uint8, copy=False), width)
     except (av.FFmpegError, ValueError) as error:
         say(f"the rest of {video.name} can't be decoded: {error}")
 
 
 def _frames_by_opencv(video: Path) -> Iterator[tuple[Samples, Samples, Samples]]:
-    import cv2  # type: ignore[import-not-found]
-
+    try:
+        import cv2  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise UsageError("decoding clips needs PyAV or OpenCV: install av") from error
     capture = cv2.VideoCapture(str(video))
     try:
         while True:

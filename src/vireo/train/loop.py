@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from vireo.errors import UsageError, VireoError
+from vireo.exact import prove
 from vireo.train.data import Batch, Clips
 from vireo.train.recipe import Recipe
 
@@ -43,12 +46,13 @@ class Worker:
     count: int = 1
 
     @staticmethod
-    def here() -> Worker:
+    def here(device: str) -> Worker:
         """As torchrun's environment says."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count > 1 and not torch.distributed.is_initialized():
-            backend = "nccl" if torch.cuda.is_available() else "gloo"
-            torch.distributed.init_process_group(backend)
+            if device == "cuda":
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
         return Worker(int(os.environ.get("RANK", "0")), count)
 
 
@@ -96,6 +100,7 @@ class Run:
         self.step = 0
         self.seconds = 0.0
         self._broken = 0
+        self._stopped = False
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).exists():
             self._resume()
@@ -106,24 +111,34 @@ class Run:
             )
 
     def train(self, minutes: float) -> None:
-        """All steps that are left, or as many as fit; then the checkpoint holds them."""
+        """All steps that are left, or as many as fit; then the checkpoint holds them.
+
+        An interrupt ends it behind the step at hand, so that the checkpoint is of whole steps.
+        """
         began, saved = perf_counter(), perf_counter()
         before = self.seconds
-        try:
+        with _interrupts(self._stop):
             while self.step < self.recipe.steps and self._goes_on(began, minutes):
-                self._one()
+                try:
+                    self._one()
+                except TrainingError:
+                    self.save()
+                    raise
                 self.seconds = before + perf_counter() - began
                 if self.step % self.recipe.validate_every == 0:
                     self.validate()
                 if perf_counter() - saved > SAVE_SECONDS:
                     self.save()
                     saved = perf_counter()
-        finally:
             self.save()
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._say("stopping behind this step")
 
     def _goes_on(self, began: float, minutes: float) -> bool:
         """Whether time is left; all processes do as the first one."""
-        left = perf_counter() - began < 60 * minutes
+        left = perf_counter() - began < 60 * minutes and not self._stopped
         if self._worker.count == 1:
             return left
         word = torch.tensor([float(left)], device=self._device)
@@ -146,12 +161,13 @@ class Run:
         cost = self._cost(results, recipe.lambdas[rate])
         cost.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.loss.parameters(), recipe.gradient_clip)
-        self.step += 1
         if not torch.isfinite(norm):
+            self.step += 1
             self._skip()
             return
         self._broken = 0
         self._optimiser.step()
+        self.step += 1
         self._move_average()
         if self.step % LOG_STEPS == 0:
             self._log(
@@ -187,14 +203,23 @@ class Run:
             self.average[name].lerp_(parameter, 1 - keep)
 
     @property
+    def leads(self) -> bool:
+        """Whether this process speaks for those that train together."""
+        return self._worker.rank == 0
+
+    @property
     def clip_count(self) -> int:
         """Clips to train on."""
         return len(self._clips)
 
     def averaged(self) -> nn.Module:
-        """A copy of the loss with the averaged weights."""
+        """A copy of the loss with the averaged weights.
+
+        Raises InexactError where their sums can't be proved exact.
+        """
         copy = deepcopy(self.loss)
         copy.load_state_dict(self.average, strict=False)
+        prove(copy)  # or it would compute otherwise than a decoder
         return copy
 
     @torch.no_grad()
@@ -217,20 +242,22 @@ class Run:
             return
         path = self._folder / CHECKPOINT
         partial = path.with_suffix(".partial")
+        state = {
+            "recipe": self.recipe.values(),
+            "clips": self._clips.identity,
+            "step": self.step,
+            "seconds": self.seconds,
+            "weights": self.loss.state_dict(),
+            "average": self.average,
+            "optimiser": self._optimiser.state_dict(),
+        }
         try:
-            torch.save(
-                {
-                    "recipe": self.recipe.values(),
-                    "step": self.step,
-                    "seconds": self.seconds,
-                    "weights": self.loss.state_dict(),
-                    "average": self.average,
-                    "optimiser": self._optimiser.state_dict(),
-                },
-                partial,
-            )
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
             partial.replace(path)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # PyTorch's own of a write that failed
             partial.unlink(missing_ok=True)
             raise TrainingError(
                 f"the checkpoint can't be written ({error}); the one before is kept"
@@ -242,9 +269,16 @@ class Run:
             state = torch.load(path, map_location=self._device, weights_only=True)
         except Exception as error:  # whatever unpickling a damaged file raises
             raise UsageError(f"{path} is no checkpoint: {error}") from error
+        if not isinstance(state, dict) or not {"recipe", "clips", "weights"} <= state.keys():
+            raise UsageError(f"{path} is no checkpoint of a training run")
         if json.dumps(state["recipe"]) != json.dumps(self.recipe.values()):
             raise UsageError(f"{self._folder} holds a run of another recipe; choose another folder")
-        self.loss.load_state_dict(state["weights"])
+        if state["clips"] != self._clips.identity:
+            raise UsageError(f"{self._folder} holds a run on other clips; choose another folder")
+        try:
+            self.loss.load_state_dict(state["weights"])
+        except RuntimeError as error:
+            raise UsageError(f"{path} is of another version of the model: {error}") from error
         self.average = state["average"]
         self._optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = state["step"], state["seconds"]
@@ -262,3 +296,27 @@ class Run:
 
 
 _ALL = slice(None)
+
+
+@contextmanager
+def _interrupts(stop: Callable[[], None]) -> Iterator[None]:
+    """Calls `stop` at the first SIGINT or SIGTERM, instead of what else would happen."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    def handle(number: int, frame: object) -> None:
+        restore()  # a second one ends it at once
+        stop()
+
+    for name in before:
+        signal.signal(name, handle)
+    try:
+        yield
+    finally:
+        restore()

@@ -100,7 +100,18 @@ def read_recipe(path: Path) -> Recipe:
 
 def _check(recipe: Recipe, path: Path) -> None:
     wrong = None
-    if not recipe.stages or any(s.steps < 1 or not 1 <= s.frames <= 7 for s in recipe.stages):
+    whole = recipe.batch, recipe.crop, recipe.warm_up, recipe.seed, recipe.held_out
+    whole += (recipe.validate_every, *(n for s in recipe.stages for n in (s.steps, s.frames)))
+    real = recipe.learning_rate, recipe.gradient_clip, recipe.average, *recipe.lambdas
+    if not all(type(n) is int for n in whole):
+        wrong = "counts, sides and the seed are whole numbers"
+    elif not all(type(x) in (int, float) for x in real):
+        wrong = "rates, lambdas and the average are numbers"
+    elif not (recipe.learning_rate > 0 and recipe.gradient_clip > 0 and 0 <= recipe.average < 1):
+        wrong = "rates and the gradient's clip are above 0, and the average keeps less than all"
+    elif not 0 <= recipe.seed < 1 << 20 or recipe.warm_up < 0:
+        wrong = "the seed is 0 to 1048575, and there is no warm-up of less than nothing"
+    elif not recipe.stages or any(s.steps < 1 or not 1 <= s.frames <= 7 for s in recipe.stages):
         wrong = "stages have steps, and clips of 1 to 7 frames"
     elif not recipe.lambdas or any(not 0 < value <= 1 for value in recipe.lambdas):
         wrong = "lambdas are above 0, and 1 at most"

@@ -29,9 +29,7 @@ def open_run(
     recipe = read_recipe(path)
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: PyTorch finds no CUDA device here")
-    worker = Worker.here()
-    if device == "cuda" and worker.count > 1:
-        torch.cuda.set_device(worker.rank % torch.cuda.device_count())
+    worker = Worker.here(device)
     clips = open_clips(data, cache, held_out=recipe.held_out, say=say)
     from vireo.codecs.ssf.config import CONFIGS
     from vireo.codecs.ssf.training import ClipLoss, describe, loss_of
