@@ -100,8 +100,8 @@ def read_recipe(path: Path) -> Recipe:
 
 def _check(recipe: Recipe, path: Path) -> None:
     wrong = None
-    whole = recipe.batch, recipe.crop, recipe.warm_up, recipe.seed, recipe.held_out
-    whole += (recipe.validate_every, *(n for s in recipe.stages for n in (s.steps, s.frames)))
+    whole: list[Any] = [recipe.batch, recipe.crop, recipe.warm_up, recipe.seed, recipe.held_out]
+    whole += [recipe.validate_every, *(n for s in recipe.stages for n in (s.steps, s.frames))]
     real = recipe.learning_rate, recipe.gradient_clip, recipe.average, *recipe.lambdas
     if not all(type(n) is int for n in whole):
         wrong = "counts, sides and the seed are whole numbers"
