@@ -158,8 +158,8 @@ def _last(network: nn.Sequential) -> Any:
 def initialise(model: Model) -> None:
     """Weights to train from: activations keep their size from layer to layer (He et al., 2015).
 
-    Else they soon were smaller than the steps of their grids. What is coded starts larger than
-    its steps, what comes out near to nothing, and I frames from grey.
+    Else they soon were smaller than the steps of their grids. Latents start as likely to be 0,
+    which costs little, what comes out starts near to nothing, and I frames from grey.
     """
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | ExactLayer):
@@ -170,10 +170,9 @@ def initialise(model: Model) -> None:
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     for part in (model.intra, model.flow, model.residual):
-        _last(part.analysis).weight.mul_(2)
         for network in (part.synthesis, part.hyper_mean, part.hyper_deviation):
             _last(network).weight.mul_(0.1)
-        _last(part.hyper_deviation).bias.fill_(1)
+        _last(part.hyper_deviation).bias.fill_(0.25)
     _last(model.intra.synthesis).bias.fill_(GREY)
 
 
