@@ -19,7 +19,7 @@ from av.container import OutputContainer
 from vireo import __version__
 from vireo.codecs.base import Limits, Shape, encoder_module
 from vireo.codecs.decoding import GopDecoder
-from vireo.codecs.encoding import FrameReport, GopEncoder, Listener, PictureEncoder
+from vireo.codecs.encoding import FrameReport, GopEncoder, Listener, Opening, PictureEncoder
 from vireo.container import Codec, MatroskaReader, MatroskaWriter, Packet, StreamHeader
 from vireo.errors import InputError, StreamError, UsageError
 from vireo.gop import GopStructure, gop_frames
@@ -121,7 +121,10 @@ def encode(
             0.1, by whole encodes at different lambdas.
         target_bitrate: the same for `EncodeReport.bit_rate`, bits per second, within 5 %.
         preset: how long to train, "ultrafast" … "placebo".
-        time_budget: seconds to spend on the video, in place of the preset's training length.
+        time_budget: seconds to spend on the video, in place of the preset's training length; of
+            ssf, on adaptation (10 minutes if not given).
+        adapt: of ssf: "none", "encoder" or "full": fine-tune the model's encoder, or all of it,
+            on the video first, and send what changes of the decoder.
         start, frames: frames to skip, and to encode at most.
         size, fps, pix_fmt: of raw video: (width, height), frames per second, FFmpeg's name.
         threads: threads to use; all processors by default. Doesn't change the result.
@@ -164,12 +167,28 @@ class _Job:
             frames=asked.frames,
         )
 
+    def _open_encoder(
+        self, asked: EncodeOptions, video: VideoSource
+    ) -> tuple[PictureEncoder, Shape]:
+        """The codec's encoder, with its training code."""
+        opening = Opening(
+            asked,
+            video.format,
+            video.frame_count,
+            lambda: self.open(asked),
+            self.say,
+            self.times,
+        )
+        module = encoder_module(Codec[asked.codec.upper()])
+        pictures: tuple[PictureEncoder, Shape] = module.open_picture_encoder(opening)
+        return pictures
+
     def run(self, target: Path, asked: EncodeOptions) -> EncodeReport:
         began = perf_counter()
         with self.open(asked) as video:
             for sentence in video.notices:
                 self.say(sentence)
-            pictures, shape = _open_encoder(asked, video, self.times)
+            pictures, shape = self._open_encoder(asked, video)
             header = _header(video, asked, shape, pictures)
             journal = PacketJournal(
                 target.with_name(f"{target.name}.vireo-journal"),
@@ -274,17 +293,6 @@ def _encode_to_goal(job: _Job, target: Path, asked: EncodeOptions, goal: Goal) -
     path.replace(target)
     rmtree(folder)
     return replace(report, trials=outcome.trials)
-
-
-def _open_encoder(
-    asked: EncodeOptions, video: VideoSource, times: TimeProfile | None
-) -> tuple[PictureEncoder, Shape]:
-    """The codec's encoder, with its training code."""
-    module = encoder_module(Codec[asked.codec.upper()])
-    pictures: tuple[PictureEncoder, Shape] = module.open_picture_encoder(
-        asked, video.format, video.frame_count, times
-    )
-    return pictures
 
 
 def _header(

@@ -175,7 +175,14 @@ def main() -> None:
 @click.option(
     "--time-budget",
     type=Duration(),
-    help="Spend this long on the whole video instead of what the preset takes: 90s, 10m, 1h30m.",
+    help="Spend this long on the whole video instead of what the preset takes: 90s, 10m, 1h30m. "
+    "Of ssf, on --adapt.  [default there: 10m]",
+)
+@click.option(
+    "--adapt",
+    metavar="WHAT",
+    help="Of ssf: fine-tune the model on the video first, its encoder or all of it (full); what "
+    "changes of the decoder is sent.  [default: none]",
 )
 @click.option("--frames", type=int, help="Encode at most this many frames.")
 @click.option("--start", type=int, default=0, help="Skip this many frames first.")

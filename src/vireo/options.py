@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,17 @@ from vireo.targets import Goal
 
 CODECS = ("coolchic", "ssf")
 PROFILES = {"coolchic": ("standard", "paper"), "ssf": ("standard",)}
+
+
+class Adapt(StrEnum):
+    """What of a pretrained codec is fine-tuned on the video."""
+
+    NONE = "none"
+    ENCODER = "encoder"
+    FULL = "full"
+
+
+ADAPTATION_TIME = 600.0
 _NOT_ASKED = -(1 << 31)
 # What a codec takes where nothing is asked for.
 _OWN: dict[str, dict[str, Any]] = {
@@ -60,6 +72,7 @@ class EncodeOptions:
     target_bitrate: float | None = None
     preset: str = ""
     time_budget: float | None = None
+    adapt: str = Adapt.NONE
     start: int = 0
     frames: int | None = None
     size: tuple[int, int] | None = None
@@ -108,15 +121,18 @@ class EncodeOptions:
             if self.model:
                 raise UsageError("coolchic has no models: it trains its networks on the video")
             _one_of("preset", self.preset, tuple(PRESETS))
+            if self.adapt != Adapt.NONE:
+                raise UsageError("coolchic trains its networks on the video: there is no more")
             return
+        _one_of("adaptation", self.adapt, tuple(Adapt))
         if self.preset:
             raise UsageError(f"{self.codec} has no presets: its networks are trained already")
         if self.gop == GopStructure.RANDOM_ACCESS:
             raise UsageError(f"{self.codec} has I and P frames only: use low-delay or intra")
         if self.device != "cpu":
             raise UsageError(f"{self.codec} encodes on the cpu only")
-        if self.time_budget is not None:
-            raise UsageError(f"{self.codec} encodes in one pass, without a time budget")
+        if self.time_budget is not None and self.adapt == Adapt.NONE:
+            raise UsageError(f"{self.codec} encodes in one pass: a time budget is for --adapt")
 
     @property
     def resolved_lambda(self) -> float:
@@ -124,6 +140,11 @@ class EncodeOptions:
         if self.lambda_ is not None:
             return self.lambda_
         return lambda_of_quality(50 if self.quality is None else self.quality)
+
+    @property
+    def resolved_adaptation_time(self) -> float:
+        """Seconds that a pretrained codec is adapted for."""
+        return ADAPTATION_TIME if self.time_budget is None else self.time_budget
 
     @property
     def goal(self) -> Goal | None:

@@ -11,7 +11,7 @@ from typing import overload
 
 from vireo.codecs.base import Limits
 from vireo.codecs.decoding import GopDecoder
-from vireo.container import MatroskaReader, Timeline
+from vireo.container import MatroskaReader, StoredPacket, Timeline
 from vireo.errors import StreamError
 from vireo.options import checked_threads
 from vireo.video.frame import Frame, VideoFormat
@@ -89,15 +89,25 @@ class Video(Sequence[Frame]):
 
     def _seek(self, gop: int) -> None:
         self._frames = iter(())  # ends the decoder that reads the file now
-        self._reader.seek(self._points[gop].time)
         # The clock as it runs where the file is decoded from its start.
         timeline = Timeline(self.format.time_base)
         for point in self._points[:gop]:
             if point.gop:
                 timeline.start_gop(point.gop.pts, point.time)
         decoder = GopDecoder(threads=self._threads, limits=self._limits, timeline=timeline)
+        alone = decoder.gops_stand_alone(self._reader.header)
+        earlier = gop
+        while earlier and not alone and decoder.needs_earlier(self._key_packet(earlier)):
+            earlier -= 1
+        if earlier != gop:
+            decoder.prime(self._key_packet(earlier))
+        self._reader.seek(self._points[gop].time)
         self._frames = decoder.decode(self._reader)
         self._next = self._starts[gop]
+
+    def _key_packet(self, gop: int) -> StoredPacket:
+        self._reader.seek(self._points[gop].time)
+        return next(iter(self._reader))
 
     def close(self) -> None:
         """Close the file."""

@@ -256,7 +256,7 @@ def test_a_configuration_that_is_none_is_refused(here: Path, source: Path, tmp_p
     for configuration, message in [
         (header.configuration[:-1], "damaged"),
         (header.configuration + b"\0", "longer"),
-        (header.configuration[:-1] + b"\xff", "rate point"),
+        (header.configuration[:16] + b"\xff" + header.configuration[17:], "rate point"),
     ]:
         with pytest.raises(HeaderError, match=message):
             picture_decoder(replace(header, configuration=configuration), Limits())

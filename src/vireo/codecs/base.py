@@ -65,9 +65,23 @@ class ParsedPicture(Protocol):
 class PictureDecoder(Protocol):
     """How a codec with one picture per packet decodes; `decoding.GopDecoder` does the rest.
 
+    Attributes:
+        gops_stand_alone: whether each GOP has all that it needs, besides the header.
+
     Parsing needs no other picture's samples, so that it can run ahead. All of it raises a
     StreamError for what the format doesn't allow.
     """
+
+    gops_stand_alone: bool
+
+    def needs_earlier(self, frame: CodedFrame) -> bool:
+        """Whether a key packet leaves to an earlier one what its GOP needs besides the header."""
+
+    def gop_decoder(self, frame: CodedFrame) -> PictureDecoder:
+        """What decodes a GOP's pictures; called for every key packet, in the packets' order.
+
+        Raises MissingReferenceError where the GOP needs what no packet so far has sent.
+        """
 
     def parse(self, frame: CodedFrame, states: Sequence[Any]) -> Any:
         """What the packet says, as a ParsedPicture whose parts have not run.
@@ -120,6 +134,10 @@ class Limits:
                 f"{header.max_references} reference pictures exceed the limit of "
                 f"{self.pictures}; raise it to decode this stream"
             )
+
+
+UNLIMITED = Limits(pixels=2**32)
+"""What an encoder allows the decoder of its own stream."""
 
 
 def parse_whole(decoder: PictureDecoder, frame: CodedFrame, states: Sequence[Any]) -> Any:

@@ -133,6 +133,21 @@ class GopDecoder:
         if self.damage and not (self.conceal and self._last):
             raise self.damage[0]
 
+    def prime(self, packet: StoredPacket) -> None:
+        """Take from a key packet what GOPs need that are behind it; its picture isn't decoded."""
+        frame = read_packet(packet.data, None)
+        if frame.header is not None:
+            self._open(frame.header).gop_decoder(frame)
+
+    def gops_stand_alone(self, header: StreamHeader) -> bool:
+        """Whether no GOP needs what only an earlier key packet has."""
+        return self._open(header).gops_stand_alone
+
+    def needs_earlier(self, packet: StoredPacket) -> bool:
+        """Whether a key packet's GOP needs what an earlier key packet has (`prime`)."""
+        frame = read_packet(packet.data, None)
+        return frame.header is not None and self._open(frame.header).needs_earlier(frame)
+
     def _note(self, error: StreamError) -> None:
         # A traceback would keep alive the pictures of the frames that it passed through.
         error.__cause__ = error.__context__ = None
@@ -159,6 +174,8 @@ class GopDecoder:
             gops.append(_Gop(frame.gop_start, decoder, shift, packet.index))
         gop = gops[-1]
         gop.next_packet = packet.index + 1
+        if frame.header is not None:
+            gop.decoder = gop.decoder.gop_decoder(frame)
         if frame.display_index in gop.waiting or frame.display_index < gop.shown:
             raise SyntaxElementError(f"display index {frame.display_index} comes twice")
         missing = [r for r in frame.references if r not in gop.references]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vireo.codecs.base import Limits, Planes, parse_whole, picture_decoder
+from vireo.codecs.base import PictureDecoder, Planes, parse_whole
 from vireo.codecs.order import Task, TaskQueue
 from vireo.container import (
     CodedFrame,
@@ -33,7 +34,9 @@ from vireo.container import (
 from vireo.errors import InputError
 from vireo.gop import GopStructure, PlannedFrame, gop_frames
 from vireo.metrics import plane_mse
-from vireo.video.frame import Frame
+from vireo.options import EncodeOptions
+from vireo.profiling import TimeProfile
+from vireo.video.frame import Frame, VideoFormat
 
 SAMPLES_AT_A_TIME = 1 << 23
 """Luma samples of the frames that are encoded side by side, at most."""
@@ -118,8 +121,32 @@ class PictureEncoder(Protocol):
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """Which of a GOP's frames is coded when, from which (`gop.plan_gop`)."""
 
+    def decoder(self, header: StreamHeader) -> PictureDecoder:
+        """What decodes all of the stream's pictures."""
+
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """The most reference pictures that a decoder holds in a GOP of up to so many frames."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What an encoder is opened with.
+
+    Attributes:
+        options: what was asked for.
+        video: the source's format.
+        frames: how many there are, or None.
+        source: opens the source anew, for those that look at all of it first.
+        say: told, in sentences, what a person should know.
+        times: told where the time goes.
+    """
+
+    options: EncodeOptions
+    video: VideoFormat
+    frames: int | None
+    source: Callable[[], AbstractContextManager[Iterable[Frame]]]
+    say: Callable[[str], None]
+    times: TimeProfile | None = None
 
 
 class Journal(Protocol):
@@ -171,7 +198,7 @@ class GopEncoder:
         self._listener = listener or (lambda event: None)
         self._mutex = Lock()
         self._stopped = Event()
-        self._decoder = picture_decoder(header, Limits(pixels=2**32))
+        self._decoder = pictures.decoder(header)
 
     def encode(self, frames: Iterable[Frame]) -> Iterator[Packet]:
         """Packets in coding order. Memory holds one GOP, or as many as are encoded at a time.

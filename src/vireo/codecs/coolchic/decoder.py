@@ -71,6 +71,8 @@ class ParsedPicture:
 class CoolchicDecoder:
     """A stream's picture decoder (see `codecs.base.PictureDecoder`)."""
 
+    gops_stand_alone = True
+
     def __init__(self, header: StreamHeader, limits: Limits) -> None:
         exact = header.exactness is Exactness.EXACT
         if header.profile >= len(PROFILES) or not exact:
@@ -95,6 +97,14 @@ class CoolchicDecoder:
         self._sets = _sets_of(shape)
         self._luma_tiles = shape.luma_tiles(self.height, self.width)
         self._shown = video.height, video.width
+
+    def needs_earlier(self, frame: CodedFrame) -> bool:
+        """GOPs stand for themselves."""
+        return False
+
+    def gop_decoder(self, frame: CodedFrame) -> CoolchicDecoder:
+        """The same for all GOPs."""
+        return self
 
     def parse(self, frame: CodedFrame, states: Sequence[_core.Networks]) -> ParsedPicture:
         """The networks, and where the latents are; entropy decoding is left to the parts.

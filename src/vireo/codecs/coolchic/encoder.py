@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
+from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
 from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.initialise import Start, initial_parameters
 from vireo.codecs.coolchic.motion import estimate_flow
@@ -21,7 +22,7 @@ from vireo.codecs.coolchic.skip import best_skip
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
 from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.encoding import EncodedPicture, PictureJob
-from vireo.container import Section
+from vireo.container import Section, StreamHeader
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.profiling import TimeProfile, measured
 from vireo.video import Frame
@@ -102,6 +103,10 @@ class CoolchicEncoder:
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """As the paper has it: a GOP has one P frame, and all frames the same lambda."""
         return plan_gop(structure, len(gop))
+
+    def decoder(self, header: StreamHeader) -> PictureDecoder:
+        """Any stream's."""
+        return picture_decoder(header, UNLIMITED)
 
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """As many as in the longest GOP."""

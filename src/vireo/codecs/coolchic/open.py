@@ -13,26 +13,19 @@ from vireo.codecs.coolchic.presets import PRESETS
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.coolchic.trainer import Prediction
 from vireo.codecs.coolchic.training import Trainer, TrainerFactory
-from vireo.codecs.encoding import PictureEncoder, PictureJob
+from vireo.codecs.encoding import Opening, PictureEncoder, PictureJob
 from vireo.errors import UsageError
 from vireo.options import EncodeOptions
-from vireo.profiling import TimeProfile
-from vireo.video.frame import VideoFormat
 
 ARCHITECTURES = {"standard": STANDARD, "paper": PAPER}
 
 
-def open_picture_encoder(
-    options: EncodeOptions,
-    video: VideoFormat,
-    frames: int | None,
-    times: TimeProfile | None = None,
-) -> tuple[PictureEncoder, StreamShape]:
+def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, StreamShape]:
     """The picture encoder, and what the stream header says of its shapes.
 
-    `frames` is how many there are, or None; `times` is told where the time goes. Raises
-    UsageError for what can't be had here.
+    Raises UsageError for what can't be had here.
     """
+    options, video, frames = opening.options, opening.video, opening.frames
     shape = StreamShape(ARCHITECTURES[options.profile])
     preset = PRESETS[options.preset]
     budget = None
@@ -43,7 +36,7 @@ def open_picture_encoder(
         preset = budget.base
     settings = Settings(options.resolved_lambda, preset, seed=options.seed)
     make = PartsEncoder if shape.architecture.parts else CoolchicEncoder
-    return make(shape, settings, _trainers(options), budget, times), shape
+    return make(shape, settings, _trainers(options), budget, opening.times), shape
 
 
 def _trainers(options: EncodeOptions) -> TrainerFactory:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
+from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
 from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.motion import predict, search_fields
@@ -35,7 +36,7 @@ from vireo.codecs.coolchic.updates import (
     with_parameters,
 )
 from vireo.codecs.encoding import EncodedPicture, PictureJob, pad_to_even
-from vireo.container import Section
+from vireo.container import Section, StreamHeader
 from vireo.gop import (
     FrameType,
     GopStructure,
@@ -153,6 +154,10 @@ class PartsEncoder:
         efforts = [frame.importance**EFFORT_POWER for frame in plan]
         mean = fmean(efforts)
         return tuple(replace(f, effort=e / mean) for f, e in zip(plan, efforts, strict=True))
+
+    def decoder(self, header: StreamHeader) -> PictureDecoder:
+        """Any stream's."""
+        return picture_decoder(header, UNLIMITED)
 
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """As many as in the longest GOP, and of random access in that with one P frame."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -62,6 +63,25 @@ def read(data: bytes, model: nn.Module) -> dict[str, Tensor]:
         name: torch.from_numpy(part).reshape(shapes[name])
         for name, part in zip(grids, parts, strict=True)
     }
+
+
+def shares(data: bytes, model: nn.Module) -> dict[str, float]:
+    """Where the bytes of updates go, by autoencoder and network; in all as many as there are.
+
+    Each is what its tensors would take by themselves.
+    """
+    found = read(data, model)
+    grids = update_grids(model)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in grids:
+        groups[" ".join(name.split(".")[:2]).replace("_", " ")].append(name)
+    sizes = {
+        group: len(write(found, {name: grids[name] for name in names}))
+        for group, names in groups.items()
+        if any(bool(found[name].any()) for name in names)
+    }
+    scale = len(data) / max(1, sum(sizes.values()))
+    return {f"updates {group}": size * scale for group, size in sizes.items()}
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vireo.codecs.base import Planes
+from vireo.codecs.insta.updates import apply, read
 from vireo.codecs.ssf.autoencoder import HYPER_STRIDE, STEP_PARTS, Symbols
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model, Picture, warp
@@ -40,11 +42,23 @@ class Content:
 class Coder:
     """A model with its weights, at a place between its rate points.
 
+    Args:
+        weights: the model's.
+        place: between its rate points, in STEP_PARTS from the lowest.
+        updates: bytes that change the decoder's weights (`codecs.insta.updates`).
+        own: parameters of the encoder's own in place of those of `weights`, by name.
+
     Raises UsageError for weights of no known model and for a place that it doesn't have,
     InexactError for weights whose sums can't be proved exact.
     """
 
-    def __init__(self, weights: Weights, place: int) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        place: int,
+        updates: bytes = b"",
+        own: Mapping[str, Tensor] | None = None,
+    ) -> None:
         if weights.name not in CONFIGS:
             raise UsageError(f"{weights.path} has weights of {weights.name!r}, no model of SSF")
         config = CONFIGS[weights.name]
@@ -54,7 +68,13 @@ class Coder:
             model = Model(config)
         model.to_empty(device="cpu")
         weights.load_into(model)
+        if updates:
+            apply(model, read(updates, model))
+        if own:
+            model.load_state_dict(own, strict=False)
         prove(model)
+        self.weights = weights
+        self.updates = updates
         self.model = model.eval().requires_grad_(False)
         self.place = place
         self.parts = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -10,11 +11,19 @@ from torch import Tensor
 
 from vireo import weights
 from vireo.codecs.base import Complexity, Limits, Planes
+from vireo.codecs.insta import updates
 from vireo.codecs.ssf.coding import Coder, Content
 from vireo.codecs.ssf.model import decoder_multiplications, decoder_parameters
 from vireo.codecs.ssf.stream import SectionKind, StreamShape, coded_size
 from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
-from vireo.errors import HeaderError, SyntaxElementError, UsageError
+from vireo.container.checksum import bytes_crc
+from vireo.errors import (
+    HeaderError,
+    MissingReferenceError,
+    SyntaxElementError,
+    UsageError,
+)
+from vireo.exact import InexactError
 from vireo.profiling import TimeProfile
 
 _SECTIONS = {
@@ -65,22 +74,57 @@ class SsfDecoder:
                 f"the stream's SSF profile {header.profile} ({header.exactness.name.lower()}) "
                 "is unknown"
             )
-        shape = StreamShape.read(header.configuration)
+        self._shape = shape = StreamShape.read(header.configuration)
         found = weights.find(shape.weights)
         try:
             self.coder = Coder(found, shape.place)
         except UsageError as error:
             raise HeaderError(str(error)) from error
+        self.gops_stand_alone = not shape.updates
+        self._adapted: SsfDecoder | None = None
         video = header.video_format
         self.height, self.width = coded_size(video.height, video.width)
         self._shown = video.height, video.width
+
+    def with_coder(self, coder: Coder) -> SsfDecoder:
+        """The same for a model that has been adapted."""
+        other = copy(self)
+        other.coder = coder
+        return other
+
+    def needs_earlier(self, frame: CodedFrame) -> bool:
+        """Whether the stream's updates of the weights are in an earlier packet."""
+        return bool(self._shape.updates) and _updates(frame) is None
+
+    def gop_decoder(self, frame: CodedFrame) -> SsfDecoder:
+        """That with the stream's updates, which its first packet has."""
+        if not self._shape.updates:
+            return self
+        section = _updates(frame)
+        if self._adapted is None and section is None:
+            raise MissingReferenceError("the updates of the weights were in an earlier packet")
+        if self._adapted is None and section is not None:
+            if bytes_crc(section.data) != self._shape.updates:
+                raise SyntaxElementError(
+                    "the updates are not those of the header", offset=section.offset
+                )
+            try:
+                coder = Coder(self.coder.weights, self._shape.place, section.data)
+            except InexactError as error:
+                raise SyntaxElementError(str(error), offset=section.offset) from error
+            self._adapted = self.with_coder(coder)
+        assert self._adapted is not None
+        return self._adapted
 
     def parse(self, frame: CodedFrame, states: Sequence[None]) -> ParsedPicture:
         """Where the sections are; entropy decoding is left to the parts."""
         if frame.frame_type not in _SECTIONS:
             raise SyntaxElementError("scale-space flow has no B frames")
         kinds = _SECTIONS[frame.frame_type]
-        found = tuple(section.kind for section in frame.sections)
+        sections = frame.sections
+        if frame.frame_type is FrameType.I and self._shape.updates and _updates(frame):
+            sections = sections[1:]
+        found = tuple(section.kind for section in sections)
         if found != kinds:
             raise SyntaxElementError(
                 f"sections of kinds {found} in {frame.frame_type.name} frame, not {tuple(kinds)}"
@@ -88,7 +132,7 @@ class SsfDecoder:
         for section in frame.sections:
             if section.droppable:
                 raise SyntaxElementError("no section is droppable", offset=section.offset)
-        return ParsedPicture(tuple(_Part(self, section) for section in frame.sections))
+        return ParsedPicture(tuple(_Part(self, section) for section in sections))
 
     def reconstruct(
         self, parsed: ParsedPicture, references: Sequence[Planes], times: TimeProfile | None = None
@@ -116,8 +160,10 @@ class SsfDecoder:
         return y[:height, :width], u[chroma], v[chroma]
 
     def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
-        """Bytes of latents and hyperlatents of each autoencoder."""
+        """Bytes of latents and hyperlatents of each autoencoder, and of updates by module."""
         shares: dict[str, float] = {}
+        if section := _updates(frame):
+            shares |= updates.shares(section.data, self.coder.model)
         for part in parsed.parts:
             name = SectionKind(part.section.kind).name.lower()
             latents = part.content.latent_bytes
@@ -130,6 +176,11 @@ class SsfDecoder:
         intra = frame.frame_type is FrameType.I
         config = self.coder.model.config
         return Complexity(decoder_parameters(config), decoder_multiplications(config, intra=intra))
+
+
+def _updates(frame: CodedFrame) -> Section | None:
+    first = frame.sections[0] if frame.sections else None
+    return first if first and first.kind == SectionKind.UPDATES else None
 
 
 def open_decoder(header: StreamHeader, limits: Limits) -> SsfDecoder:

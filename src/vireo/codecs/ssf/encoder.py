@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import log
 
 import numpy as np
 import torch
 
-from vireo.codecs.base import Planes
+from vireo.codecs.base import UNLIMITED, PictureDecoder, Planes
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.codecs.ssf.autoencoder import STEP_PARTS
 from vireo.codecs.ssf.coding import Coder, picture_of
+from vireo.codecs.ssf.decoder import SsfDecoder
 from vireo.codecs.ssf.stream import SectionKind, coded_size
+from vireo.container import Section, StreamHeader
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
@@ -27,10 +30,18 @@ class SsfEncoder:
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """One picture, from its reference as it was decoded."""
-        target = padded(job.target)
-        encode = self._inter if job.references else self._intra
+        picture = self.picture(padded(job.target), job.references)
+        updates = self._coder.updates
+        if job.coding_index == 0 and updates:
+            first = Section(SectionKind.UPDATES, updates)
+            picture = replace(picture, sections=(first, *picture.sections))
+        return picture
+
+    def picture(self, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
+        """One picture at the coded size, without updates of the weights."""
+        encode = self._inter if references else self._intra
         with torch.inference_mode():
-            return encode(target, job.references)
+            return encode(target, references)
 
     def _intra(self, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
         coder, model = self._coder, self._coder.model
@@ -65,6 +76,10 @@ class SsfEncoder:
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """Each frame from the one before (InstA, section 3.1)."""
         return plan_gop(structure, len(gop))
+
+    def decoder(self, header: StreamHeader) -> PictureDecoder:
+        """That of the model as it is here."""
+        return SsfDecoder(header, UNLIMITED).with_coder(self._coder)
 
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """One, where there are P frames."""

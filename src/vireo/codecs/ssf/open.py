@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from vireo import weights
-from vireo.codecs.encoding import PictureEncoder
+from vireo.codecs.encoding import Opening, PictureEncoder
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.encoder import SsfEncoder, place_of
 from vireo.codecs.ssf.stream import StreamShape
-from vireo.options import EncodeOptions
-from vireo.profiling import TimeProfile
-from vireo.video.frame import VideoFormat
+from vireo.container.checksum import bytes_crc
+from vireo.options import Adapt
 
 
-def open_picture_encoder(
-    options: EncodeOptions,
-    video: VideoFormat,
-    frames: int | None,
-    times: TimeProfile | None = None,
-) -> tuple[PictureEncoder, StreamShape]:
+def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, StreamShape]:
     """The picture encoder, and what the stream header says of it; raises UsageError."""
+    options = opening.options
     found = weights.named(options.model)
     place = place_of(options.resolved_lambda, found.lambdas)
     coder = Coder(found, place)
-    return SsfEncoder(coder, times), StreamShape(found.identity, place)
+    if options.adapt != Adapt.NONE:
+        from vireo.codecs.ssf.adaptation import adapted
+
+        coder = adapted(coder, opening)
+    shape = StreamShape(found.identity, place, bytes_crc(coder.updates) if coder.updates else 0)
+    return SsfEncoder(coder, opening.times), shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from vireo.container.syntax import U8, ByteReader, Field, FixedBytes, Structure, Varint
+from vireo.container.syntax import U8, U32, ByteReader, Field, FixedBytes, Structure, Varint
 from vireo.errors import HeaderError, StreamError
 
 HASH_BYTES = 16  # as in `vireo.weights`, which needs PyTorch
@@ -17,6 +17,7 @@ CONFIGURATION = Structure(
     (
         Field("weights", FixedBytes(HASH_BYTES), "hash of the weights"),
         Field("place", U8, "place between the model's rate points, in sixteenths from the lowest"),
+        Field("updates", U32, "CRC-32C of the updates of the weights; 0: there are none"),
     ),
 )
 
@@ -28,11 +29,12 @@ SECTION = Structure(
 
 
 class SectionKind(IntEnum):
-    """Sections of a packet: one in I frames, two in P frames, in this order."""
+    """Sections of a packet: updates and intra in I frames, flow and residual in P frames."""
 
     INTRA = 0
     FLOW = 1
     RESIDUAL = 2
+    UPDATES = 3
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,12 @@ class StreamShape:
     Attributes:
         weights: their hash.
         place: between the rate points, in sixteenths from the lowest.
+        updates: CRC-32C of what changes of the weights; 0 if nothing does.
     """
 
     weights: bytes
     place: int
+    updates: int = 0
 
     @property
     def profile(self) -> int:
@@ -53,7 +57,9 @@ class StreamShape:
         return 0
 
     def write(self) -> bytes:
-        return CONFIGURATION.write({"weights": self.weights, "place": self.place})
+        return CONFIGURATION.write(
+            {"weights": self.weights, "place": self.place, "updates": self.updates}
+        )
 
     @staticmethod
     def read(data: bytes) -> StreamShape:
@@ -65,7 +71,7 @@ class StreamShape:
             raise HeaderError(f"the codec's configuration is damaged: {error.reason}") from error
         if reader.remaining:
             raise HeaderError("the codec's configuration is longer than its fields")
-        return StreamShape(values["weights"], values["place"])
+        return StreamShape(values["weights"], values["place"], values["updates"])
 
 
 def coded_size(height: int, width: int) -> tuple[int, int]:

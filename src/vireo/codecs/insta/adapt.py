@@ -1,0 +1,176 @@
+"""Fine-tuning of a codec on the video that it is to send (InstA, section 3.4).
+
+The loss is equation 2: distortion, the rate of latents, and the rate of the updates themselves,
+which are rounded in the forward pass and pass gradients as if they weren't. Candidates are judged
+by the bytes that they take and the pictures that they give; the best so far is kept, so that more
+time is never worse by that measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vireo.codecs.base import Planes
+from vireo.codecs.insta import prior
+from vireo.codecs.insta.prior import FARTHEST
+from vireo.codecs.insta.updates import update_grids, write
+from vireo.exact import Grid, InexactError
+
+FRAMES = 3  # of a clip of a step (InstA, section 4.3)
+LEARNING_RATE = 3e-4  # of some thousand steps; the paper takes 1e-5 for some hundred thousand
+CROP = 256  # side of a step's pictures, at most
+FIRST_TRIAL = 40  # steps; each further trial comes after half as many again
+_ROUND = Grid(0, -FARTHEST, FARTHEST)
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What an adaptation found.
+
+    Attributes:
+        state: of the encoder's own parameters, by name.
+        updates: of the decoder's, in bytes; empty if nothing was to be sent.
+        cost: distortion plus lambda times rate, as `evaluate` measured it.
+        steps: how many were made.
+    """
+
+    state: dict[str, Tensor]
+    updates: bytes
+    cost: float
+    steps: int
+
+
+class Adaptation:
+    """Fine-tunes a model on one video.
+
+    Args:
+        loss: `forward(luma, chroma, rate)` gives errors and bits per sample of each frame; it
+            holds the model as `model`, with weights on their grids.
+        rate: the rate point, perhaps between two.
+        lambda_: what a bit per luma sample costs.
+        video: planes of its frames, all of one size.
+        evaluate: what the video costs with the model's parameters of the encoder's own and
+            such updates: distortion plus lambda times bits per luma sample, all bytes counted.
+        decoder: whether the decoder's parameters change as well.
+    """
+
+    def __init__(
+        self,
+        loss: nn.Module,
+        rate: float,
+        lambda_: float,
+        video: Sequence[Planes],
+        evaluate: Callable[[dict[str, Tensor], bytes], float],
+        *,
+        decoder: bool,
+        seed: int = 0,
+    ) -> None:
+        self._loss = loss
+        self._rate = rate
+        self._lambda = lambda_
+        self._video = video
+        self._evaluate = evaluate
+        self._seed = seed
+        self._samples = sum(planes[0].size for planes in video)
+        model: nn.Module = loss.get_submodule("model")
+        self._grids = update_grids(model)
+        self._own = {
+            name: p.detach().clone().requires_grad_()
+            for name, p in model.named_parameters()
+            if name not in self._grids
+        }
+        self._base = {
+            name: p.detach() for name, p in model.named_parameters() if name in self._grids
+        }
+        self._updates = {  # in steps
+            name: torch.zeros_like(p, requires_grad=decoder) for name, p in self._base.items()
+        }
+        self._decoder = decoder
+        groups = [{"params": list(self._own.values()), "lr": LEARNING_RATE}]
+        for name, update in self._updates.items() if decoder else ():
+            groups.append({"params": [update], "lr": LEARNING_RATE / self._grids[name].unit})
+        self._optimiser = torch.optim.Adam(groups)
+
+    def run(self, seconds: float, progress: Callable[[float, float], None]) -> Adapted:
+        """The best of what so much time finds; `progress(share of the time, cost)` now and then."""
+        began = perf_counter()
+        end = began + seconds
+        best = self._trial(0)
+        assert best is not None  # the weights that were shipped can be proved exact
+        lasting = perf_counter() - began
+        first, step, next_trial = best.cost, 0, FIRST_TRIAL
+        while perf_counter() + 1.2 * lasting < end:
+            self._step(step)
+            step += 1
+            if step == next_trial:
+                best = self._better(best, step)
+                next_trial += next_trial // 2
+                progress(min(1.0, (perf_counter() - began) / seconds), best.cost / first)
+        if step:
+            best = self._better(best, step)
+            progress(1.0, best.cost / first)
+        return Adapted(best.state, best.updates, best.cost, step)
+
+    def _better(self, best: Adapted, step: int) -> Adapted:
+        found = self._trial(step)
+        return found if found is not None and found.cost < best.cost else best
+
+    def _step(self, step: int) -> None:
+        torch.manual_seed((self._seed << 32) + step)
+        luma, chroma = self._batch(np.random.default_rng([self._seed, step]))
+        self._optimiser.zero_grad(set_to_none=True)
+        results = functional_call(self._loss, self._parameters(), (luma, chroma, self._rate))
+        cost = (results[:, 0] + self._lambda * results[:, 1]).mean()
+        if self._decoder:
+            sent = torch.stack([prior.bits(update) for update in self._updates.values()]).sum()
+            cost = cost + self._lambda * sent / self._samples
+        cost.backward()
+        if all(
+            torch.isfinite(p.grad).all()
+            for group in self._optimiser.param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ):
+            self._optimiser.step()
+
+    def _parameters(self) -> dict[str, Tensor]:
+        """Of the model as it would be sent."""
+        changed = {
+            name: base + _ROUND.nearest(self._updates[name]) * self._grids[name].unit
+            for name, base in self._base.items()
+        }
+        return {f"model.{name}": p for name, p in (self._own | changed).items()}
+
+    def _batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Some frames one after another, all of them or a part of each."""
+        first = int(rng.integers(max(1, len(self._video) - FRAMES + 1)))
+        run = self._video[first : first + FRAMES]
+        height, width = run[0][0].shape
+        rows, columns = min(height, CROP), min(width, CROP)
+        top = 2 * int(rng.integers((height - rows) // 2 + 1))
+        left = 2 * int(rng.integers((width - columns) // 2 + 1))
+        y = [p[0][top : top + rows, left : left + columns] for p in run]
+        half = slice(top // 2, (top + rows) // 2), slice(left // 2, (left + columns) // 2)
+        c = [np.stack([p[1][half], p[2][half]]) for p in run]
+        return torch.from_numpy(np.stack(y)[None, :, None]), torch.from_numpy(np.stack(c)[None])
+
+    @torch.no_grad()
+    def _trial(self, step: int) -> Adapted | None:
+        """What the state of now costs; None where its sums can't be proved exact."""
+        state = {name: p.detach().clone() for name, p in self._own.items()}
+        updates = b""
+        if self._decoder:
+            whole = {name: _ROUND.nearest(u) for name, u in self._updates.items()}
+            if any(bool(u.any()) for u in whole.values()):
+                updates = write(whole, self._grids)
+        try:
+            return Adapted(state, updates, self._evaluate(state, updates), step)
+        except InexactError:
+            return None

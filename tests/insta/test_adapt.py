@@ -1,0 +1,199 @@
+"""Adaptation to a video: the stream holds what a decoder needs of it, and more time isn't worse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import vireo
+from tests.clips import moving, write_y4m
+from vireo import weights
+from vireo.codecs.base import Limits, picture_decoder
+from vireo.codecs.insta.adapt import Adaptation
+from vireo.codecs.insta.updates import update_grids, write
+from vireo.codecs.ssf.adaptation import cost
+from vireo.codecs.ssf.coding import Coder
+from vireo.codecs.ssf.config import CONFIGS
+from vireo.codecs.ssf.model import Model
+from vireo.codecs.ssf.stream import SectionKind
+from vireo.codecs.ssf.training import ClipLoss, loss_of
+from vireo.container import GopStart, MatroskaReader, read_packet
+from vireo.errors import MissingReferenceError, SyntaxElementError, UsageError
+from vireo.options import EncodeOptions
+
+LAMBDAS = (8e-3, 2e-3, 5e-4, 1.25e-4)
+LAMBDA = 1e-3
+FRAMES = 5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that know other frames a little, so that a few steps show."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(5)
+    loss = ClipLoss("ssf1")
+    optimiser = torch.optim.Adam(loss.parameters(), 2e-3)
+    frames = moving(64, 48, 12)[6:8]
+    luma = torch.from_numpy(np.stack([f.y for f in frames])[None, :, None])
+    chroma = torch.from_numpy(np.stack([np.stack([f.u, f.v]) for f in frames])[None])
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss_of(loss(luma, chroma, 1.0), LAMBDA).backward()
+        torch.nn.utils.clip_grad_norm_(loss.parameters(), 1.0)
+        optimiser.step()
+    weights.save(loss.model, "ssf1", LAMBDAS, folder / "ssf1.safetensors", {})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(weights.FOLDERS, str(folder))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_y4m(tmp_path / "source.y4m", moving(64, 48, FRAMES))
+
+
+def adapt(source: Path, target: Path, how: str, seconds: float) -> vireo.EncodeReport:
+    return vireo.encode(
+        source,
+        target,
+        codec="ssf",
+        adapt=how,
+        time_budget=seconds,
+        lambda_=LAMBDA,
+        gop_size=1,
+        overwrite=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> dict[str, Path]:
+    """The same video without adaptation, with half of it, and with all."""
+    place = tmp_path_factory.mktemp("streams")
+    video = write_y4m(place / "source.y4m", moving(64, 48, FRAMES))
+    made = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(weights.FOLDERS, str(folder))
+        for how in ("none", "encoder", "full"):
+            made[how] = place / f"{how}.mkv"
+            options = {"adapt": how, "time_budget": 12.0} if how != "none" else {}
+            vireo.encode(video, made[how], codec="ssf", lambda_=LAMBDA, gop_size=1, **options)
+    return made
+
+
+def packets(path: Path) -> tuple[list[bytes], GopStart]:
+    with MatroskaReader(path) as file:
+        return [p.data for p in file], GopStart(file.header, 0, 2)
+
+
+@pytest.mark.parametrize("how", ["none", "encoder", "full"])
+def test_adapted_streams_decode(streams: dict[str, Path], how: str) -> None:
+    assert vireo.verify(streams[how]).frames == FRAMES
+
+
+def test_only_full_adaptation_sends_updates(streams: dict[str, Path]) -> None:
+    for how, path in streams.items():
+        data, _ = packets(path)
+        kinds = [s.kind for s in read_packet(data[0], None).sections]
+        assert (SectionKind.UPDATES in kinds) == (how == "full")
+        later = read_packet(data[2], None)  # the next GOP's first
+        assert [s.kind for s in later.sections] == [SectionKind.INTRA]
+    parts = vireo.probe(streams["full"]).parts
+    assert any(name.startswith("updates ") for name in parts)
+
+
+def test_adaptation_lowers_the_cost(streams: dict[str, Path]) -> None:
+    found = {}
+    for how, path in streams.items():
+        with vireo.open(path) as video:
+            frames = list(video)
+        error = np.mean(
+            [
+                (
+                    4 * np.mean((f.y.astype(float) - o.y) ** 2)
+                    + np.mean((f.u.astype(float) - o.u) ** 2)
+                    + np.mean((f.v.astype(float) - o.v) ** 2)
+                )
+                / 6
+                for f, o in zip(frames, moving(64, 48, FRAMES), strict=True)
+            ]
+        )
+        size = sum(len(d) for d in packets(path)[0])
+        found[how] = error / 255**2 + LAMBDA * 8 * size / (FRAMES * 64 * 48)
+    assert found["encoder"] < 0.95 * found["none"]
+    assert found["full"] < 0.95 * found["none"]
+
+
+def test_a_gop_can_be_decoded_by_itself(streams: dict[str, Path]) -> None:
+    """Seeking finds the updates where they are."""
+    with vireo.open(streams["full"]) as video:
+        last = video[4]
+    with vireo.open(streams["full"]) as video:
+        frames = list(video)
+    assert np.array_equal(last.y, frames[4].y)
+
+
+def test_updates_that_are_missing_or_others_are_an_error(streams: dict[str, Path]) -> None:
+    data, start = packets(streams["full"])
+    decoder = picture_decoder(start.header, Limits())
+    with pytest.raises(MissingReferenceError, match="updates"):
+        decoder.gop_decoder(read_packet(data[2], None))
+    first = read_packet(data[0], None)
+    section = replace(first.sections[0], data=first.sections[0].data + b"x")
+    with pytest.raises(SyntaxElementError, match="not those of the header"):
+        decoder.gop_decoder(replace(first, sections=(section, *first.sections[1:])))
+    assert decoder.gop_decoder(first) is decoder.gop_decoder(read_packet(data[2], None))
+
+
+def test_no_time_costs_no_more_than_no_adaptation(source: Path, tmp_path: Path) -> None:
+    plain = vireo.encode(source, tmp_path / "plain.mkv", codec="ssf", lambda_=LAMBDA, gop_size=1)
+    for how in ("encoder", "full"):
+        report = adapt(source, tmp_path / f"{how}.mkv", how, 0.01)
+        assert report.video_size == plain.video_size
+        assert report.psnr == plain.psnr
+
+
+def test_empty_updates_are_under_a_thousandth_of_a_stream() -> None:
+    model = Model(CONFIGS["ssf1"])
+    none = {name: torch.zeros(model.get_parameter(name).shape) for name in update_grids(model)}
+    assert len(write(none, update_grids(model))) < 5
+
+
+def test_more_time_is_never_worse(folder: Path) -> None:
+    """By the encoder's own measure: the best state so far is kept."""
+    found = weights.load(folder / "ssf1.safetensors")
+    video = [tuple(p for p in f.planes) for f in moving(64, 48, FRAMES)]
+    costs = []
+
+    def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> float:
+        costs.append(cost(Coder(found, 16, updates, own), video, 3, LAMBDA))
+        return costs[-1]
+
+    loss = ClipLoss("ssf1")
+    found.load_into(loss.model)
+    adapted = Adaptation(loss, 1.0, LAMBDA, video, evaluate, decoder=True).run(
+        6, lambda share, cost: None
+    )
+    assert len(costs) > 1
+    assert adapted.cost == min(costs)
+    again = cost(Coder(found, 16, adapted.updates, adapted.state), video, 3, LAMBDA)
+    assert again == pytest.approx(adapted.cost, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"codec": "ssf", "adapt": "decoder"}, "adaptation 'decoder'"),
+        ({"codec": "ssf", "time_budget": 5.0}, "adapt"),
+        ({"codec": "coolchic", "adapt": "full"}, "trains its networks"),
+    ],
+)
+def test_what_cannot_be_adapted_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        EncodeOptions(**options)  # type: ignore[arg-type]
