@@ -15,7 +15,13 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, StreamShape]
     """The picture encoder, and what the stream header says of it; raises UsageError."""
     options = opening.options
     found = weights.named(options.model)
-    place = place_of(options.resolved_lambda, found.lambdas)
+    lambda_ = options.resolved_lambda
+    place = place_of(lambda_, found.lambdas)
+    if not 0.9 * found.lambdas[-1] <= lambda_ <= 1.1 * found.lambdas[0]:
+        opening.say(
+            f"{found.name} was trained for lambdas from {found.lambdas[0]:g} to "
+            f"{found.lambdas[-1]:g}; the nearest has to do for {lambda_:.3g}"
+        )
     coder = Coder(found, place)
     if options.adapt != Adapt.NONE:
         from vireo.codecs.ssf.adaptation import adapted
