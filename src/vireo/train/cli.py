@@ -43,7 +43,8 @@ def train(**asked: Any) -> None:
     """Train a pretrained codec by RECIPE, a TOML file, until its steps or the minutes are over.
 
     What a run needs to go on is in its folder: give the same command again. `log.jsonl` there has
-    a line every 20 steps. With torchrun, several processes share each batch.
+    a line every 20 steps, and `curves.html` draws it. With torchrun, several processes share a
+    batch.
 
     \b
       vireo train recipes/ssf1.toml --data clips/ --resume runs/ssf1 --minutes 60
@@ -62,9 +63,25 @@ def train(**asked: Any) -> None:
         )
         run.train(asked["minutes"])
         say(f"{run.step} of {run.recipe.steps} steps done, in {run.seconds / 60:.0f} minutes")
+        if run.leads:
+            _draw(asked["folder"])
         if asked["export"] and run.leads:
             export(run, asked["export"])
             say(f"{asked['export']} written")
+
+
+def _draw(folder: Path) -> None:
+    """Curves, where what draws them is installed."""
+    from vireo.train.loop import LOG
+
+    try:
+        from vireo.train.curves import CURVES, draw
+    except ImportError:
+        say("for curves of the log, install vireo[bench]")
+        return
+    if (folder / LOG).exists():
+        draw(folder / LOG, folder / CURVES)
+        say(f"curves: {folder / CURVES}")
 
 
 def _training_code() -> tuple[Any, Any]:
