@@ -87,7 +87,7 @@ def test_what_is_applied_stays_on_its_grid(model: Model) -> None:
     for name, parameter in changed.named_parameters():
         if name in grids:
             assert torch.equal(grids[name].nearest(parameter.double()).float(), parameter), name
-    before, after = (m.intra.synthesis[3].weight for m in (Model(CONFIGS["ssf1"]), changed))
+    before, after = (m.intra.synthesis.deep[3].weight for m in (Model(CONFIGS["ssf1"]), changed))
     assert not torch.equal(before, after)
 
 

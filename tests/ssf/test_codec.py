@@ -163,7 +163,7 @@ def test_weights_come_back_and_name_themselves(folder: Path, tmp_path: Path) -> 
     for (name, a), b in zip(model.named_parameters(), again.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-2, rtol=1e-3), name
     with torch.no_grad():
-        again.intra.analysis[0].weight.add_(1)
+        again.intra.analysis.deep[0].weight.add_(1)
     other = weights.save(again, "ssf1", LAMBDAS, tmp_path / "other.safetensors", {})
     assert other.identity == loaded.identity, "analysis is the encoder's own business"
     with torch.no_grad():
@@ -321,7 +321,7 @@ def test_an_analysis_without_numbers_writes_no_stream(
 ) -> None:
     found = weights.load(folder / "ssf1.safetensors")
     tensors = dict(found.tensors)
-    tensors["intra.analysis.0.weight"] = tensors["intra.analysis.0.weight"] * float("nan")
+    tensors["intra.analysis.deep.0.weight"] = tensors["intra.analysis.deep.0.weight"] * float("nan")
     monkeypatch.setattr(weights, "named", lambda name: replace(found, tensors=tensors))
     monkeypatch.setattr(weights, "find", lambda identity: found)
     with pytest.raises(UsageError, match="no numbers"):
@@ -332,7 +332,7 @@ def test_grids_hold_what_a_file_keeps() -> None:
     """Weights beyond 16 bits are kept in 32."""
     model = loud("ssf1")
     with torch.no_grad():
-        model.intra.synthesis[0].weight[0, 0, 0, 0] = 40.0
+        model.intra.synthesis.deep[0].weight[0, 0, 0, 0] = 40.0
     grids = weights.grids_of(model)
-    assert grids["intra.synthesis.0.weight"] == Grid(10, -(1 << 23), 1 << 23)
+    assert grids["intra.synthesis.deep.0.weight"] == Grid(10, -(1 << 23), 1 << 23)
     assert set(grids) == {n for n, _ in model.named_parameters() if "analysis" not in n}

@@ -137,3 +137,21 @@ def test_scales_are_those_of_the_tables() -> None:
     at, below = thresholds[40:42], thresholds[40:42] - 1 / 64
     assert Autoencoder.scale_indices(at).tolist() == [41, 42]
     assert Autoencoder.scale_indices(below).tolist() == [40, 41]
+
+
+def test_a_light_model_starts_as_a_transform_codec() -> None:
+    """At any of its rate points, and the finer the steps, the nearer."""
+    torch.manual_seed(0)
+    model = Model(CONFIGS["ssf1"])
+    target, reference = pictures(2)
+    before = 0.0
+    for rate in range(4):
+        with torch.no_grad():
+            intra, _ = model.forward_intra(target, rate * STEP_PARTS)
+            inter, _ = model.forward_inter(target, reference, rate * STEP_PARTS)
+        for decoded in (intra, inter):
+            for found, wanted in ((decoded.luma, target.luma), (decoded.chroma, target.chroma)):
+                assert float((found - wanted).square().mean()) < 10**-2.7
+        nearness = -float((intra.luma - target.luma).square().mean())
+        assert nearness > before or rate == 0
+        before = nearness

@@ -65,7 +65,7 @@ class Autoencoder(nn.Module):
         synthesis: exact, from LATENTS back.
     """
 
-    def __init__(self, config: Config, analysis: nn.Sequential, synthesis: nn.Sequential) -> None:
+    def __init__(self, config: Config, analysis: nn.Module, synthesis: nn.Module) -> None:
         super().__init__()
         self.analysis = analysis
         self.synthesis = synthesis
@@ -145,8 +145,8 @@ class Autoencoder(nn.Module):
 
 
 def _first_steps(rates: int, channels: int) -> Tensor:
-    """Finer from rate to rate, sqrt(2) each: a quarter of lambda is half the step."""
-    return (2.0 ** (-0.5 * torch.arange(rates))).reshape(-1, 1).repeat(1, channels) * 2.0
+    """A quarter of lambda is half the step."""
+    return (2.0 ** (1 - torch.arange(rates))).reshape(-1, 1).repeat(1, channels)
 
 
 def _hyper_analysis(config: Config) -> nn.Sequential:

@@ -17,6 +17,14 @@ from torch.nn import functional
 
 from vireo.codecs.ssf.autoencoder import ACTIVATIONS, LATENTS, STRIDE, Autoencoder
 from vireo.codecs.ssf.config import Config
+from vireo.codecs.ssf.light import (
+    BLOCK,
+    CHANNELS,
+    Analysis,
+    Synthesis,
+    frequencies,
+    start_as_cosines,
+)
 from vireo.exact import Conv, ExactLayer, Grid, TransposedConv
 from vireo.nn.warp import DEPTHS, VECTORS, blur_stack, scale_space_warp
 
@@ -25,7 +33,6 @@ RESIDUALS = Grid.signed(10, 12)
 FLOW = Grid.signed(7, 14)
 FLOW_GAIN = 4  # samples, or levels, that 1 in a flow stands for
 GREY = 0.5
-BLOCK = 4  # samples of the picture, the side of a light model's finest cells
 
 
 @dataclass(frozen=True)
@@ -63,12 +70,14 @@ class Model(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        channels = 3 if not config.light else BLOCK * BLOCK * 3 // 2
+        channels = CHANNELS if config.light else 3
         latent = config.latent
         self.intra = Autoencoder(
             config, _analysis(config, channels), _synthesis(config, latent, channels)
         )
-        self.flow = Autoencoder(config, _analysis(config, 2 * channels), _flow_synthesis(config))
+        self.flow = Autoencoder(
+            config, _analysis(config, 2 * channels, linear=False), _flow_synthesis(config)
+        )
         self.residual = Autoencoder(
             config, _analysis(config, channels), _synthesis(config, 2 * latent, channels)
         )
@@ -150,7 +159,11 @@ def warp(reference: Picture, flow: Flow) -> Picture:
     )
 
 
-def _last(network: nn.Sequential) -> Any:
+def _last(network: nn.Module) -> Any:
+    """The last layer of a network, or of the deep part of one that has a linear one beside."""
+    if isinstance(network, Analysis | Synthesis):
+        network = network.deep
+    assert isinstance(network, nn.Sequential)
     return network[-1]
 
 
@@ -158,8 +171,8 @@ def _last(network: nn.Sequential) -> Any:
 def initialise(model: Model) -> None:
     """Weights to train from: activations keep their size from layer to layer (He et al., 2015).
 
-    Else they soon were smaller than the steps of their grids. Latents start as likely to be 0,
-    which costs little, what comes out starts near to nothing, and I frames from grey.
+    Else they soon were smaller than the steps of their grids. What comes out starts near to
+    nothing, and I frames from grey; a light model starts as a transform of blocks.
     """
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | ExactLayer):
@@ -173,6 +186,12 @@ def initialise(model: Model) -> None:
         for network in (part.synthesis, part.hyper_mean, part.hyper_deviation):
             _last(network).weight.mul_(0.1)
         _last(part.hyper_deviation).bias.fill_(0.25)
+        if isinstance(part.analysis, Analysis) and isinstance(part.synthesis, Synthesis):
+            _last(part.analysis).weight.zero_()
+            _last(part.synthesis).weight.zero_()
+            start_as_cosines(part.analysis, part.synthesis)
+            waves = torch.from_numpy(frequencies(model.config.latent))
+            _last(part.hyper_deviation).bias.copy_(0.25 + 8 / (1 + waves) ** 1.5)
     _last(model.intra.synthesis).bias.fill_(GREY)
 
 
@@ -181,10 +200,10 @@ def _halved(x: Tensor) -> Tensor:
     return functional.avg_pool2d(x, 2)
 
 
-def _analysis(config: Config, channels: int) -> nn.Sequential:
+def _analysis(config: Config, channels: int, *, linear: bool = True) -> nn.Module:
     if config.light:
         wide = config.codec * 4 // 3
-        return nn.Sequential(
+        deep = nn.Sequential(
             nn.Conv2d(channels, config.codec, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(config.codec, wide, 3, stride=2, padding=1),
@@ -193,6 +212,7 @@ def _analysis(config: Config, channels: int) -> nn.Sequential:
             nn.ReLU(),
             nn.Conv2d(wide, config.latent, 3, stride=2, padding=1),
         )
+        return Analysis(deep, channels, config.latent) if linear else deep
     widths = channels, config.codec, config.codec, config.codec, config.latent
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
@@ -200,10 +220,10 @@ def _analysis(config: Config, channels: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _synthesis(config: Config, inputs: int, channels: int) -> nn.Sequential:
+def _synthesis(config: Config, inputs: int, channels: int) -> nn.Module:
     if config.light:
         wide = config.codec * 4 // 3
-        return nn.Sequential(
+        deep = nn.Sequential(
             Conv(LATENTS, ACTIVATIONS, inputs, wide, 3),
             Conv(ACTIVATIONS, ACTIVATIONS, wide, 4 * wide, 3),
             nn.PixelShuffle(2),
@@ -213,6 +233,7 @@ def _synthesis(config: Config, inputs: int, channels: int) -> nn.Sequential:
             Conv(ACTIVATIONS, ACTIVATIONS, config.codec, config.codec, 3),
             Conv(ACTIVATIONS, RESIDUALS, config.codec, channels, 3),
         )
+        return Synthesis(deep, LATENTS, RESIDUALS, config.latent)
     return _transposed(config, inputs, channels, RESIDUALS)
 
 

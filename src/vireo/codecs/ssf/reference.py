@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vireo.codecs.ssf.autoencoder import DEVIATIONS, LATENTS, STEP_PARTS, STEPS, Autoencoder
-from vireo.codecs.ssf.model import BLOCK, FLOW, FLOW_GAIN, RESIDUALS, SAMPLES, Model
+from vireo.codecs.ssf.light import BLOCK, Synthesis
+from vireo.codecs.ssf.model import FLOW, FLOW_GAIN, RESIDUALS, SAMPLES, Model
 from vireo.entropy.normal import scale_thresholds
 from vireo.exact.layers import ExactLayer
 from vireo.exact.reference import Integers, rounded, run_layer
@@ -71,6 +72,11 @@ def inter(
 
 
 def _run(network: nn.Module, x: Integers) -> Integers:
+    if isinstance(network, Synthesis):
+        direct = _run(network.direct, x[: network.latent])
+        total = _run(network.deep, x) + direct
+        clamped: Integers = np.clip(total, RESIDUALS.low, RESIDUALS.high)
+        return clamped
     assert isinstance(network, nn.Sequential)
     for layer in network:
         if isinstance(layer, ExactLayer):
