@@ -42,5 +42,13 @@ def errors() -> Iterator[None]:
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(USAGE)
     except MemoryError:
-        say("there is not enough memory for this")
-        sys.exit(USAGE)
+        _no_memory()
+    except RuntimeError as error:
+        if "allocate" not in str(error):  # PyTorch's allocator
+            raise
+        _no_memory()
+
+
+def _no_memory() -> NoReturn:
+    say("there is not enough memory for this")
+    sys.exit(USAGE)

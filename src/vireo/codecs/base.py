@@ -114,7 +114,8 @@ class Limits:
     Attributes:
         pixels: luma samples of a picture.
         pictures: pictures held at a time, for reference or for their turn to be shown.
-        multiplications: of a decoder, per luma sample.
+        multiplications: of a decoder whose networks come with the stream, per luma sample; those
+            of pretrained codecs are bounded by the weights that are installed.
     """
 
     pixels: int = 8192 * 4352

@@ -12,7 +12,7 @@ from plotly.graph_objects import Figure, Scatter
 from plotly.subplots import make_subplots
 
 CURVES = "curves.html"
-SMOOTHED = 15  # logged steps of a rate point that a point of a curve is the mean of
+POINTS = 60  # of a curve, each the mean of as many logged steps as that makes
 
 
 def draw(log: Path, target: Path) -> None:
@@ -72,7 +72,8 @@ _COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b")
 
 
 def _groups(entries: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    return [entries[i : i + SMOOTHED] for i in range(0, len(entries), SMOOTHED)]
+    size = -(-len(entries) // POINTS)
+    return [entries[i : i + size] for i in range(0, len(entries), size)]
 
 
 def _loss(entry: dict[str, Any]) -> float:
