@@ -47,6 +47,7 @@ class ExactLayer(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self._double = False
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         double = x.dtype == torch.float64
@@ -133,7 +134,6 @@ class Conv(ExactLayer):
         super().__init__(source, result, shape, outputs, weight_bits)
         self.stride = stride
         self.groups = groups
-        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         padding = weight.shape[-1] // 2
@@ -156,7 +156,6 @@ class TransposedConv(ExactLayer):
     ) -> None:
         super().__init__(source, result, (inputs, outputs, kernel, kernel), outputs, weight_bits)
         self.stride = stride
-        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def linear(self, x: Tensor, weight: Tensor) -> Tensor:
         padding = weight.shape[-1] // 2

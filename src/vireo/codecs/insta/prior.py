@@ -13,20 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vireo.nn.latents import normal_mass
-
 STEP_BITS = 10  # t = 2**-10
 FARTHEST = 144  # n = 289
 SLAB = 51.2  # sigma = 0.05, in steps
 SPIKE = 1 / 6  # s = t / 6, in steps
 RATIO = 100.0  # alpha
-
-
-def masses(values: Tensor) -> Tensor:
-    """What the prior gives to the bin around each value, in steps, whole or not."""
-    slab = normal_mass(values, torch.tensor(SLAB))
-    spike = normal_mass(values, torch.tensor(SPIKE))
-    return (slab + RATIO * spike) / (1 + RATIO)
 
 
 def bits(values: Tensor) -> Tensor:

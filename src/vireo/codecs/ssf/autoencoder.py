@@ -17,7 +17,6 @@ from vireo.entropy.normal import scale_thresholds
 from vireo.exact import Conv, Grid, TransposedConv
 from vireo.nn.latents import MixturePrior, bits_of, lower_bound, normal_mass, rounded, with_noise
 
-STRIDE = 16  # samples of the picture per latent
 HYPER_STRIDE = 4  # latents per hyperlatent
 LEAST_DEVIATION = 0.11  # of a latent (InstA, table 7)
 
@@ -51,10 +50,13 @@ class Symbols:
     Attributes:
         latents: `[B, C, h, w]`, less their means.
         hyperlatents: `[B, C, ceil(h / 4), ceil(w / 4)]`.
+        mean, deviation: of latents, `[B, C, h, w]`: what follows from the hyperlatents.
     """
 
     latents: Tensor
     hyperlatents: Tensor
+    mean: Tensor
+    deviation: Tensor
 
 
 class Autoencoder(nn.Module):
@@ -89,11 +91,10 @@ class Autoencoder(nn.Module):
             place: between the config's rate points, in STEP_PARTS from the lowest.
             context: latents that the synthesis gets besides.
         """
-        y = _full(self.analysis(x))
-        z = _full(self.hyper_analysis(_padded(y)))
+        y, z = self._analysed(x)
         mean, deviation = self.distributions(HYPERLATENTS.nearest(z), y.shape[-2:])
         steps = self.steps_at(place)
-        scaled = y / lower_bound(steps, STEPS.unit) if steps is not None else y
+        scaled = _scaled(y, steps)
         mass = normal_mass(with_noise(scaled) - mean, lower_bound(deviation, LEAST_DEVIATION))
         bits = bits_of(mass) + self.prior.bits(with_noise(z))
         latents = self.dequantised(rounded(scaled - mean), mean, steps)
@@ -102,12 +103,16 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def encode(self, x: Tensor, place: int) -> Symbols:
         """What is sent at a place between the rate points, in STEP_PARTS from the lowest."""
-        y = self.analysis(x)
-        z = HYPERLATENTS.nearest(self.hyper_analysis(_padded(y)))
-        mean, _ = self.distributions(z, y.shape[-2:])
-        steps = self.steps_at(place)
-        scaled = y / lower_bound(steps, STEPS.unit) if steps is not None else y
-        return Symbols(rounded(scaled - mean), z)
+        y, z = self._analysed(x)
+        z = HYPERLATENTS.nearest(z)
+        mean, deviation = self.distributions(z, y.shape[-2:])
+        scaled = _scaled(y, self.steps_at(place))
+        return Symbols(rounded(scaled - mean), z, mean, deviation)
+
+    def _analysed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents and hyperlatents, neither scaled nor rounded."""
+        y = _full(self.analysis(x))
+        return y, _full(self.hyper_analysis(_padded(y)))
 
     def distributions(self, z: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of latents of `size`, from whole hyperlatents."""
@@ -169,6 +174,10 @@ def _hyper_synthesis(config: Config, result: Grid) -> nn.Sequential:
 
 def _beside(latents: Tensor, context: Tensor | None) -> Tensor:
     return latents if context is None else torch.cat([latents, context], 1)
+
+
+def _scaled(y: Tensor, steps: Tensor | None) -> Tensor:
+    return y if steps is None else y / lower_bound(steps, STEPS.unit)
 
 
 def _full(y: Tensor) -> Tensor:

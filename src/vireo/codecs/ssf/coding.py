@@ -92,8 +92,7 @@ class Coder:
         part = self.parts[kind]
         z, latents = (_integers(s) for s in (symbols.hyperlatents, symbols.latents))
         hyper = self._priors[kind].encode(z.ravel(), _channels(z.shape))
-        _, deviation = part.distributions(symbols.hyperlatents, latents.shape[1:])
-        indices = part.scale_indices(deviation)[0].numpy().ravel()
+        indices = part.scale_indices(symbols.deviation)[0].numpy().ravel()
         body = latent_tables().encode(latents.ravel(), indices)
         start = SECTION.write({"hyperlatents": len(hyper)})
         return Section(kind, start + hyper + body)
@@ -122,15 +121,14 @@ class Coder:
         mean, deviation = part.distributions(z, (rows, columns))
         indices = part.scale_indices(deviation)[0].numpy().ravel()
         values = latent_tables().decode(body, indices)
-        symbols = Symbols(_floats(values, (config.latent, rows, columns)), z)
-        latents = part.dequantised(symbols.latents, mean, part.steps_at(self.place))
-        return Content(symbols, latents, len(body))
+        latents = _floats(values, (config.latent, rows, columns))
+        symbols = Symbols(latents, z, mean, deviation)
+        return Content(symbols, self.latents(kind, symbols), len(body))
 
     def latents(self, kind: SectionKind, symbols: Symbols) -> Tensor:
-        """The same as what `read` makes of what `write` writes."""
+        """As the synthesis wants them."""
         part = self.parts[kind]
-        mean, _ = part.distributions(symbols.hyperlatents, symbols.latents.shape[-2:])
-        return part.dequantised(symbols.latents, mean, part.steps_at(self.place))
+        return part.dequantised(symbols.latents, symbols.mean, part.steps_at(self.place))
 
     @torch.inference_mode()
     def intra(self, latents: Tensor) -> Planes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 
 from torch import Tensor
@@ -55,7 +55,7 @@ class ParsedPicture:
     """A packet's sections; their content comes with the parts."""
 
     parts: tuple[_Part, ...]
-    state: None = field(default=None)
+    state: None = None
 
     def latents(self, place: int) -> Tensor:
         return self.parts[place].content.latents

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vireo.codecs.ssf.autoencoder import ACTIVATIONS, LATENTS, STRIDE, Autoencoder
+from vireo.codecs.ssf.autoencoder import ACTIVATIONS, LATENTS, Autoencoder
 from vireo.codecs.ssf.config import Config
 from vireo.codecs.ssf.light import (
     BLOCK,
@@ -25,6 +25,7 @@ from vireo.codecs.ssf.light import (
     frequencies,
     start_as_cosines,
 )
+from vireo.codecs.ssf.stream import STRIDE
 from vireo.exact import Conv, ExactLayer, Grid, TransposedConv
 from vireo.nn.warp import DEPTHS, VECTORS, blur_stack, scale_space_warp
 

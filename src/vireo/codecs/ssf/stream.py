@@ -9,7 +9,7 @@ from vireo.container.syntax import U8, U32, ByteReader, Field, FixedBytes, Struc
 from vireo.errors import HeaderError, StreamError
 
 HASH_BYTES = 16  # as in `vireo.weights`, which needs PyTorch
-STRIDE = 16
+STRIDE = 16  # samples of the picture per latent
 
 CONFIGURATION = Structure(
     "ssf-configuration",
