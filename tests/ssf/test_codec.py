@@ -15,6 +15,7 @@ from torch import Tensor
 
 import vireo
 from tests.clips import moving, write_y4m
+from tests.ssf.models import loud
 from vireo import weights
 from vireo.codecs.base import Limits, parse_whole, picture_decoder
 from vireo.codecs.ssf import reference
@@ -29,23 +30,6 @@ from vireo.exact import Grid
 from vireo.options import EncodeOptions
 
 LAMBDAS = (8e-3, 2e-3, 5e-4, 1.25e-4)
-
-
-def loud(name: str) -> Model:
-    """Weights at random, so large that symbols are."""
-    torch.manual_seed(3)
-    model = Model(CONFIGS[name])
-    with torch.no_grad():
-        for part in (model.intra, model.flow, model.residual):
-            for layer in part.analysis.modules():
-                if isinstance(layer, torch.nn.Conv2d):
-                    layer.weight.mul_(4)
-            for layer in part.hyper_analysis:
-                if isinstance(layer, torch.nn.Conv2d):
-                    layer.weight.mul_(3)
-            part.hyper_deviation[-1].weight.mul_(20)
-            part.hyper_mean[-1].weight.mul_(10)
-    return model
 
 
 @pytest.fixture(scope="module")

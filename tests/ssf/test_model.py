@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.ssf.models import loud
 from vireo.codecs.ssf.autoencoder import STEP_PARTS, Autoencoder
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model, Picture, decoder_multiplications, decoder_parameters, warp
@@ -45,15 +46,8 @@ def pictures(count: int, height: int = 64, width: int = 96, seed: int = 0) -> li
     ]
 
 
-def loud(name: str) -> Model:
-    """Weights at random, and so large that nothing is nearly 0."""
-    torch.manual_seed(3)
-    model = Model(CONFIGS[name])
-    with torch.no_grad():
-        for autoencoder in (model.intra, model.flow, model.residual):
-            for layer in autoencoder.analysis.modules():
-                if isinstance(layer, torch.nn.Conv2d):
-                    layer.weight.mul_(3)
+def proved(name: str) -> Model:
+    model = loud(name)
     prove(model)
     return model.eval()
 
@@ -75,7 +69,7 @@ def decode(model: Model, reference: Picture, symbols: list[Tensor], place: int) 
 
 @pytest.mark.parametrize("name", ["ssf1", "ssf3"])
 def test_a_decoder_gives_the_same_however_it_computes(name: str) -> None:
-    model = loud(name)
+    model = proved(name)
     reference = pictures(2)[1]
     place = STEP_PARTS // 2 if CONFIGS[name].rates > 1 else 0
     rng = torch.Generator().manual_seed(5)
@@ -107,7 +101,7 @@ def same(a: Picture, b: Picture) -> None:
 
 
 def test_training_s_picture_is_the_decoder_s() -> None:
-    model = loud("ssf1")
+    model = proved("ssf1")
     target, reference = pictures(2)
     with torch.no_grad():
         place = 2 * STEP_PARTS
