@@ -13,9 +13,9 @@ from torch import Tensor
 from vireo.codecs.base import Planes
 from vireo.codecs.insta.updates import apply, read
 from vireo.codecs.ssf.autoencoder import HYPER_STRIDE, STEP_PARTS, Symbols
-from vireo.codecs.ssf.config import CONFIGS
+from vireo.codecs.ssf.config import CONFIGS, STRIDE
 from vireo.codecs.ssf.model import Model, Picture, warp
-from vireo.codecs.ssf.stream import SECTION, STRIDE, SectionKind
+from vireo.codecs.ssf.stream import SECTION, SectionKind
 from vireo.container import Section
 from vireo.container.syntax import ByteReader
 from vireo.entropy.tables import latent_tables, mixture_tables

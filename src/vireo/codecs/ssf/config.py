@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+STRIDE = 16  # samples of the picture per latent
+
 
 @dataclass(frozen=True)
 class Config:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vireo.codecs.ssf.autoencoder import ACTIVATIONS, LATENTS, Autoencoder
-from vireo.codecs.ssf.config import Config
+from vireo.codecs.ssf.config import STRIDE, Config
 from vireo.codecs.ssf.light import (
     BLOCK,
     CHANNELS,
@@ -25,7 +25,6 @@ from vireo.codecs.ssf.light import (
     frequencies,
     start_as_cosines,
 )
-from vireo.codecs.ssf.stream import STRIDE
 from vireo.exact import Conv, ExactLayer, Grid, TransposedConv
 from vireo.nn.warp import DEPTHS, VECTORS, blur_stack, scale_space_warp
 

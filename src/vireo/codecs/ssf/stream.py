@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from vireo.codecs.ssf.config import STRIDE
 from vireo.container.syntax import U8, U32, ByteReader, Field, FixedBytes, Structure, Varint
 from vireo.errors import HeaderError, StreamError
 
 HASH_BYTES = 16  # as in `vireo.weights`, which needs PyTorch
-STRIDE = 16  # samples of the picture per latent
 
 CONFIGURATION = Structure(
     "ssf-configuration",
