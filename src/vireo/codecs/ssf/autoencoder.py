@@ -63,21 +63,23 @@ class Autoencoder(nn.Module):
     """One of a model's three.
 
     Args:
-        analysis: from the input to `config.latent` channels at 1/16 of the picture's size.
+        latent: its latents, how many per 16x16 samples.
+        analysis: from the input to the latents.
         synthesis: exact, from LATENTS back.
     """
 
-    def __init__(self, config: Config, analysis: nn.Module, synthesis: nn.Module) -> None:
+    def __init__(
+        self, config: Config, latent: int, analysis: nn.Module, synthesis: nn.Module
+    ) -> None:
         super().__init__()
+        self.latent = latent
         self.analysis = analysis
         self.synthesis = synthesis
-        self.hyper_analysis = _hyper_analysis(config)
-        self.hyper_mean = _hyper_synthesis(config, LATENTS)
-        self.hyper_deviation = _hyper_synthesis(config, DEVIATIONS)
+        self.hyper_analysis = _hyper_analysis(config, latent)
+        self.hyper_mean = _hyper_synthesis(config, latent, LATENTS)
+        self.hyper_deviation = _hyper_synthesis(config, latent, DEVIATIONS)
         self.prior = MixturePrior(config.hyperlatent)
-        self.steps = (
-            nn.Parameter(_first_steps(config.rates, config.latent)) if config.rates > 1 else None
-        )
+        self.steps = nn.Parameter(_first_steps(config.rates, latent)) if config.rates > 1 else None
 
     def parameter_grids(self) -> dict[str, Grid]:
         """Of what is not in a layer or the prior, by name."""
@@ -154,9 +156,9 @@ def _first_steps(rates: int, channels: int) -> Tensor:
     return (2.0 ** (1 - torch.arange(rates))).reshape(-1, 1).repeat(1, channels)
 
 
-def _hyper_analysis(config: Config) -> nn.Sequential:
+def _hyper_analysis(config: Config, latent: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(config.latent, config.hyper, 3, padding=1),
+        nn.Conv2d(latent, config.hyper, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(config.hyper, config.hyper, 5, stride=2, padding=2),
         nn.ReLU(),
@@ -164,11 +166,11 @@ def _hyper_analysis(config: Config) -> nn.Sequential:
     )
 
 
-def _hyper_synthesis(config: Config, result: Grid) -> nn.Sequential:
+def _hyper_synthesis(config: Config, latent: int, result: Grid) -> nn.Sequential:
     return nn.Sequential(
         TransposedConv(HYPERLATENTS, ACTIVATIONS, config.hyperlatent, config.hyper, 5),
         TransposedConv(ACTIVATIONS, ACTIVATIONS, config.hyper, config.hyper, 5),
-        Conv(ACTIVATIONS, result, config.hyper, config.latent, 3),
+        Conv(ACTIVATIONS, result, config.hyper, latent, 3),
     )
 
 

@@ -121,7 +121,7 @@ class Coder:
         mean, deviation = part.distributions(z, (rows, columns))
         indices = part.scale_indices(deviation)[0].numpy().ravel()
         values = latent_tables().decode(body, indices)
-        latents = _floats(values, (config.latent, rows, columns))
+        latents = _floats(values, (part.latent, rows, columns))
         symbols = Symbols(latents, z, mean, deviation)
         return Content(symbols, self.latents(kind, symbols), len(body))
 

@@ -20,11 +20,12 @@ def _sections() -> str:
 
 def _models() -> str:
     head = (
-        "| model | latents *L* | hyperlatents *Z* | codec *C* | hyper *H* | light | rate points |\n"
-        "|---|---|---|---|---|---|---|\n"
+        "| model | latents *L* | flow's *F* | hyperlatents *Z* | codec *C* | hyper *H* | light |"
+        " rate points |\n"
+        "|---|---|---|---|---|---|---|---|\n"
     )
     return head + "".join(
-        f"| {c.name} | {c.latent} | {c.hyperlatent} | {c.codec} | {c.hyper} | "
+        f"| {c.name} | {c.latent} | {c.flow_latent} | {c.hyperlatent} | {c.codec} | {c.hyper} | "
         f"{'yes' if c.light else 'no'} | {c.rates} |\n"
         for c in CONFIGS.values()
     )

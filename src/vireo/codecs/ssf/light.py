@@ -1,12 +1,14 @@
-"""What the light model has besides: a linear transform of blocks beside the networks.
+"""What the light model has besides: linear transforms of blocks beside the networks.
 
-Latents and the samples of a 16x16 block are tied by a linear layer in either direction, which
-starts as a discrete cosine transform of the block's low frequencies; the networks learn what it
-lacks. So the model is a transform codec from the first step, where networks alone need thousands
-for that.
+Latents and what a 16x16 block holds are tied by a linear layer in either direction, which starts
+as a discrete cosine transform of the block's low frequencies; the networks learn what it lacks.
+Of a picture these are its samples, of a flow the vectors that the encoder's search found. So the
+model is a hybrid codec from the first step, where networks alone need thousands for that.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,22 +19,83 @@ from vireo.exact import Conv, Grid
 
 BLOCK = 4  # samples of the picture, the side of a cell of the finest layers
 CELLS = 4  # cells per latent, in either direction
-CHANNELS = BLOCK * BLOCK * 3 // 2  # of a cell: luma, U, V
-WEIGHT_BITS = 13  # of a weight's fraction: cosines over GAIN are small
-GAIN = 8.0  # of a coefficient of an orthonormal transform, samples between 0 and 1
-_CHROMA = 8  # one of so many latents is U's, another one V's
+CHANNELS = BLOCK * BLOCK * 3 // 2  # of a picture's cell: luma, U, V
+WEIGHT_BITS = 13  # of a weight's fraction: cosines over the gain are small
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Which cosines latents start as.
+
+    Attributes:
+        sides: of each plane's part of a cell.
+        counts: cosines of each plane, those of lowest frequency.
+        gain: of latents over coefficients of an orthonormal transform.
+    """
+
+    sides: tuple[int, ...]
+    counts: tuple[int, ...]
+    gain: float
+
+    @property
+    def channels(self) -> int:
+        """Samples of a cell."""
+        return sum(side**2 for side in self.sides)
+
+    def frequencies(self) -> NDArray[np.int64]:
+        """Of each latent's cosines how many half waves they have, down and across together."""
+        return np.array([v + u for _, v, u in self._waves()])
+
+    def basis(self) -> NDArray[np.float64]:
+        """`[latents, channels * CELLS**2]`, orthonormal rows; columns as cells have them."""
+        first = np.cumsum([0, *(side**2 for side in self.sides)])
+        rows = []
+        for plane, v, u in self._waves():
+            side = self.sides[plane]
+            wave = np.outer(_cosine(v, side * CELLS), _cosine(u, side * CELLS))
+            # [cell down, in it, cell across, in it] to [in it, in it, cell down, cell across]
+            cells = wave.reshape(CELLS, side, CELLS, side).transpose(1, 3, 0, 2)
+            row = np.zeros((self.channels, CELLS, CELLS))
+            row[first[plane] : first[plane + 1]] = cells.reshape(-1, CELLS, CELLS)
+            rows.append(row.ravel())
+        return np.array(rows)
+
+    def _waves(self) -> list[tuple[int, int, int]]:
+        """Plane, half waves down and across."""
+        found = []
+        for plane, (side, count) in enumerate(zip(self.sides, self.counts, strict=True)):
+            size = range(side * CELLS)
+            lowest = sorted((v + u, v, u) for v in size for u in size)[:count]
+            found += [(plane, v, u) for _, v, u in lowest]
+        return found
+
+
+def picture_transform(latent: int) -> Transform:
+    """Of samples between 0 and 1; one latent of eight is U's, one V's."""
+    chroma = latent // 8
+    return Transform((BLOCK, BLOCK // 2, BLOCK // 2), (latent - 2 * chroma, chroma, chroma), 8.0)
+
+
+def flow_transform(latent: int) -> Transform:
+    """Of vectors (x, y) in samples, and of depths."""
+    return Transform((1, 1, 1), 3 * (latent // 3,), 1.0)
 
 
 class Analysis(nn.Module):
-    """`[B, N * CHANNELS, h, w]` cells to latents at a quarter of the size, in floats."""
+    """`[B, C, h, w]` cells to latents at a quarter of the size, in floats.
 
-    def __init__(self, deep: nn.Sequential, channels: int, latent: int) -> None:
+    Args:
+        deep: from all channels.
+        linear: how many of them, the last ones, the linear layer gets.
+    """
+
+    def __init__(self, deep: nn.Sequential, linear: int, latent: int) -> None:
         super().__init__()
         self.deep = deep
-        self.direct = nn.Conv2d(channels, latent, CELLS, stride=CELLS)
+        self.direct = nn.Conv2d(linear, latent, CELLS, stride=CELLS)
 
     def forward(self, x: Tensor) -> Tensor:
-        total: Tensor = self.deep(x) + self.direct(x)
+        total: Tensor = self.deep(x) + self.direct(x[:, -self.direct.in_channels :])
         return total
 
 
@@ -43,15 +106,18 @@ class Synthesis(nn.Module):
         deep: from all inputs.
         source, result: grids of latents and of cells.
         latent: how many of the inputs the linear layer gets.
+        channels: of a cell.
     """
 
-    def __init__(self, deep: nn.Sequential, source: Grid, result: Grid, latent: int) -> None:
+    def __init__(
+        self, deep: nn.Sequential, source: Grid, result: Grid, latent: int, channels: int
+    ) -> None:
         super().__init__()
         self.deep = deep
         self.latent = latent
         self.result = result
         self.direct = nn.Sequential(
-            Conv(source, result, latent, CHANNELS * CELLS**2, 1, weight_bits=WEIGHT_BITS),
+            Conv(source, result, latent, channels * CELLS**2, 1, weight_bits=WEIGHT_BITS),
             nn.PixelShuffle(CELLS),
         )
 
@@ -60,50 +126,22 @@ class Synthesis(nn.Module):
 
 
 @torch.no_grad()
-def start_as_cosines(analysis: Analysis, synthesis: Synthesis) -> None:
-    """Sets the linear layers to a transform and its inverse, times and over GAIN.
+def start_as_cosines(
+    analysis: Analysis, synthesis: Synthesis, transform: Transform, unit: float = 1.0
+) -> None:
+    """Sets the linear layers to a transform and its inverse.
 
-    Biases are left as they are, 0.
+    `unit`: what 1 in the synthesis' result stands for. Biases are left as they are, 0.
     """
-    basis = torch.from_numpy(_basis(synthesis.latent)).float()  # [latent, cells' samples]
-    cells = basis.reshape(-1, CHANNELS, CELLS, CELLS)
-    analysis.direct.weight.copy_(GAIN * cells)
+    basis = torch.from_numpy(transform.basis()).float()  # [latent, cells' samples]
+    cells = basis.reshape(-1, transform.channels, CELLS, CELLS)
+    direct = analysis.direct
+    direct.weight.copy_(transform.gain * cells[:, : direct.in_channels])
     layer, first = synthesis.direct[0], synthesis.deep[0]
     assert isinstance(layer, Conv)
     assert isinstance(first, Conv)
-    layer.weight.copy_(basis.T[:, :, None, None] / GAIN)
-    first.weight.div_(GAIN)  # latents are as much larger than activations
-
-
-def frequencies(latent: int) -> NDArray[np.int64]:
-    """`[latent]`: how many half waves a latent's cosines have, down and across together."""
-    return np.array([v + u for _, v, u in _order(latent)])
-
-
-def _order(latent: int) -> list[tuple[int, int, int]]:
-    """Plane, half waves down and across: of luma, U, V the lowest frequencies."""
-    chroma = latent // _CHROMA
-    found = []
-    for plane, count in enumerate((latent - 2 * chroma, chroma, chroma)):
-        side = BLOCK * CELLS // (2 if plane else 1)
-        lowest = sorted((v + u, v, u) for v in range(side) for u in range(side))[:count]
-        found += [(plane, v, u) for _, v, u in lowest]
-    return found
-
-
-def _basis(latent: int) -> NDArray[np.float64]:
-    """`[latent, CHANNELS * CELLS**2]`, orthonormal rows; columns as a picture's cells have them."""
-    rows = []
-    for plane, v, u in _order(latent):
-        side = BLOCK // (2 if plane else 1)  # of a plane's part of a cell
-        wave = np.outer(_cosine(v, side * CELLS), _cosine(u, side * CELLS))
-        # [cell down, in it, cell across, in it] to [in it, in it, cell down, cell across]
-        cells = wave.reshape(CELLS, side, CELLS, side).transpose(1, 3, 0, 2)
-        row = np.zeros((CHANNELS, CELLS, CELLS))
-        first = (0, BLOCK**2, BLOCK**2 + side**2)[plane]
-        row[first : first + side**2] = cells.reshape(-1, CELLS, CELLS)
-        rows.append(row.ravel())
-    return np.array(rows)
+    layer.weight.copy_(basis.T[:, :, None, None] / (transform.gain * unit))
+    first.weight.div_(8.0)  # latents are as much larger than activations
 
 
 def _cosine(frequency: int, size: int) -> NDArray[np.float64]:

@@ -22,10 +22,12 @@ from vireo.codecs.ssf.light import (
     CHANNELS,
     Analysis,
     Synthesis,
-    frequencies,
+    flow_transform,
+    picture_transform,
     start_as_cosines,
 )
 from vireo.exact import Conv, ExactLayer, Grid, TransposedConv
+from vireo.nn import search
 from vireo.nn.warp import DEPTHS, VECTORS, blur_stack, scale_space_warp
 
 SAMPLES = Grid(8, 0, 255)  # of a picture: v stands for v / 256
@@ -70,18 +72,12 @@ class Model(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        channels = CHANNELS if config.light else 3
-        latent = config.latent
-        self.intra = Autoencoder(
-            config, _analysis(config, channels), _synthesis(config, latent, channels)
-        )
-        self.flow = Autoencoder(
-            config, _analysis(config, 2 * channels, linear=False), _flow_synthesis(config)
-        )
+        latent, flow = config.latent, config.flow_latent
+        self.intra = Autoencoder(config, latent, _analysis(config), _synthesis(config, latent))
+        self.flow = Autoencoder(config, flow, _flow_analysis(config), _flow_synthesis(config))
         self.residual = Autoencoder(
-            config, _analysis(config, channels), _synthesis(config, 2 * latent, channels)
+            config, latent, _analysis(config), _synthesis(config, latent + flow)
         )
-
         initialise(self)
 
     def forward_intra(self, target: Picture, place: int) -> tuple[Picture, Tensor]:
@@ -103,8 +99,21 @@ class Model(nn.Module):
         return self.channels(target) - GREY
 
     def flow_input(self, target: Picture, reference: Picture) -> Tensor:
-        """What the flow's analysis gets."""
-        return torch.cat([self.channels(target), self.channels(reference)], 1) - GREY
+        """What the flow's analysis gets: both pictures.
+
+        In a light model the reference moved as a search found best, and that field besides.
+        """
+        if not self.config.light:
+            return torch.cat([self.channels(target), self.channels(reference)], 1) - GREY
+        with torch.no_grad():
+            field = search.motion_field(target.luma, reference.luma)
+            full = functional.interpolate(field, scale_factor=search.CELL, mode="bilinear")
+            moved = Picture(
+                search.moved(reference.luma, full),
+                search.moved(reference.chroma, _halved(full) / 2),
+            )
+            pictures = torch.cat([self.channels(target), self.channels(moved)], 1) - GREY
+            return torch.cat([pictures, field], 1)
 
     def residual_input(self, target: Picture, moved: Picture) -> Tensor:
         """What the residual's analysis gets."""
@@ -189,9 +198,13 @@ def initialise(model: Model) -> None:
         if isinstance(part.analysis, Analysis) and isinstance(part.synthesis, Synthesis):
             _last(part.analysis).weight.zero_()
             _last(part.synthesis).weight.zero_()
-            start_as_cosines(part.analysis, part.synthesis)
-            waves = torch.from_numpy(frequencies(model.config.latent))
-            _last(part.hyper_deviation).bias.copy_(0.25 + 8 / (1 + waves) ** 1.5)
+            transform, unit = picture_transform(part.latent), 1
+            if part is model.flow:
+                transform, unit = flow_transform(part.latent), FLOW_GAIN
+            start_as_cosines(part.analysis, part.synthesis, transform, unit)
+            waves = torch.from_numpy(transform.frequencies())
+            strength = 8 if part is model.intra else 2
+            _last(part.hyper_deviation).bias.copy_(0.25 + strength / (1 + waves) ** 1.5)
     _last(model.intra.synthesis).bias.fill_(GREY)
 
 
@@ -200,27 +213,41 @@ def _halved(x: Tensor) -> Tensor:
     return functional.avg_pool2d(x, 2)
 
 
-def _analysis(config: Config, channels: int, *, linear: bool = True) -> nn.Module:
+def _analysis(config: Config) -> nn.Module:
     if config.light:
-        wide = config.codec * 4 // 3
-        deep = nn.Sequential(
-            nn.Conv2d(channels, config.codec, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(config.codec, wide, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(wide, wide, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(wide, config.latent, 3, stride=2, padding=1),
-        )
-        return Analysis(deep, channels, config.latent) if linear else deep
-    widths = channels, config.codec, config.codec, config.codec, config.latent
+        return Analysis(_deep_analysis(config, CHANNELS, config.latent), CHANNELS, config.latent)
+    return _strided(config, 3, config.latent)
+
+
+def _flow_analysis(config: Config) -> nn.Module:
+    if config.light:
+        deep = _deep_analysis(config, 2 * CHANNELS + 2, config.flow_latent)
+        return Analysis(deep, 2, config.flow_latent)
+    return _strided(config, 6, config.flow_latent)
+
+
+def _deep_analysis(config: Config, channels: int, latent: int) -> nn.Sequential:
+    wide = config.codec * 4 // 3
+    return nn.Sequential(
+        nn.Conv2d(channels, config.codec, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(config.codec, wide, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(wide, wide, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(wide, latent, 3, stride=2, padding=1),
+    )
+
+
+def _strided(config: Config, channels: int, latent: int) -> nn.Sequential:
+    widths = channels, config.codec, config.codec, config.codec, latent
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Conv2d(inputs, outputs, 5, stride=2, padding=2), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 
-def _synthesis(config: Config, inputs: int, channels: int) -> nn.Module:
+def _synthesis(config: Config, inputs: int) -> nn.Module:
     if config.light:
         wide = config.codec * 4 // 3
         deep = nn.Sequential(
@@ -231,24 +258,26 @@ def _synthesis(config: Config, inputs: int, channels: int) -> nn.Module:
             Conv(ACTIVATIONS, ACTIVATIONS, wide, 4 * config.codec, 3),
             nn.PixelShuffle(2),
             Conv(ACTIVATIONS, ACTIVATIONS, config.codec, config.codec, 3),
-            Conv(ACTIVATIONS, RESIDUALS, config.codec, channels, 3),
+            Conv(ACTIVATIONS, RESIDUALS, config.codec, CHANNELS, 3),
         )
-        return Synthesis(deep, LATENTS, RESIDUALS, config.latent)
-    return _transposed(config, inputs, channels, RESIDUALS)
+        return Synthesis(deep, LATENTS, RESIDUALS, config.latent, CHANNELS)
+    return _transposed(config, inputs, 3, RESIDUALS)
 
 
-def _flow_synthesis(config: Config) -> nn.Sequential:
+def _flow_synthesis(config: Config) -> nn.Module:
+    latent = config.flow_latent
     if config.light:
         narrow = config.codec * 2 // 3
-        return nn.Sequential(
-            Conv(LATENTS, ACTIVATIONS, config.latent, config.codec, 3),
+        deep = nn.Sequential(
+            Conv(LATENTS, ACTIVATIONS, latent, config.codec, 3),
             Conv(ACTIVATIONS, ACTIVATIONS, config.codec, 4 * config.codec, 3),
             nn.PixelShuffle(2),
             Conv(ACTIVATIONS, ACTIVATIONS, config.codec, 4 * narrow, 3),
             nn.PixelShuffle(2),
             Conv(ACTIVATIONS, FLOW, narrow, 3, 3),
         )
-    return _transposed(config, config.latent, 3, FLOW)
+        return Synthesis(deep, LATENTS, FLOW, latent, 3)
+    return _transposed(config, latent, 3, FLOW)
 
 
 def _transposed(config: Config, inputs: int, outputs: int, result: Grid) -> nn.Sequential:
@@ -294,7 +323,7 @@ def decoder_multiplications(config: Config, *, intra: bool = False) -> float:
             for part in parts:
                 z = torch.empty(1, config.hyperlatent, side // 64, side // 64)
                 part.distributions(z, (side // STRIDE, side // STRIDE))
-                inputs = config.latent * (2 if part is model.residual else 1)
+                inputs = part.latent + (config.flow_latent if part is model.residual else 0)
                 part.decode(torch.empty(1, inputs, side // STRIDE, side // STRIDE))
     finally:
         for hook in hooks:

@@ -75,7 +75,7 @@ def _run(network: nn.Module, x: Integers) -> Integers:
     if isinstance(network, Synthesis):
         direct = _run(network.direct, x[: network.latent])
         total = _run(network.deep, x) + direct
-        clamped: Integers = np.clip(total, RESIDUALS.low, RESIDUALS.high)
+        clamped: Integers = np.clip(total, network.result.low, network.result.high)
         return clamped
     assert isinstance(network, nn.Sequential)
     for layer in network:
