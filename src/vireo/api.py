@@ -125,6 +125,8 @@ def encode(
             ssf, on adaptation (10 minutes if not given).
         adapt: of ssf: "none", "encoder" or "full": fine-tune the model's encoder, or all of it,
             on the video first, and send what changes of the decoder.
+        update_every: with `adapt`: GOPs that are adapted to together (1 … 65,536); the whole
+            video if not given.
         start, frames: frames to skip, and to encode at most.
         size, fps, pix_fmt: of raw video: (width, height), frames per second, FFmpeg's name.
         threads: threads to use; all processors by default. Doesn't change the result.
@@ -168,7 +170,7 @@ class _Job:
         )
 
     def _open_encoder(
-        self, asked: EncodeOptions, video: VideoSource
+        self, asked: EncodeOptions, video: VideoSource, folder: Path
     ) -> tuple[PictureEncoder, Shape]:
         """The codec's encoder, with its training code."""
         opening = Opening(
@@ -176,6 +178,8 @@ class _Job:
             video.format,
             video.frame_count,
             lambda: self.open(asked),
+            folder,
+            json.dumps(self.identity(asked), sort_keys=True),
             self.say,
             self.times,
         )
@@ -188,11 +192,16 @@ class _Job:
         with self.open(asked) as video:
             for sentence in video.notices:
                 self.say(sentence)
-            pictures, shape = self._open_encoder(asked, video)
+            folder = target.with_name(f"{target.name}.vireo-adaptation")
+            pictures, shape = self._open_encoder(asked, video, folder)
             header = _header(video, asked, shape, pictures)
             journal = PacketJournal(
                 target.with_name(f"{target.name}.vireo-journal"),
-                {**self.identity(asked), "header": header.write().hex()},
+                {
+                    **self.identity(asked),
+                    "header": header.write().hex(),
+                    "pictures": pictures.identity,
+                },
             )
             with closing(journal):
                 if self.on_open:
@@ -211,6 +220,7 @@ class _Job:
                 )
                 self._write(target, video, asked, encoder, totals)
                 journal.remove()
+                rmtree(folder, ignore_errors=True)
         return totals.report(target.stat().st_size, perf_counter() - began, journal.resumed)
 
     def _write(

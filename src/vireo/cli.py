@@ -184,6 +184,13 @@ def main() -> None:
     help="Of ssf: fine-tune the model on the video first, its encoder or all of it (full); what "
     "changes of the decoder is sent.  [default: none]",
 )
+@click.option(
+    "--update-every",
+    type=int,
+    metavar="GOPS",
+    help="Adapt to so many GOPs at a time, for videos whose content changes.  "
+    "[default: to the whole video]",
+)
 @click.option("--frames", type=int, help="Encode at most this many frames.")
 @click.option("--start", type=int, default=0, help="Skip this many frames first.")
 @click.option("--size", type=Size(), help="Picture size of raw video (.yuv).")

@@ -73,6 +73,7 @@ class EncodeOptions:
     preset: str = ""
     time_budget: float | None = None
     adapt: str = Adapt.NONE
+    update_every: int | None = None
     start: int = 0
     frames: int | None = None
     size: tuple[int, int] | None = None
@@ -111,6 +112,11 @@ class EncodeOptions:
             raise UsageError(f"lambda is {self.lambda_:g}; it must be above 0, and 1 at most")
         if self.time_budget is not None and not self.time_budget > 0:
             raise UsageError("the time budget must be above 0 seconds")
+        if self.update_every is not None:
+            if self.adapt == Adapt.NONE:
+                raise UsageError("there are no updates without adaptation")
+            if not 1 <= self.update_every <= 1 << 16:
+                raise UsageError("updates come every 1 to 65536 GOPs")
         checked_threads(self.threads)
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"the seed is {self.seed}; it must be 0 to {2**31 - 1}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from types import TracebackType
 from typing import overload
@@ -95,15 +96,19 @@ class Video(Sequence[Frame]):
             if point.gop:
                 timeline.start_gop(point.gop.pts, point.time)
         decoder = GopDecoder(threads=self._threads, limits=self._limits, timeline=timeline)
-        alone = decoder.gops_stand_alone(self._reader.header)
-        earlier = gop
-        while earlier and not alone and decoder.needs_earlier(self._key_packet(earlier)):
-            earlier -= 1
-        if earlier != gop:
-            decoder.prime(self._key_packet(earlier))
+        with suppress(StreamError):  # decoding says where the damage is
+            self._prime(decoder, gop)
         self._reader.seek(self._points[gop].time)
         self._frames = decoder.decode(self._reader)
         self._next = self._starts[gop]
+
+    def _prime(self, decoder: GopDecoder, gop: int) -> None:
+        """Lets a decoder have what the GOP needs of an earlier key packet."""
+        earlier = gop
+        while earlier and decoder.needs_earlier(self._key_packet(earlier)):
+            earlier -= 1
+        if earlier != gop:
+            decoder.prime(self._key_packet(earlier))
 
     def _key_packet(self, gop: int) -> StoredPacket:
         self._reader.seek(self._points[gop].time)

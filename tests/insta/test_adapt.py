@@ -13,13 +13,15 @@ import vireo
 from tests.clips import moving, write_y4m
 from vireo import weights
 from vireo.codecs.base import Limits, picture_decoder
-from vireo.codecs.insta.adapt import Adaptation
+from vireo.codecs.encoding import FrameReport
+from vireo.codecs.insta import adapt as adapt_module
+from vireo.codecs.insta.adapt import Adaptation, Kept
 from vireo.codecs.insta.updates import update_grids, write
 from vireo.codecs.ssf.adaptation import cost
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model
-from vireo.codecs.ssf.stream import SectionKind
+from vireo.codecs.ssf.stream import SectionKind, SentUpdates
 from vireo.codecs.ssf.training import ClipLoss, loss_of
 from vireo.container import GopStart, MatroskaReader, read_packet
 from vireo.errors import MissingReferenceError, SyntaxElementError, UsageError
@@ -103,7 +105,9 @@ def test_only_full_adaptation_sends_updates(streams: dict[str, Path]) -> None:
         kinds = [s.kind for s in read_packet(data[0], None).sections]
         assert (SectionKind.UPDATES in kinds) == (how == "full")
         later = read_packet(data[2], None)  # the next GOP's first
-        assert [s.kind for s in later.sections] == [SectionKind.INTRA]
+        sent = SentUpdates.of(later)
+        assert (sent is not None) == (how == "full")
+        assert sent is None or sent.data is None, "they are sent once"
     parts = vireo.probe(streams["full"]).parts
     assert any(name.startswith("updates ") for name in parts)
 
@@ -146,7 +150,7 @@ def test_updates_that_are_missing_or_others_are_an_error(streams: dict[str, Path
         decoder.gop_decoder(read_packet(data[2], None))
     first = read_packet(data[0], None)
     section = replace(first.sections[0], data=first.sections[0].data + b"x")
-    with pytest.raises(SyntaxElementError, match="not those of the header"):
+    with pytest.raises(SyntaxElementError, match="don't match"):
         decoder.gop_decoder(replace(first, sections=(section, *first.sections[1:])))
     assert decoder.gop_decoder(first) is decoder.gop_decoder(read_packet(data[2], None))
 
@@ -186,12 +190,128 @@ def test_more_time_is_never_worse(folder: Path) -> None:
     assert again == pytest.approx(adapted.cost, rel=1e-9)
 
 
+def adaptation(folder: Path) -> Adaptation:
+    found = weights.load(folder / "ssf1.safetensors")
+    video = [tuple(p for p in f.planes) for f in moving(64, 48, FRAMES)]
+    loss = ClipLoss("ssf1")
+    found.load_into(loss.model)
+
+    def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> float:
+        return cost(Coder(found, 16, updates, own), video, 3, LAMBDA)
+
+    return Adaptation(loss, 1.0, LAMBDA, video, evaluate, decoder=True)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_an_interrupted_adaptation_goes_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the weights, the updates and the optimiser as they were, and the best state so far."""
+    monkeypatch.setattr(adapt_module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(adapt_module, "FIRST_TRIAL", 4)
+    kept = Kept(tmp_path / "kept.pt", "this video")
+    first = adaptation(folder)
+
+    def kill(share: float, cost: float) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        first.run(60, kill, kept)
+    state = kept.load()
+    assert state is not None
+    assert state["progress"]["step"] == 3
+    straight = adaptation(folder)
+    steps: list[int] = []
+    made = Adaptation._step
+
+    def step(self: Adaptation, number: int) -> None:
+        made(self, number)
+        steps.append(number)
+        if number == 8:
+            raise Killed
+
+    monkeypatch.setattr(Adaptation, "_step", step)
+    with pytest.raises(Killed):
+        straight.run(60, lambda share, cost: None)
+    assert steps == list(range(9))
+    resumed = adaptation(folder)
+    with pytest.raises(Killed):
+        resumed.run(60, lambda share, cost: None, kept)
+    assert steps[9:] == list(range(3, 9))
+    for name, update in straight._updates.items():
+        assert torch.equal(update, resumed._updates[name]), name
+    for name, own in straight._own.items():
+        assert torch.equal(own, resumed._own[name]), name
+
+
+def test_what_is_kept_of_another_video_is_not_used(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "kept.pt"
+    adaptation(folder).run(0.01, lambda share, cost: None, Kept(path, "this video"))
+    assert Kept(path, "this video").load() is not None
+    assert Kept(path, "another").load() is None
+    path.write_bytes(path.read_bytes()[:-100])
+    assert Kept(path, "this video").load() is None
+    assert Kept(tmp_path / "none.pt", "this video").load() is None
+
+
+def test_an_interrupted_encode_does_not_adapt_again(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.mkv"
+
+    def kill(event: object) -> None:
+        if isinstance(event, FrameReport) and event.index == 1:
+            raise Killed
+
+    said: list[str] = []
+    options = {"codec": "ssf", "adapt": "full", "time_budget": 4.0, "lambda_": LAMBDA}
+    with pytest.raises(Killed):
+        vireo.encode(source, target, listener=kill, notify=said.append, **options)
+    assert any("adapting" in sentence for sentence in said)
+    assert (tmp_path / "out.mkv.vireo-adaptation").is_dir()
+    said.clear()
+    report = vireo.encode(source, target, notify=said.append, **options)
+    assert report.resumed >= 1
+    assert not any("adapting" in sentence for sentence in said)
+    assert vireo.verify(target).frames == FRAMES
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.mkv", "source.y4m"]
+
+
+def test_groups_of_gops_have_their_own_updates(source: Path, tmp_path: Path) -> None:
+    """Two GOPs each; any GOP can be decoded by itself."""
+    target = tmp_path / "out.mkv"
+    vireo.encode(
+        source,
+        target,
+        codec="ssf",
+        adapt="full",
+        update_every=2,
+        time_budget=12.0,
+        lambda_=1e-5,  # so that two small frames are worth updates
+        gop="intra",
+    )
+    data, _ = packets(target)
+    sent = [SentUpdates.of(read_packet(d, None)) for d in data]
+    assert [s is not None and s.data is not None for s in sent[::2]] == [True, True, True]
+    assert [s is not None and s.data is None for s in sent[1::2]] == [True, True]
+    checksums = [s.checksum for s in sent if s]
+    assert checksums[0] == checksums[1] != checksums[2] == checksums[3] != checksums[4]
+    assert vireo.verify(target).frames == FRAMES
+    with vireo.open(target) as video:
+        frames = [f.y for f in video]
+        for index in (4, 1, 3, 0, 2):
+            assert np.array_equal(video[index].y, frames[index])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"codec": "ssf", "adapt": "decoder"}, "adaptation 'decoder'"),
         ({"codec": "ssf", "time_budget": 5.0}, "adapt"),
         ({"codec": "coolchic", "adapt": "full"}, "trains its networks"),
+        ({"codec": "ssf", "update_every": 2}, "no updates"),
+        ({"codec": "ssf", "adapt": "full", "update_every": 0}, "1 to 65536"),
     ],
 )
 def test_what_cannot_be_adapted_is_refused(options: dict[str, object], message: str) -> None:

@@ -284,11 +284,11 @@ def test_metadata_that_is_none_is_refused(
 def test_values_that_are_none_are_refused(folder: Path, tmp_path: Path, value: Tensor) -> None:
     found = weights.load(folder / "ssf1.safetensors")
     tensors = dict(found.tensors)
-    tensors["flow.synthesis.5.bias"] = value
+    tensors["flow.synthesis.deep.5.bias"] = value
     metadata = {"model": "ssf1", "identity": found.identity.hex(), "lambdas": json.dumps([0.1])}
     path = tmp_path / "x.safetensors"
     save_file(tensors, path, metadata)
-    with pytest.raises(UsageError, match=r"flow\.synthesis\.5\.bias"):
+    with pytest.raises(UsageError, match=r"flow\.synthesis\.deep\.5\.bias"):
         weights.load(path)
 
 

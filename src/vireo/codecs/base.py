@@ -65,14 +65,9 @@ class ParsedPicture(Protocol):
 class PictureDecoder(Protocol):
     """How a codec with one picture per packet decodes; `decoding.GopDecoder` does the rest.
 
-    Attributes:
-        gops_stand_alone: whether each GOP has all that it needs, besides the header.
-
     Parsing needs no other picture's samples, so that it can run ahead. All of it raises a
     StreamError for what the format doesn't allow.
     """
-
-    gops_stand_alone: bool
 
     def needs_earlier(self, frame: CodedFrame) -> bool:
         """Whether a key packet leaves to an earlier one what its GOP needs besides the header."""

@@ -139,10 +139,6 @@ class GopDecoder:
         if frame.header is not None:
             self._open(frame.header).gop_decoder(frame)
 
-    def gops_stand_alone(self, header: StreamHeader) -> bool:
-        """Whether no GOP needs what only an earlier key packet has."""
-        return self._open(header).gops_stand_alone
-
     def needs_earlier(self, packet: StoredPacket) -> bool:
         """Whether a key packet's GOP needs what an earlier key packet has (`prime`)."""
         frame = read_packet(packet.data, None)

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from threading import Event, Lock
 from time import perf_counter
 from typing import Any, Protocol
@@ -113,7 +114,14 @@ Listener = Callable[[FrameReport | FrameProgress], None]
 
 
 class PictureEncoder(Protocol):
-    """How a codec with one picture per packet encodes; `GopEncoder` does the rest."""
+    """How a codec with one picture per packet encodes; `GopEncoder` does the rest.
+
+    Attributes:
+        identity: changes with what, beside options and stream header, determines the packets.
+    """
+
+    @property
+    def identity(self) -> str: ...
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """Encode one picture; calls `progress(iterations done, planned)` now and then."""
@@ -121,8 +129,8 @@ class PictureEncoder(Protocol):
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """Which of a GOP's frames is coded when, from which (`gop.plan_gop`)."""
 
-    def decoder(self, header: StreamHeader) -> PictureDecoder:
-        """What decodes all of the stream's pictures."""
+    def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
+        """What decodes the picture at a place in display order."""
 
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """The most reference pictures that a decoder holds in a GOP of up to so many frames."""
@@ -137,6 +145,9 @@ class Opening:
         video: the source's format.
         frames: how many there are, or None.
         source: opens the source anew, for those that look at all of it first.
+        folder: may be made, for what an interrupted run should find again; it goes when the
+            output is whole.
+        identity: everything that determines what is made; what is of another is not gone on with.
         say: told, in sentences, what a person should know.
         times: told where the time goes.
     """
@@ -145,6 +156,8 @@ class Opening:
     video: VideoFormat
     frames: int | None
     source: Callable[[], AbstractContextManager[Iterable[Frame]]]
+    folder: Path
+    identity: str
     say: Callable[[str], None]
     times: TimeProfile | None = None
 
@@ -198,7 +211,6 @@ class GopEncoder:
         self._listener = listener or (lambda event: None)
         self._mutex = Lock()
         self._stopped = Event()
-        self._decoder = pictures.decoder(header)
 
     def encode(self, frames: Iterable[Frame]) -> Iterator[Packet]:
         """Packets in coding order. Memory holds one GOP, or as many as are encoded at a time.
@@ -261,10 +273,11 @@ class GopEncoder:
     def _work(self, task: Task, threads: int) -> _Finished:
         """One picture, made or taken from the journal; runs in a thread of its own."""
         began = perf_counter()
+        decoder = self._pictures.decoder(self.header, task.index)
         if task.coding_index in self._known:
             data = self._known[task.coding_index]
-            parsed = self._parse(data, task)
-            planes = self._decoder.reconstruct(parsed, task.references)
+            parsed = _parse(decoder, data, task)
+            planes = decoder.reconstruct(parsed, task.references)
             iterations, seconds = 0, 0.0
         else:
             job = PictureJob(
@@ -280,18 +293,15 @@ class GopEncoder:
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
             planes, iterations = picture.planes, picture.iterations
-            data = write_packet(self._coded(picture, task), task.start)
-            parsed = self._parse(data, task)
+            shown = decoder.crop(planes)
+            data = write_packet(self._coded(picture, shown, task), task.start)
+            parsed = _parse(decoder, data, task)
             seconds = perf_counter() - began
-        shown = self._decoder.crop(planes)
+        shown = decoder.crop(planes)
         y, u, v = (plane_mse(a, b) for a, b in zip(shown, task.frame.planes, strict=True))
         kind = FrameType(len(task.references))
         report = FrameReport(task.index, kind, len(data), (y, u, v), seconds, iterations)
         return _Finished(data, planes, parsed, report)
-
-    def _parse(self, data: bytes, task: Task) -> Any:
-        states = [parsed.state for parsed in task.parsed]
-        return parse_whole(self._decoder, read_packet(data, task.start), states)
 
     def _progress(self, job: PictureJob, done: int, planned: int) -> None:
         if self._stopped.is_set():
@@ -309,7 +319,7 @@ class GopEncoder:
             self._listener(finished.report)
         return Packet(finished.data, task.frame.pts, task.planned.display_index == 0)
 
-    def _coded(self, picture: EncodedPicture, task: Task) -> CodedFrame:
+    def _coded(self, picture: EncodedPicture, shown: Planes, task: Task) -> CodedFrame:
         planned = task.planned
         is_key = planned.display_index == 0
         return CodedFrame(
@@ -317,7 +327,7 @@ class GopEncoder:
             display_index=planned.display_index,
             pts=task.frame.pts,
             references=planned.references,
-            picture_hash=picture_hash(self._decoder.crop(picture.planes), is_key=is_key),
+            picture_hash=picture_hash(shown, is_key=is_key),
             sections=picture.sections,
             header=self.header if is_key else None,
             gop_frames=task.start.gop_frames if is_key else None,
@@ -335,6 +345,11 @@ class _Finished:
     planes: Planes
     parsed: Any
     report: FrameReport
+
+
+def _parse(decoder: PictureDecoder, data: bytes, task: Task) -> Any:
+    states = [parsed.state for parsed in task.parsed]
+    return parse_whole(decoder, read_packet(data, task.start), states)
 
 
 def _rising(frames: Iterable[Frame]) -> Iterator[Frame]:

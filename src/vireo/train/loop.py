@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vireo import checkpoint
 from vireo.errors import UsageError, VireoError
 from vireo.exact import prove
 from vireo.train.data import Batch, Clips
@@ -240,8 +241,6 @@ class Run:
         """The checkpoint, whole or not at all."""
         if self._worker.rank:
             return
-        path = self._folder / CHECKPOINT
-        partial = path.with_suffix(".partial")
         state = {
             "recipe": self.recipe.values(),
             "clips": self._clips.identity,
@@ -252,24 +251,16 @@ class Run:
             "optimiser": self._optimiser.state_dict(),
         }
         try:
-            with partial.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except (OSError, RuntimeError) as error:  # PyTorch's own of a write that failed
-            partial.unlink(missing_ok=True)
+            checkpoint.save(self._folder / CHECKPOINT, state)
+        except OSError as error:
             raise TrainingError(
                 f"the checkpoint can't be written ({error}); the one before is kept"
             ) from error
 
     def _resume(self) -> None:
         path = self._folder / CHECKPOINT
-        try:
-            state = torch.load(path, map_location=self._device, weights_only=True)
-        except Exception as error:  # whatever unpickling a damaged file raises
-            raise UsageError(f"{path} is no checkpoint: {error}") from error
-        if not isinstance(state, dict) or not {"recipe", "clips", "weights"} <= state.keys():
+        state = checkpoint.load(path, self._device)
+        if not {"recipe", "clips", "weights"} <= state.keys():
             raise UsageError(f"{path} is no checkpoint of a training run")
         if json.dumps(state["recipe"]) != json.dumps(self.recipe.values()):
             raise UsageError(f"{self._folder} holds a run of another recipe; choose another folder")

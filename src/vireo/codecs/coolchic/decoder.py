@@ -71,8 +71,6 @@ class ParsedPicture:
 class CoolchicDecoder:
     """A stream's picture decoder (see `codecs.base.PictureDecoder`)."""
 
-    gops_stand_alone = True
-
     def __init__(self, header: StreamHeader, limits: Limits) -> None:
         exact = header.exactness is Exactness.EXACT
         if header.profile >= len(PROFILES) or not exact:

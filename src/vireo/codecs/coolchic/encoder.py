@@ -61,6 +61,8 @@ class _Coded:
 class CoolchicEncoder:
     """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
 
+    identity = ""  # shape and options say all
+
     def __init__(
         self,
         shape: StreamShape,
@@ -104,7 +106,7 @@ class CoolchicEncoder:
         """As the paper has it: a GOP has one P frame, and all frames the same lambda."""
         return plan_gop(structure, len(gop))
 
-    def decoder(self, header: StreamHeader) -> PictureDecoder:
+    def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
         """Any stream's."""
         return picture_decoder(header, UNLIMITED)
 

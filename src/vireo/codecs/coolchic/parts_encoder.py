@@ -83,6 +83,8 @@ class _Coded:
 class PartsEncoder:
     """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
 
+    identity = ""  # shape and options say all
+
     def __init__(
         self,
         shape: StreamShape,
@@ -155,7 +157,7 @@ class PartsEncoder:
         mean = fmean(efforts)
         return tuple(replace(f, effort=e / mean) for f, e in zip(plan, efforts, strict=True))
 
-    def decoder(self, header: StreamHeader) -> PictureDecoder:
+    def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
         """Any stream's."""
         return picture_decoder(header, UNLIMITED)
 

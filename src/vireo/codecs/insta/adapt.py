@@ -3,31 +3,61 @@
 The loss is equation 2: distortion, the rate of latents, and the rate of the updates themselves,
 which are rounded in the forward pass and pass gradients as if they weren't. Candidates are judged
 by the bytes that they take and the pictures that they give; the best so far is kept, so that more
-time is never worse by that measure.
+time is never worse by that measure. What was reached is written down now and then, and an
+interrupted run goes on from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from vireo import checkpoint
 from vireo.codecs.base import Planes
 from vireo.codecs.insta import prior
 from vireo.codecs.insta.prior import FARTHEST
 from vireo.codecs.insta.updates import update_grids, write
+from vireo.errors import UsageError
 from vireo.exact import Grid, InexactError
 
-FRAMES = 3  # of a clip of a step (InstA, section 4.3)
+FRAMES = 3  # of a clip of a step (InstA, section 4.3), at most
 LEARNING_RATE = 3e-4  # of some thousand steps; the paper takes 1e-5 for some hundred thousand
 CROP = 256  # side of a step's pictures, at most
 FIRST_TRIAL = 40  # steps; each further trial comes after half as many again
+SAVE_SECONDS = 60.0
 _ROUND = Grid(0, -FARTHEST, FARTHEST)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file that an adaptation writes down how far it is in.
+
+    Attributes:
+        path: the file.
+        identity: everything that determines the adaptation; what is of another one is not used.
+    """
+
+    path: Path
+    identity: str
+
+    def load(self) -> dict[str, Any] | None:
+        """What an earlier run left, if anything can be used."""
+        try:
+            state = checkpoint.load(self.path) if self.path.exists() else {}
+        except UsageError:
+            return None
+        return state if state.get("identity") == self.identity else None
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        checkpoint.save(self.path, {"identity": self.identity, **state})
 
 
 @dataclass(frozen=True)
@@ -46,6 +76,36 @@ class Adapted:
     cost: float
     steps: int
 
+    def values(self) -> dict[str, Any]:
+        """As a checkpoint has them; `of` turned round."""
+        updates = torch.tensor(list(self.updates), dtype=torch.uint8)
+        return {"state": self.state, "updates": updates, "cost": self.cost, "steps": self.steps}
+
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> Adapted:
+        return Adapted(
+            values["state"], values["updates"].numpy().tobytes(), values["cost"], values["steps"]
+        )
+
+
+@dataclass
+class _Progress:
+    """How far an adaptation is.
+
+    Attributes:
+        step: steps made.
+        seconds: spent.
+        first: what the video costs without any.
+        trial: seconds that a trial takes.
+        next_trial: the step after which the next one comes.
+    """
+
+    step: int
+    seconds: float
+    first: float
+    trial: float
+    next_trial: int
+
 
 class Adaptation:
     """Fine-tunes a model on one video.
@@ -59,6 +119,7 @@ class Adaptation:
         evaluate: what the video costs with the model's parameters of the encoder's own and
             such updates: distortion plus lambda times bits per luma sample, all bytes counted.
         decoder: whether the decoder's parameters change as well.
+        frames: of a clip of a step.
     """
 
     def __init__(
@@ -70,6 +131,7 @@ class Adaptation:
         evaluate: Callable[[dict[str, Tensor], bytes], float],
         *,
         decoder: bool,
+        frames: int = FRAMES,
         seed: int = 0,
     ) -> None:
         self._loss = loss
@@ -77,6 +139,7 @@ class Adaptation:
         self._lambda = lambda_
         self._video = video
         self._evaluate = evaluate
+        self._frames = frames
         self._seed = seed
         self._samples = sum(planes[0].size for planes in video)
         model: nn.Module = loss.get_submodule("model")
@@ -98,25 +161,69 @@ class Adaptation:
             groups.append({"params": [update], "lr": LEARNING_RATE / self._grids[name].unit})
         self._optimiser = torch.optim.Adam(groups)
 
-    def run(self, seconds: float, progress: Callable[[float, float], None]) -> Adapted:
-        """The best of what so much time finds; `progress(share of the time, cost)` now and then."""
-        began = perf_counter()
-        end = began + seconds
-        best = self._trial(0)
-        assert best is not None  # the weights that were shipped can be proved exact
-        lasting = perf_counter() - began
-        first, step, next_trial = best.cost, 0, FIRST_TRIAL
-        while perf_counter() + 1.2 * lasting < end:
-            self._step(step)
-            step += 1
-            if step == next_trial:
-                best = self._better(best, step)
-                next_trial += next_trial // 2
-                progress(min(1.0, (perf_counter() - began) / seconds), best.cost / first)
-        if step:
-            best = self._better(best, step)
-            progress(1.0, best.cost / first)
-        return Adapted(best.state, best.updates, best.cost, step)
+    def run(
+        self, seconds: float, progress: Callable[[float, float], None], kept: Kept | None = None
+    ) -> Adapted:
+        """The best of what so much time finds, that of earlier runs included.
+
+        Args:
+            seconds: to spend.
+            progress: told the share of the time and of the first cost, now and then.
+            kept: where an interrupted run goes on.
+        """
+        began = saved = perf_counter()
+        state = kept.load() if kept else None
+        if state is not None:
+            best, at = self._restored(state)
+            if state["done"]:
+                return best
+        else:
+            found = self._trial(0)
+            assert found is not None  # the weights that were shipped can be proved exact
+            best, at = found, _Progress(0, 0.0, found.cost, perf_counter() - began, FIRST_TRIAL)
+        before = at.seconds
+
+        def now() -> float:
+            at.seconds = before + perf_counter() - began
+            return at.seconds
+
+        while now() + 1.2 * at.trial < seconds:
+            self._step(at.step)
+            at.step += 1
+            if at.step == at.next_trial:
+                best = self._better(best, at.step)
+                at.next_trial += at.next_trial // 2
+                progress(min(1.0, now() / seconds), best.cost / at.first)
+            if kept and perf_counter() - saved > SAVE_SECONDS:
+                kept.save(self._state(best, at))
+                saved = perf_counter()
+        if at.step:
+            best = self._better(best, at.step)
+            progress(1.0, best.cost / at.first)
+        if kept:
+            kept.save({"done": True, "best": best.values()})
+        return best
+
+    def _state(self, best: Adapted, at: _Progress) -> dict[str, Any]:
+        return {
+            "done": False,
+            "best": best.values(),
+            "progress": asdict(at),
+            "own": self._own,
+            "updates": self._updates,
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    @torch.no_grad()
+    def _restored(self, state: Mapping[str, Any]) -> tuple[Adapted, _Progress]:
+        best = Adapted.of(state["best"])
+        if state["done"]:
+            return best, _Progress(best.steps, 0.0, best.cost, 0.0, best.steps)
+        for mine, theirs in ((self._own, state["own"]), (self._updates, state["updates"])):
+            for name, parameter in mine.items():
+                parameter.copy_(theirs[name])
+        self._optimiser.load_state_dict(state["optimiser"])
+        return best, _Progress(**state["progress"])
 
     def _better(self, best: Adapted, step: int) -> Adapted:
         found = self._trial(step)
@@ -150,8 +257,8 @@ class Adaptation:
 
     def _batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Some frames one after another, all of them or a part of each."""
-        first = int(rng.integers(max(1, len(self._video) - FRAMES + 1)))
-        run = self._video[first : first + FRAMES]
+        first = int(rng.integers(max(1, len(self._video) - self._frames + 1)))
+        run = self._video[first : first + self._frames]
         height, width = run[0][0].shape
         rows, columns = min(height, CROP), min(width, CROP)
         top = 2 * int(rng.integers((height - rows) // 2 + 1))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from itertools import islice
+from threading import Lock
 
 from torch import Tensor
 
 from vireo.codecs.base import Planes
 from vireo.codecs.encoding import Opening, pad_to_even
-from vireo.codecs.insta.adapt import Adaptation
+from vireo.codecs.insta.adapt import FRAMES, Adaptation, Adapted, Kept
 from vireo.codecs.ssf.autoencoder import STEP_PARTS
 from vireo.codecs.ssf.coding import Coder
-from vireo.codecs.ssf.encoder import SsfEncoder, padded
+from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder, padded
 from vireo.codecs.ssf.training import ClipLoss
+from vireo.gop import GopStructure, gop_frames
 from vireo.metrics import plane_mse, weighted_mse
 from vireo.options import Adapt
 from vireo.video.frame import Frame
@@ -21,36 +26,91 @@ SAMPLES = 1 << 27
 """Luma samples of a video that are adapted to, at most: 1,300 frames of 352x288."""
 TRIED = 48
 """Frames that a trial encodes, at most."""
+_HELD = 4  # groups whose coders are held
 
 
-def adapted(coder: Coder, opening: Opening) -> Coder:
-    """The same model, fine-tuned on the source for as long as was asked for."""
+class AdaptedCoders:
+    """The same model, fine-tuned on each group of GOPs (see `encoder.Coders`).
+
+    All groups are adapted when this is made, which takes as long as was asked for; what was
+    found is in the opening's folder, from where an interrupted run takes it.
+    """
+
+    def __init__(self, coder: Coder, opening: Opening) -> None:
+        self._coder = coder
+        self._lock = Lock()
+        options = opening.options
+        gop = gop_frames(GopStructure(options.gop), options.gop_size)
+        self._frames = gop * options.update_every if options.update_every else None
+        total = opening.frames
+        if total is None:
+            with opening.source() as source:
+                total = sum(1 for _ in source)
+        opening.folder.mkdir(exist_ok=True)
+        self._kept = []
+        digest = sha256()
+        with opening.source() as source:
+            for group, (video, frames) in enumerate(_groups(source, self._frames)):
+                path = opening.folder / f"group-{group:05}.pt"
+                kept = Kept(path, f"{opening.identity} {coder.weights.identity.hex()}")
+                found = _adapted(coder, opening, video, gop, kept, frames / max(total, 1), group)
+                digest.update(found.updates)
+                for name in sorted(found.state):
+                    digest.update(found.state[name].numpy().tobytes())
+                self._kept.append(kept)
+        self.identity = digest.hexdigest()
+        self._load = lru_cache(_HELD)(self._loaded)
+
+    def of(self, index: int) -> Coder:
+        """Of the group that a picture is in."""
+        with self._lock:
+            return self._load(index // self._frames if self._frames else 0)
+
+    def is_first(self, index: int) -> bool:
+        """Whether a group starts there."""
+        return index % self._frames == 0 if self._frames else index == 0
+
+    def _loaded(self, group: int) -> Coder:
+        state = self._kept[group].load()
+        assert state is not None  # written by this process
+        found = Adapted.of(state["best"])
+        return Coder(self._coder.weights, self._coder.place, found.updates, found.state)
+
+
+def _adapted(
+    coder: Coder,
+    opening: Opening,
+    video: Sequence[Planes],
+    gop: int,
+    kept: Kept,
+    share: float,
+    group: int,
+) -> Adapted:
+    """What a group's share of the time finds."""
     options = opening.options
-    with opening.source() as source:
-        video = _head(source)
-    gop = options.gop_size + 1
     tried = video[:TRIED]
 
     def evaluate(own: dict[str, Tensor], updates: bytes) -> float:
         trial = Coder(coder.weights, coder.place, updates, own)
-        share = len(tried) / len(video)
-        return cost(trial, tried, gop, options.resolved_lambda, updates_share=share)
+        part = len(tried) / len(video)
+        return cost(trial, tried, gop, options.resolved_lambda, updates_share=part)
+
+    def progress(done: float, cost: float) -> None:
+        which = f" group {group} of GOPs" if options.update_every else ""
+        opening.say(f"adapting{which}, {done:.0%} of the time: cost {cost:.3f} of 1")
 
     loss = ClipLoss(coder.model.config.name)
     coder.weights.load_into(loss.model)
-    found = Adaptation(
+    return Adaptation(
         loss,
         coder.place / STEP_PARTS,
         options.resolved_lambda,
         video,
         evaluate,
         decoder=options.adapt == Adapt.FULL,
+        frames=min(FRAMES, gop),
         seed=options.seed,
-    ).run(
-        options.resolved_adaptation_time,
-        lambda share, cost: opening.say(f"adapting, {share:.0%} of the time: cost {cost:.3f} of 1"),
-    )
-    return Coder(coder.weights, coder.place, found.updates, found.state)
+    ).run(share * options.resolved_adaptation_time, progress, kept)
 
 
 def cost(
@@ -60,12 +120,12 @@ def cost(
 
     `updates_share`: how much of the updates these frames have to pay for.
     """
-    encoder = SsfEncoder(coder)
+    encoder = SsfEncoder(SameCoder(coder))
     size, distortion, samples = updates_share * len(coder.updates), 0.0, 0
     before: Planes | None = None
     for place, target in enumerate(video):
         references = [] if place % gop == 0 or before is None else [before]
-        picture = encoder.picture(target, references)
+        picture = encoder.picture(coder, target, references)
         before = picture.planes
         size += sum(len(section.data) for section in picture.sections)
         errors = [plane_mse(a, b) for a, b in zip(before, target, strict=True)]
@@ -74,14 +134,17 @@ def cost(
     return distortion / len(video) + lambda_ * 8 * size / samples
 
 
-def _head(source: Iterable[Frame]) -> list[Planes]:
-    """The frames at the coded size, as many as SAMPLES allows."""
-    video: list[Planes] = []
-    total = 0
-    for frame in source:
-        planes = padded(pad_to_even(frame))
-        total += planes[0].size
-        if video and total > SAMPLES:
-            break
-        video.append(planes)
-    return video
+def _groups(source: Iterable[Frame], frames: int | None) -> Iterator[tuple[list[Planes], int]]:
+    """Of each group its frames at the coded size, up to SAMPLES, and how many it has."""
+    rest = iter(source)
+    while True:
+        video: list[Planes] = []
+        found = total = 0
+        for frame in islice(rest, frames):
+            found += 1
+            total += frame.width * frame.height
+            if not video or total <= SAMPLES:
+                video.append(padded(pad_to_even(frame)))
+        if not found:
+            return
+        yield video, found

@@ -14,9 +14,8 @@ from vireo.codecs.base import Complexity, Limits, Planes
 from vireo.codecs.insta import updates
 from vireo.codecs.ssf.coding import Coder, Content
 from vireo.codecs.ssf.model import decoder_multiplications, decoder_parameters
-from vireo.codecs.ssf.stream import SectionKind, StreamShape, coded_size
+from vireo.codecs.ssf.stream import SectionKind, SentUpdates, StreamShape, coded_size
 from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
-from vireo.container.checksum import bytes_crc
 from vireo.errors import (
     HeaderError,
     MissingReferenceError,
@@ -68,53 +67,35 @@ class SsfDecoder:
     stream can ask for no others.
     """
 
-    def __init__(self, header: StreamHeader, limits: Limits) -> None:
-        if header.profile != 0 or header.exactness is not Exactness.EXACT:
-            raise HeaderError(
-                f"the stream's SSF profile {header.profile} ({header.exactness.name.lower()}) "
-                "is unknown"
-            )
-        self._shape = shape = StreamShape.read(header.configuration)
-        found = weights.find(shape.weights)
-        try:
-            self.coder = Coder(found, shape.place)
-        except UsageError as error:
-            raise HeaderError(str(error)) from error
-        self.gops_stand_alone = not shape.updates
-        self._adapted: SsfDecoder | None = None
+    def __init__(self, header: StreamHeader, coder: Coder) -> None:
+        self.coder = coder
+        self._adapted: tuple[int, SsfDecoder] | None = None  # the last one, by its checksum
         video = header.video_format
         self.height, self.width = coded_size(video.height, video.width)
         self._shown = video.height, video.width
 
-    def with_coder(self, coder: Coder) -> SsfDecoder:
-        """The same for a model that has been adapted."""
-        other = copy(self)
-        other.coder = coder
-        return other
-
     def needs_earlier(self, frame: CodedFrame) -> bool:
-        """Whether the stream's updates of the weights are in an earlier packet."""
-        return bool(self._shape.updates) and _updates(frame) is None
+        """Whether the updates of the GOP's weights are in an earlier packet."""
+        sent = SentUpdates.of(frame)
+        return sent is not None and sent.data is None
 
     def gop_decoder(self, frame: CodedFrame) -> SsfDecoder:
-        """That with the stream's updates, which its first packet has."""
-        if not self._shape.updates:
+        """That with the weights that the GOP's first packet says."""
+        sent = SentUpdates.of(frame)
+        if sent is None:
             return self
-        section = _updates(frame)
-        if self._adapted is None and section is None:
+        if self._adapted is not None and self._adapted[0] == sent.checksum:
+            return self._adapted[1]
+        if sent.data is None:
             raise MissingReferenceError("the updates of the weights were in an earlier packet")
-        if self._adapted is None and section is not None:
-            if bytes_crc(section.data) != self._shape.updates:
-                raise SyntaxElementError(
-                    "the updates are not those of the header", offset=section.offset
-                )
-            try:
-                coder = Coder(self.coder.weights, self._shape.place, section.data)
-            except InexactError as error:
-                raise SyntaxElementError(str(error), offset=section.offset) from error
-            self._adapted = self.with_coder(coder)
-        assert self._adapted is not None
-        return self._adapted
+        try:
+            coder = Coder(self.coder.weights, self.coder.place, sent.data)
+        except InexactError as error:
+            raise SyntaxElementError(str(error), offset=frame.sections[0].offset) from error
+        adapted = copy(self)
+        adapted.coder = coder
+        self._adapted = sent.checksum, adapted
+        return adapted
 
     def parse(self, frame: CodedFrame, states: Sequence[None]) -> ParsedPicture:
         """Where the sections are; entropy decoding is left to the parts."""
@@ -122,7 +103,7 @@ class SsfDecoder:
             raise SyntaxElementError("scale-space flow has no B frames")
         kinds = _SECTIONS[frame.frame_type]
         sections = frame.sections
-        if frame.frame_type is FrameType.I and self._shape.updates and _updates(frame):
+        if frame.frame_type is FrameType.I and SentUpdates.of(frame):
             sections = sections[1:]
         found = tuple(section.kind for section in sections)
         if found != kinds:
@@ -162,8 +143,10 @@ class SsfDecoder:
     def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
         """Bytes of latents and hyperlatents of each autoencoder, and of updates by module."""
         shares: dict[str, float] = {}
-        if section := _updates(frame):
-            shares |= updates.shares(section.data, self.coder.model)
+        if sent := SentUpdates.of(frame):
+            if sent.data is not None:
+                shares |= updates.shares(sent.data, self.coder.model)
+            shares["updates checksum"] = len(frame.sections[0].data) - len(sent.data or b"")
         for part in parsed.parts:
             name = SectionKind(part.section.kind).name.lower()
             latents = part.content.latent_bytes
@@ -178,11 +161,17 @@ class SsfDecoder:
         return Complexity(decoder_parameters(config), decoder_multiplications(config, intra=intra))
 
 
-def _updates(frame: CodedFrame) -> Section | None:
-    first = frame.sections[0] if frame.sections else None
-    return first if first and first.kind == SectionKind.UPDATES else None
-
-
 def open_decoder(header: StreamHeader, limits: Limits) -> SsfDecoder:
     """The entry point that `codecs.base` looks up."""
-    return SsfDecoder(header, limits)
+    if header.profile != 0 or header.exactness is not Exactness.EXACT:
+        raise HeaderError(
+            f"the stream's SSF profile {header.profile} ({header.exactness.name.lower()}) "
+            "is unknown"
+        )
+    shape = StreamShape.read(header.configuration)
+    found = weights.find(shape.weights)
+    try:
+        coder = Coder(found, shape.place)
+    except UsageError as error:
+        raise HeaderError(str(error)) from error
+    return SsfDecoder(header, coder)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from vireo.codecs.ssf.config import CONFIGS
-from vireo.codecs.ssf.stream import CONFIGURATION, SECTION, SectionKind
+from vireo.codecs.ssf.stream import CONFIGURATION, SECTION, UPDATES, SectionKind
 
-STRUCTURES = (CONFIGURATION, SECTION)
+STRUCTURES = (CONFIGURATION, SECTION, UPDATES)
 
 
 def tables() -> dict[str, str]:

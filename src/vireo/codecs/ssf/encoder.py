@@ -5,46 +5,83 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import log
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from vireo.codecs.base import UNLIMITED, PictureDecoder, Planes
+from vireo.codecs.base import PictureDecoder, Planes
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.codecs.ssf.autoencoder import STEP_PARTS
 from vireo.codecs.ssf.coding import Coder, picture_of
 from vireo.codecs.ssf.decoder import SsfDecoder
-from vireo.codecs.ssf.stream import SectionKind, coded_size
-from vireo.container import Section, StreamHeader
+from vireo.codecs.ssf.stream import SectionKind, SentUpdates, coded_size
+from vireo.container import StreamHeader
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
 
 
+class Coders(Protocol):
+    """Of each picture its coder; those of a GOP have the same.
+
+    Attributes:
+        identity: changes with what they make of the same pictures.
+    """
+
+    identity: str
+
+    def of(self, index: int) -> Coder:
+        """Of the picture at that place in display order."""
+
+    def is_first(self, index: int) -> bool:
+        """Whether it is the first picture of those of its coder."""
+
+
+class SameCoder:
+    """One for all pictures."""
+
+    identity = ""
+
+    def __init__(self, coder: Coder) -> None:
+        self._coder = coder
+
+    def of(self, index: int) -> Coder:
+        return self._coder
+
+    def is_first(self, index: int) -> bool:
+        return index == 0
+
+
 class SsfEncoder:
     """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
 
-    def __init__(self, coder: Coder, times: TimeProfile | None = None) -> None:
-        self._coder = coder
+    def __init__(self, coders: Coders, times: TimeProfile | None = None) -> None:
+        self._coders = coders
         self._times = times
+
+    @property
+    def identity(self) -> str:
+        return self._coders.identity
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """One picture, from its reference as it was decoded."""
-        picture = self.picture(padded(job.target), job.references)
-        updates = self._coder.updates
-        if job.coding_index == 0 and updates:
-            first = Section(SectionKind.UPDATES, updates)
+        coder = self._coders.of(job.index)
+        picture = self.picture(coder, padded(job.target), job.references)
+        if coder.updates and not job.references:
+            again = not self._coders.is_first(job.index)
+            first = SentUpdates.section(coder.updates, again=again)
             picture = replace(picture, sections=(first, *picture.sections))
         return picture
 
-    def picture(self, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
+    def picture(self, coder: Coder, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
         """One picture at the coded size, without updates of the weights."""
         encode = self._inter if references else self._intra
         with torch.inference_mode():
-            return encode(target, references)
+            return encode(coder, target, references)
 
-    def _intra(self, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
-        coder, model = self._coder, self._coder.model
+    def _intra(self, coder: Coder, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
+        model = coder.model
         with measured(self._times, "analysis"):
             symbols = model.intra.encode(model.intra_input(picture_of(target)), coder.place)
         with measured(self._times, "coding"):
@@ -53,8 +90,8 @@ class SsfEncoder:
             planes = coder.intra(coder.latents(SectionKind.INTRA, symbols))
         return EncodedPicture((section,), planes, 0)
 
-    def _inter(self, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
-        coder, model = self._coder, self._coder.model
+    def _inter(self, coder: Coder, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
+        model = coder.model
         wanted = picture_of(target)
         with measured(self._times, "analysis"):
             pair = model.flow_input(wanted, picture_of(references[0]))
@@ -77,9 +114,9 @@ class SsfEncoder:
         """Each frame from the one before (InstA, section 3.1)."""
         return plan_gop(structure, len(gop))
 
-    def decoder(self, header: StreamHeader) -> PictureDecoder:
-        """That of the model as it is here."""
-        return SsfDecoder(header, UNLIMITED).with_coder(self._coder)
+    def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
+        """That of the picture's coder."""
+        return SsfDecoder(header, self._coders.of(index))
 
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """One, where there are P frames."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from vireo import weights
 from vireo.codecs.encoding import Opening, PictureEncoder
 from vireo.codecs.ssf.coding import Coder
-from vireo.codecs.ssf.encoder import SsfEncoder, place_of
+from vireo.codecs.ssf.encoder import Coders, SameCoder, SsfEncoder, place_of
 from vireo.codecs.ssf.stream import StreamShape
-from vireo.container.checksum import bytes_crc
 from vireo.options import Adapt
 
 
@@ -23,9 +22,9 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, StreamShape]
             f"{found.lambdas[-1]:g}; the nearest has to do for {lambda_:.3g}"
         )
     coder = Coder(found, place)
+    coders: Coders = SameCoder(coder)
     if options.adapt != Adapt.NONE:
-        from vireo.codecs.ssf.adaptation import adapted
+        from vireo.codecs.ssf.adaptation import AdaptedCoders
 
-        coder = adapted(coder, opening)
-    shape = StreamShape(found.identity, place, bytes_crc(coder.updates) if coder.updates else 0)
-    return SsfEncoder(coder, opening.times), shape
+        coders = AdaptedCoders(coder, opening)
+    return SsfEncoder(coders, opening.times), StreamShape(found.identity, place)

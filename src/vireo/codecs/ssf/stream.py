@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from vireo.codecs.ssf.config import STRIDE
+from vireo.container import CodedFrame, Section
+from vireo.container.checksum import bytes_crc
 from vireo.container.syntax import U8, U32, ByteReader, Field, FixedBytes, Structure, Varint
-from vireo.errors import HeaderError, StreamError
+from vireo.errors import HeaderError, StreamError, SyntaxElementError
 
 HASH_BYTES = 16  # as in `vireo.weights`, which needs PyTorch
 
@@ -17,7 +19,6 @@ CONFIGURATION = Structure(
     (
         Field("weights", FixedBytes(HASH_BYTES), "hash of the weights"),
         Field("place", U8, "place between the model's rate points, in sixteenths from the lowest"),
-        Field("updates", U32, "CRC-32C of the updates of the weights; 0: there are none"),
     ),
 )
 
@@ -25,6 +26,13 @@ SECTION = Structure(
     "ssf-section",
     "Start of a section",
     (Field("hyperlatents", Varint(1 << 28), "bytes of the hyperlatents; the latents' follow"),),
+)
+
+
+UPDATES = Structure(
+    "ssf-updates",
+    "Start of a section of updates",
+    (Field("checksum", U32, "CRC-32C of the updates, which follow or came in an earlier packet"),),
 )
 
 
@@ -38,18 +46,51 @@ class SectionKind(IntEnum):
 
 
 @dataclass(frozen=True)
+class SentUpdates:
+    """What an I frame says of the weights of its GOP.
+
+    Attributes:
+        checksum: CRC-32C of the updates.
+        data: the updates; None where an earlier packet had them.
+    """
+
+    checksum: int
+    data: bytes | None
+
+    @staticmethod
+    def of(frame: CodedFrame) -> SentUpdates | None:
+        """Those of a packet; None where the weights are the file's.
+
+        Raises SyntaxElementError for updates whose checksum is another.
+        """
+        first = frame.sections[0] if frame.sections else None
+        if first is None or first.kind != SectionKind.UPDATES:
+            return None
+        reader = ByteReader(first.data, base=first.offset or 0)
+        checksum = UPDATES.read(reader)["checksum"]
+        data = reader.take(reader.remaining, "updates") if reader.remaining else None
+        if data is not None and bytes_crc(data) != checksum:
+            raise SyntaxElementError("the updates don't match their checksum", offset=first.offset)
+        return SentUpdates(checksum, data)
+
+    @staticmethod
+    def section(data: bytes, *, again: bool) -> Section:
+        """For updates that are sent now, or were sent before."""
+        start = UPDATES.write({"checksum": bytes_crc(data)})
+        return Section(SectionKind.UPDATES, start if again else start + data)
+
+
+@dataclass(frozen=True)
 class StreamShape:
     """What the configuration fixes.
 
     Attributes:
         weights: their hash.
         place: between the rate points, in sixteenths from the lowest.
-        updates: CRC-32C of what changes of the weights; 0 if nothing does.
     """
 
     weights: bytes
     place: int
-    updates: int = 0
 
     @property
     def profile(self) -> int:
@@ -57,9 +98,7 @@ class StreamShape:
         return 0
 
     def write(self) -> bytes:
-        return CONFIGURATION.write(
-            {"weights": self.weights, "place": self.place, "updates": self.updates}
-        )
+        return CONFIGURATION.write({"weights": self.weights, "place": self.place})
 
     @staticmethod
     def read(data: bytes) -> StreamShape:
@@ -71,7 +110,7 @@ class StreamShape:
             raise HeaderError(f"the codec's configuration is damaged: {error.reason}") from error
         if reader.remaining:
             raise HeaderError("the codec's configuration is longer than its fields")
-        return StreamShape(values["weights"], values["place"], values["updates"])
+        return StreamShape(values["weights"], values["place"])
 
 
 def coded_size(height: int, width: int) -> tuple[int, int]:
