@@ -61,7 +61,8 @@ class Run:
     """A training run in a folder.
 
     Args:
-        loss: `forward(luma, chroma, rate)` gives errors and bits per sample of each frame.
+        loss: `forward(luma, chroma, rate)` gives errors and bits per sample of each frame;
+            `parameter_groups()` what an optimiser gets, with the `factor` of the learning rate.
         cost: makes one number of them and lambda.
         describe: makes them readable.
         clips: to train and validate on.
@@ -96,7 +97,8 @@ class Run:
         self._say = say
         if recipe.batch % self._worker.count:
             raise UsageError(f"a batch of {recipe.batch} has no equal shares for all processes")
-        self._optimiser = torch.optim.Adam(self.loss.parameters(), lr=recipe.learning_rate)
+        groups: Any = loss.parameter_groups
+        self._optimiser = torch.optim.Adam(groups(), lr=recipe.learning_rate)
         self.average = {k: v.detach().clone() for k, v in self.loss.named_parameters()}
         self.step = 0
         self.seconds = 0.0
@@ -155,7 +157,7 @@ class Run:
         luma, chroma = self._tensors(batch, slice(worker.rank * share, (worker.rank + 1) * share))
         torch.manual_seed((recipe.seed << 40) + step * worker.count + worker.rank)
         for group in self._optimiser.param_groups:
-            group["lr"] = recipe.rate_at(step)
+            group["lr"] = group["factor"] * recipe.rate_at(step)
         self._optimiser.zero_grad(set_to_none=True)
         with self._precision():
             results = self._parallel(luma, chroma, rate)

@@ -75,7 +75,8 @@ class Autoencoder(nn.Module):
         self.latent = latent
         self.analysis = analysis
         self.synthesis = synthesis
-        self.hyper_analysis = _hyper_analysis(config, latent)
+        self._light = config.light
+        self.hyper_analysis = _hyper_analysis(config, 2 * latent if config.light else latent)
         self.hyper_mean = _hyper_synthesis(config, latent, LATENTS)
         self.hyper_deviation = _hyper_synthesis(config, latent, DEVIATIONS)
         self.prior = MixturePrior(config.hyperlatent)
@@ -88,33 +89,45 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, place: int, context: Tensor | None = None) -> Coded:
         """Training: rates are those of noisy latents, pictures those of whole ones.
 
+        A light model's rates are those of whole latents; noise is for their gradients.
+
         Args:
             x: the input.
             place: between the config's rate points, in STEP_PARTS from the lowest.
             context: latents that the synthesis gets besides.
         """
-        y, z = self._analysed(x)
-        mean, deviation = self.distributions(HYPERLATENTS.nearest(z), y.shape[-2:])
-        steps = self.steps_at(place)
-        scaled = _scaled(y, steps)
-        mass = normal_mass(with_noise(scaled) - mean, lower_bound(deviation, LEAST_DEVIATION))
-        bits = bits_of(mass) + self.prior.bits(with_noise(z))
-        latents = self.dequantised(rounded(scaled - mean), mean, steps)
+        scaled, z = self._analysed(x, place)
+        mean, deviation = self.distributions(HYPERLATENTS.nearest(z), scaled.shape[-2:])
+        deviation = lower_bound(deviation, LEAST_DEVIATION)
+        symbols = rounded(scaled - mean)
+        noisy = with_noise(scaled) - mean
+        if self._light:
+            # Deviations learn from what is sent, where most symbols are 0 and noise says little.
+            approximate = bits_of(normal_mass(noisy, deviation.detach()))
+            bits = bits_of(normal_mass(symbols.detach(), deviation))
+            bits = bits + approximate - approximate.detach()
+        else:
+            bits = bits_of(normal_mass(noisy, deviation))
+        bits = bits + self.prior.bits(with_noise(z))
+        latents = self.dequantised(symbols, mean, self.steps_at(place))
         return Coded(self.synthesis(_beside(latents, context)), latents, bits)
 
     @torch.no_grad()
     def encode(self, x: Tensor, place: int) -> Symbols:
         """What is sent at a place between the rate points, in STEP_PARTS from the lowest."""
-        y, z = self._analysed(x)
+        scaled, z = self._analysed(x, place)
         z = HYPERLATENTS.nearest(z)
-        mean, deviation = self.distributions(z, y.shape[-2:])
-        scaled = _scaled(y, self.steps_at(place))
+        mean, deviation = self.distributions(z, scaled.shape[-2:])
         return Symbols(rounded(scaled - mean), z, mean, deviation)
 
-    def _analysed(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents and hyperlatents, neither scaled nor rounded."""
-        y = _full(self.analysis(x))
-        return y, _full(self.hyper_analysis(_padded(y)))
+    def _analysed(self, x: Tensor, place: int) -> tuple[Tensor, Tensor]:
+        """Latents in their steps, and hyperlatents, not rounded."""
+        scaled = _scaled(_full(self.analysis(x)), self.steps_at(place))
+        seen = _padded(scaled)
+        if self._light:
+            seen = torch.asinh(seen)
+            seen = torch.cat([seen, seen.abs()], 1)
+        return scaled, _full(self.hyper_analysis(seen))
 
     def distributions(self, z: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Means and standard deviations of latents of `size`, from whole hyperlatents."""
@@ -156,9 +169,9 @@ def _first_steps(rates: int, channels: int) -> Tensor:
     return (2.0 ** (1 - torch.arange(rates))).reshape(-1, 1).repeat(1, channels)
 
 
-def _hyper_analysis(config: Config, latent: int) -> nn.Sequential:
+def _hyper_analysis(config: Config, channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(latent, config.hyper, 3, padding=1),
+        nn.Conv2d(channels, config.hyper, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(config.hyper, config.hyper, 5, stride=2, padding=2),
         nn.ReLU(),

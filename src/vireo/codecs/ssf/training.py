@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 from vireo.codecs.ssf.autoencoder import STEP_PARTS
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model, Picture
+
+PRIOR_FACTOR = 10.0
+"""Priors of hyperlatents are in samples and octaves: they have farther to go than weights."""
 
 
 class ClipLoss(nn.Module):
@@ -26,6 +30,15 @@ class ClipLoss(nn.Module):
     @property
     def rates(self) -> int:
         return self.model.config.rates
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """For an optimiser: what shares a learning rate, and its `factor`."""
+        named = list(self.named_parameters())
+        priors = [p for name, p in named if ".prior." in name]
+        return [
+            {"params": [p for name, p in named if ".prior." not in name], "factor": 1.0},
+            {"params": priors, "factor": PRIOR_FACTOR},
+        ]
 
     def forward(self, luma: Tensor, chroma: Tensor, rate: float) -> Tensor:
         """Of luma `[B, T, 1, H, W]` and chroma `[B, T, 2, H / 2, W / 2]`, uint8, at a rate point.
