@@ -17,7 +17,7 @@ from vireo.codecs.encoding import FrameReport
 from vireo.codecs.insta import adapt as adapt_module
 from vireo.codecs.insta.adapt import Adaptation, Kept
 from vireo.codecs.insta.updates import update_grids, write
-from vireo.codecs.ssf.adaptation import cost
+from vireo.codecs.ssf.adaptation import try_out
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model
@@ -176,7 +176,7 @@ def test_more_time_is_never_worse(folder: Path) -> None:
     costs = []
 
     def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> float:
-        costs.append(cost(Coder(found, 16, updates, own), video, 3, LAMBDA))
+        costs.append(try_out(Coder(found, 16, updates, own), video, 3).cost(LAMBDA))
         return costs[-1]
 
     loss = ClipLoss("ssf1")
@@ -186,7 +186,7 @@ def test_more_time_is_never_worse(folder: Path) -> None:
     )
     assert len(costs) > 1
     assert adapted.cost == min(costs)
-    again = cost(Coder(found, 16, adapted.updates, adapted.state), video, 3, LAMBDA)
+    again = try_out(Coder(found, 16, adapted.updates, adapted.state), video, 3).cost(LAMBDA)
     assert again == pytest.approx(adapted.cost, rel=1e-9)
 
 
@@ -197,7 +197,7 @@ def adaptation(folder: Path) -> Adaptation:
     found.load_into(loss.model)
 
     def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> float:
-        return cost(Coder(found, 16, updates, own), video, 3, LAMBDA)
+        return try_out(Coder(found, 16, updates, own), video, 3).cost(LAMBDA)
 
     return Adaptation(loss, 1.0, LAMBDA, video, evaluate, decoder=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
@@ -91,9 +92,9 @@ def _adapted(
     tried = video[:TRIED]
 
     def evaluate(own: dict[str, Tensor], updates: bytes) -> float:
-        trial = Coder(coder.weights, coder.place, updates, own)
-        part = len(tried) / len(video)
-        return cost(trial, tried, gop, options.resolved_lambda, updates_share=part)
+        adapted = Coder(coder.weights, coder.place, updates, own)
+        trial = try_out(adapted, tried, gop, updates_share=len(tried) / len(video))
+        return trial.cost(options.resolved_lambda)
 
     def progress(done: float, cost: float) -> None:
         which = f" group {group} of GOPs" if options.update_every else ""
@@ -113,10 +114,25 @@ def _adapted(
     ).run(share * options.resolved_adaptation_time, progress, kept)
 
 
-def cost(
-    coder: Coder, video: Sequence[Planes], gop: int, lambda_: float, updates_share: float = 1.0
-) -> float:
-    """Distortion plus lambda times bits per luma sample of real sections.
+@dataclass(frozen=True)
+class Trial:
+    """What came of coding some frames.
+
+    Attributes:
+        distortion: mean squared error of samples between 0 and 1.
+        bits: per luma sample, of sections and of updates.
+    """
+
+    distortion: float
+    bits: float
+
+    def cost(self, lambda_: float) -> float:
+        """What an adaptation lowers."""
+        return self.distortion + lambda_ * self.bits
+
+
+def try_out(coder: Coder, video: Sequence[Planes], gop: int, updates_share: float = 1.0) -> Trial:
+    """Codes frames in GOPs of so many.
 
     `updates_share`: how much of the updates these frames have to pay for.
     """
@@ -131,7 +147,7 @@ def cost(
         errors = [plane_mse(a, b) for a, b in zip(before, target, strict=True)]
         distortion += weighted_mse(errors) / 255**2
         samples += target[0].size
-    return distortion / len(video) + lambda_ * 8 * size / samples
+    return Trial(distortion / len(video), 8 * size / samples)
 
 
 def _groups(source: Iterable[Frame], frames: int | None) -> Iterator[tuple[list[Planes], int]]:

@@ -1,0 +1,140 @@
+"""What instance adaptation saves, and how soon (InstA, figure 5).
+
+    python benchmarks/adaptation.py run clip.mkv --how full --qualities 20 40 60 80 --minutes 20 \\
+        --results adaptation.jsonl
+    python benchmarks/adaptation.py report adaptation.jsonl
+
+`run` adapts to a clip at each quality and appends, for every trial on the way, the seconds since
+the start, bits per luma sample (sections and updates, without packets' headers) and PSNR. What
+trials take is counted. `report` makes BD-rates against the model as it was, by time: a quality has
+what its best trial so far gave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from vireo import weights
+from vireo.codecs.base import Planes
+from vireo.codecs.encoding import pad_to_even
+from vireo.codecs.insta.adapt import Adaptation
+from vireo.codecs.ssf.adaptation import try_out
+from vireo.codecs.ssf.autoencoder import STEP_PARTS
+from vireo.codecs.ssf.coding import Coder
+from vireo.codecs.ssf.encoder import padded, place_of
+from vireo.codecs.ssf.training import ClipLoss
+from vireo.metrics import psnr
+from vireo.metrics.bd_rate import Curve, bd_rate
+from vireo.options import lambda_of_quality
+from vireo.video import open_source
+
+GOP = 12
+MINUTES = (1, 2, 5, 10, 20, 40)
+
+
+def run(args: argparse.Namespace) -> None:
+    found = weights.named(args.model)
+    with open_source(args.clip) as source:
+        video = [padded(pad_to_even(f)) for f in islice(source, args.frames)]
+    for quality in args.qualities:
+        line = {"clip": args.clip.stem, "how": args.how, "model": found.name, "quality": quality}
+        line |= adapt(found, video, lambda_of_quality(quality), args.how, 60 * args.minutes)
+        with args.results.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def adapt(
+    found: weights.Weights, video: list[Planes], lambda_: float, how: str, seconds: float
+) -> dict[str, Any]:
+    """Steps and trials of one adaptation."""
+    place = place_of(lambda_, found.lambdas)
+    loss = ClipLoss(found.name)
+    found.load_into(loss.model)
+    trials: list[dict[str, float]] = []
+    began = perf_counter()
+
+    def evaluate(own: dict[str, Tensor], updates: bytes) -> float:
+        trial = try_out(Coder(found, place, updates, own), video, GOP)
+        trials.append(
+            {
+                "seconds": round(perf_counter() - began, 1),
+                "bits": trial.bits,
+                "psnr": psnr(trial.distortion * 255**2),
+                "cost": trial.cost(lambda_),
+                "updates": len(updates),
+            }
+        )
+        return trials[-1]["cost"]
+
+    rate = place / STEP_PARTS
+    adapted = Adaptation(loss, rate, lambda_, video, evaluate, decoder=how == "full").run(
+        seconds, lambda share, cost: print(f"{share:6.1%} {cost:.4f}", flush=True)
+    )
+    samples = sum(planes[0].size for planes in video)
+    return {"steps": adapted.steps, "samples": samples, "trials": trials}
+
+
+def report(args: argparse.Namespace) -> None:
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for text in args.results.read_text().splitlines():
+        line = json.loads(text)
+        runs[line["clip"], line["how"]].append(line)
+    print("| clip | what | " + " | ".join(f"{m} min" for m in MINUTES) + " | updates |")
+    print("|---|---|" + "---:|" * (len(MINUTES) + 1))
+    for (clip, how), lines in sorted(runs.items()):
+        lines.sort(key=lambda line: line["quality"])
+        base = curve([line["trials"][0] for line in lines])
+        cells = []
+        for minutes in MINUTES:
+            if max(line["trials"][-1]["seconds"] for line in lines) < 40 * minutes:
+                cells.append("")
+                continue
+            found = bd_rate(base, curve([best(line, 60 * minutes) for line in lines]))
+            cells.append("–" if found.value is None else f"{found.value:+.1f} %")
+        shares = [
+            8 * trial["updates"] / (trial["bits"] * line["samples"])
+            for line, trial in ((line, best(line, 1e9)) for line in lines)
+        ]
+        share = sum(shares) / len(shares)
+        print(f"| {clip} | {how} | " + " | ".join(cells) + f" | {share:.1%} |")
+
+
+def best(line: dict[str, Any], seconds: float) -> dict[str, float]:
+    """The trial of least cost that was there in time."""
+    there = [t for t in line["trials"] if t["seconds"] <= seconds] or line["trials"][:1]
+    return min(there, key=lambda trial: trial["cost"])
+
+
+def curve(trials: list[dict[str, float]]) -> Curve:
+    return Curve(tuple(t["bits"] for t in trials), tuple(t["psnr"] for t in trials))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    runs = commands.add_parser("run")
+    runs.add_argument("clip", type=Path)
+    runs.add_argument("--model", default="ssf1")
+    runs.add_argument("--how", choices=("full", "encoder"), default="full")
+    runs.add_argument("--qualities", type=float, nargs="+", default=[20, 40, 60, 80])
+    runs.add_argument("--frames", type=int, default=33)
+    runs.add_argument("--minutes", type=float, default=20)
+    runs.add_argument("--results", type=Path, default=Path("adaptation.jsonl"))
+    runs.set_defaults(call=run)
+    reports = commands.add_parser("report")
+    reports.add_argument("results", type=Path)
+    reports.set_defaults(call=report)
+    args = parser.parse_args()
+    args.call(args)
+
+
+if __name__ == "__main__":
+    main()
