@@ -29,7 +29,7 @@ from vireo.codecs.insta.adapt import Adaptation
 from vireo.codecs.ssf.adaptation import try_out
 from vireo.codecs.ssf.autoencoder import STEP_PARTS
 from vireo.codecs.ssf.coding import Coder
-from vireo.codecs.ssf.encoder import padded, place_of
+from vireo.codecs.ssf.encoder import padded, places_of
 from vireo.codecs.ssf.training import ClipLoss
 from vireo.metrics import psnr
 from vireo.metrics.bd_rate import Curve, bd_rate
@@ -55,14 +55,14 @@ def adapt(
     found: weights.Weights, video: list[Planes], lambda_: float, how: str, seconds: float
 ) -> dict[str, Any]:
     """Steps and trials of one adaptation."""
-    place = place_of(lambda_, found.lambdas)
-    loss = ClipLoss(found.name)
+    places = places_of(lambda_, found.lambdas)
+    loss = ClipLoss(found.name, finer=places.intra - places.inter)
     found.load_into(loss.model)
     trials: list[dict[str, float]] = []
     began = perf_counter()
 
     def evaluate(own: dict[str, Tensor], updates: bytes) -> float:
-        trial = try_out(Coder(found, place, updates, own), video, GOP)
+        trial = try_out(Coder(found, places, updates, own), video, GOP)
         trials.append(
             {
                 "seconds": round(perf_counter() - began, 1),
@@ -74,7 +74,7 @@ def adapt(
         )
         return trials[-1]["cost"]
 
-    rate = place / STEP_PARTS
+    rate = places.inter / STEP_PARTS
     adapted = Adaptation(loss, rate, lambda_, video, evaluate, decoder=how == "full").run(
         seconds, lambda share, cost: print(f"{share:6.1%} {cost:.4f}", flush=True)
     )

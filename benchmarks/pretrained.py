@@ -27,7 +27,7 @@ from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder, padded
 from vireo.codecs.ssf.model import Model, decoder_multiplications
-from vireo.codecs.ssf.stream import SectionKind
+from vireo.codecs.ssf.stream import Places, SectionKind
 from vireo.errors import UsageError
 from vireo.video import open_source
 
@@ -89,7 +89,8 @@ def main() -> None:
     coding.latent_tables = lambda: Timed(tables)  # type: ignore[assignment, return-value]
     with TemporaryDirectory() as folder:
         for name in args.models:
-            coder = Coder(weights_of(name, Path(folder)), 0 if CONFIGS[name].rates == 1 else 24)
+            place = 0 if CONFIGS[name].rates == 1 else 24
+            coder = Coder(weights_of(name, Path(folder)), Places(place, place))
             coder._priors = {k: Timed(p) for k, p in coder._priors.items()}  # type: ignore[misc]
             encoder = SsfEncoder(SameCoder(coder))
             encode, decode, entropy = [], [], []

@@ -21,7 +21,7 @@ from vireo.codecs.ssf.adaptation import try_out
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model
-from vireo.codecs.ssf.stream import SectionKind, SentUpdates
+from vireo.codecs.ssf.stream import Places, SectionKind, SentUpdates
 from vireo.codecs.ssf.training import ClipLoss, loss_of
 from vireo.container import GopStart, MatroskaReader, read_packet
 from vireo.errors import MissingReferenceError, SyntaxElementError, UsageError
@@ -176,7 +176,7 @@ def test_more_time_is_never_worse(folder: Path) -> None:
     costs = []
 
     def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> float:
-        costs.append(try_out(Coder(found, 16, updates, own), video, 3).cost(LAMBDA))
+        costs.append(try_out(Coder(found, Places(16, 16), updates, own), video, 3).cost(LAMBDA))
         return costs[-1]
 
     loss = ClipLoss("ssf1")
@@ -186,7 +186,9 @@ def test_more_time_is_never_worse(folder: Path) -> None:
     )
     assert len(costs) > 1
     assert adapted.cost == min(costs)
-    again = try_out(Coder(found, 16, adapted.updates, adapted.state), video, 3).cost(LAMBDA)
+    again = try_out(Coder(found, Places(16, 16), adapted.updates, adapted.state), video, 3).cost(
+        LAMBDA
+    )
     assert again == pytest.approx(adapted.cost, rel=1e-9)
 
 
@@ -197,7 +199,7 @@ def adaptation(folder: Path) -> Adaptation:
     found.load_into(loss.model)
 
     def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> float:
-        return try_out(Coder(found, 16, updates, own), video, 3).cost(LAMBDA)
+        return try_out(Coder(found, Places(16, 16), updates, own), video, 3).cost(LAMBDA)
 
     return Adaptation(loss, 1.0, LAMBDA, video, evaluate, decoder=True)
 

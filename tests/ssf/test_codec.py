@@ -21,7 +21,7 @@ from vireo.codecs.base import Limits, parse_whole, picture_decoder
 from vireo.codecs.ssf import reference
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS
-from vireo.codecs.ssf.encoder import place_of
+from vireo.codecs.ssf.encoder import INTRA_FINER, place_of, places_of
 from vireo.codecs.ssf.model import Model
 from vireo.codecs.ssf.stream import SectionKind
 from vireo.container import CodedFrame, FrameType, GopStart, MatroskaReader, Section, read_packet
@@ -82,8 +82,7 @@ def test_the_reference_decodes_the_same_samples(
         packets = [p.data for p in file]
         start = GopStart(file.header, 0, 5)
     networks = weights.named(model)
-    place = place_of(9e-4, networks.lambdas)
-    coder = Coder(networks, place)
+    coder = Coder(networks, places_of(9e-4, networks.lambdas))
     pictures: list[list[np.ndarray]] = []
     for data in packets[:3]:
         frame = read_packet(data, start)
@@ -108,7 +107,8 @@ def _latents(coder: Coder, section: Section) -> np.ndarray:
         for t in (content.symbols.hyperlatents, content.symbols.latents)
     )
     mean, indices = reference.distributions(part, z, 4, 5)
-    latents = reference.dequantised(part, symbols, mean, coder.place)
+    place = coder.place(SectionKind(section.kind))
+    latents = reference.dequantised(part, symbols, mean, place)
     assert np.array_equal(latents, (content.latents[0] * 4).numpy())
     assert len(np.unique(indices)) > 1
     return latents
@@ -135,6 +135,11 @@ def test_a_higher_quality_has_finer_steps() -> None:
     places = [place_of(value, LAMBDAS) for value in (1.0, 8e-3, 4e-3, 2e-3, 1.25e-4, 1e-6)]
     assert places == [0, 0, 8, 16, 48, 48]
     assert place_of(1e-3, (1e-3,)) == 0
+    for value in (8e-3, 1e-3, 1e-6):
+        intra, inter = places_of(value, LAMBDAS)
+        assert inter == place_of(value, LAMBDAS)
+        assert intra == min(inter + INTRA_FINER, 48)
+        assert places_of(value, LAMBDAS, inter=False) == (inter, inter)
 
 
 def test_weights_come_back_and_name_themselves(folder: Path, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class AdaptedCoders:
         state = self._kept[group].load()
         assert state is not None  # written by this process
         found = Adapted.of(state["best"])
-        return Coder(self._coder.weights, self._coder.place, found.updates, found.state)
+        return Coder(self._coder.weights, self._coder.places, found.updates, found.state)
 
 
 def _adapted(
@@ -92,7 +92,7 @@ def _adapted(
     tried = video[:TRIED]
 
     def evaluate(own: dict[str, Tensor], updates: bytes) -> float:
-        adapted = Coder(coder.weights, coder.place, updates, own)
+        adapted = Coder(coder.weights, coder.places, updates, own)
         trial = try_out(adapted, tried, gop, updates_share=len(tried) / len(video))
         return trial.cost(options.resolved_lambda)
 
@@ -100,11 +100,12 @@ def _adapted(
         which = f" group {group} of GOPs" if options.update_every else ""
         opening.say(f"adapting{which}, {done:.0%} of the time: cost {cost:.3f} of 1")
 
-    loss = ClipLoss(coder.model.config.name)
+    intra, inter = coder.places
+    loss = ClipLoss(coder.model.config.name, finer=intra - inter)
     coder.weights.load_into(loss.model)
     return Adaptation(
         loss,
-        coder.place / STEP_PARTS,
+        coder.places.inter / STEP_PARTS,
         options.resolved_lambda,
         video,
         evaluate,

@@ -15,7 +15,7 @@ from vireo.codecs.insta.updates import apply, read
 from vireo.codecs.ssf.autoencoder import HYPER_STRIDE, STEP_PARTS, Symbols
 from vireo.codecs.ssf.config import CONFIGS, STRIDE
 from vireo.codecs.ssf.model import Model, Picture, warp
-from vireo.codecs.ssf.stream import SECTION, SectionKind
+from vireo.codecs.ssf.stream import SECTION, Places, SectionKind
 from vireo.container import Section
 from vireo.container.syntax import ByteReader
 from vireo.entropy.tables import latent_tables, mixture_tables
@@ -40,11 +40,11 @@ class Content:
 
 
 class Coder:
-    """A model with its weights, at a place between its rate points.
+    """A model with its weights, at places between its rate points.
 
     Args:
         weights: the model's.
-        place: between its rate points, in STEP_PARTS from the lowest.
+        places: of I frames and of P frames.
         updates: bytes that change the decoder's weights (`codecs.insta.updates`).
         own: parameters of the encoder's own in place of those of `weights`, by name.
 
@@ -55,15 +55,16 @@ class Coder:
     def __init__(
         self,
         weights: Weights,
-        place: int,
+        places: Places,
         updates: bytes = b"",
         own: Mapping[str, Tensor] | None = None,
     ) -> None:
         if weights.name not in CONFIGS:
             raise UsageError(f"{weights.path} has weights of {weights.name!r}, no model of SSF")
         config = CONFIGS[weights.name]
-        if not 0 <= place <= STEP_PARTS * (config.rates - 1):
-            raise UsageError(f"{config.name} has no rate point {place / STEP_PARTS:g}")
+        for place in places:
+            if not 0 <= place <= STEP_PARTS * (config.rates - 1):
+                raise UsageError(f"{config.name} has no rate point {place / STEP_PARTS:g}")
         with torch.device("meta"):
             model = Model(config)
         model.to_empty(device="cpu")
@@ -76,7 +77,7 @@ class Coder:
         self.weights = weights
         self.updates = updates
         self.model = model.eval().requires_grad_(False)
-        self.place = place
+        self.places = places
         self.parts = {
             SectionKind.INTRA: model.intra,
             SectionKind.FLOW: model.flow,
@@ -128,7 +129,12 @@ class Coder:
     def latents(self, kind: SectionKind, symbols: Symbols) -> Tensor:
         """As the synthesis wants them."""
         part = self.parts[kind]
-        return part.dequantised(symbols.latents, symbols.mean, part.steps_at(self.place))
+        steps = part.steps_at(self.place(kind))
+        return part.dequantised(symbols.latents, symbols.mean, steps)
+
+    def place(self, kind: SectionKind) -> int:
+        """That of a section's autoencoder."""
+        return self.places.intra if kind is SectionKind.INTRA else self.places.inter
 
     @torch.inference_mode()
     def intra(self, latents: Tensor) -> Planes:

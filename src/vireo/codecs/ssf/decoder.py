@@ -89,7 +89,7 @@ class SsfDecoder:
         if sent.data is None:
             raise MissingReferenceError("the updates of the weights were in an earlier packet")
         try:
-            coder = Coder(self.coder.weights, self.coder.place, sent.data)
+            coder = Coder(self.coder.weights, self.coder.places, sent.data)
         except InexactError as error:
             raise SyntaxElementError(str(error), offset=frame.sections[0].offset) from error
         adapted = copy(self)
@@ -171,7 +171,7 @@ def open_decoder(header: StreamHeader, limits: Limits) -> SsfDecoder:
     shape = StreamShape.read(header.configuration)
     found = weights.find(shape.weights)
     try:
-        coder = Coder(found, shape.place)
+        coder = Coder(found, shape.places)
     except UsageError as error:
         raise HeaderError(str(error)) from error
     return SsfDecoder(header, coder)

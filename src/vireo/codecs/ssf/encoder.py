@@ -15,11 +15,14 @@ from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.codecs.ssf.autoencoder import STEP_PARTS
 from vireo.codecs.ssf.coding import Coder, picture_of
 from vireo.codecs.ssf.decoder import SsfDecoder
-from vireo.codecs.ssf.stream import SectionKind, SentUpdates, coded_size
+from vireo.codecs.ssf.stream import Places, SectionKind, SentUpdates, coded_size
 from vireo.container import StreamHeader
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
+
+INTRA_FINER = 12
+"""Places by which I frames are finer: three quarters of a rate point, or a factor of 1.7."""
 
 
 class Coders(Protocol):
@@ -83,7 +86,7 @@ class SsfEncoder:
     def _intra(self, coder: Coder, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
         model = coder.model
         with measured(self._times, "analysis"):
-            symbols = model.intra.encode(model.intra_input(picture_of(target)), coder.place)
+            symbols = model.intra.encode(model.intra_input(picture_of(target)), coder.places.intra)
         with measured(self._times, "coding"):
             section = coder.write(SectionKind.INTRA, symbols)
         with measured(self._times, "synthesis"):
@@ -95,12 +98,12 @@ class SsfEncoder:
         wanted = picture_of(target)
         with measured(self._times, "analysis"):
             pair = model.flow_input(wanted, picture_of(references[0]))
-            flow = model.flow.encode(pair, coder.place)
+            flow = model.flow.encode(pair, coder.places.inter)
         with measured(self._times, "flow and warp"):
             flow_latents = coder.latents(SectionKind.FLOW, flow)
             moved = coder.moved(references[0], flow_latents)
         with measured(self._times, "analysis"):
-            rest = model.residual.encode(model.residual_input(wanted, moved), coder.place)
+            rest = model.residual.encode(model.residual_input(wanted, moved), coder.places.inter)
         with measured(self._times, "coding"):
             sections = (
                 coder.write(SectionKind.FLOW, flow),
@@ -121,6 +124,16 @@ class SsfEncoder:
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """One, where there are P frames."""
         return held_pictures(plan_gop(structure, frames))
+
+
+def places_of(lambda_: float, lambdas: Sequence[float], *, inter: bool = True) -> Places:
+    """Of I and of P frames at a lambda; `inter`: whether there are P frames.
+
+    I frames are finer where others follow them: these have of it what they needn't send.
+    """
+    place = place_of(lambda_, lambdas)
+    finer = INTRA_FINER if inter else 0
+    return Places(min(place + finer, STEP_PARTS * (len(lambdas) - 1)), place)
 
 
 def place_of(lambda_: float, lambdas: Sequence[float]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from vireo.codecs.ssf.config import STRIDE
 from vireo.container import CodedFrame, Section
@@ -18,7 +19,8 @@ CONFIGURATION = Structure(
     "Configuration of a scale-space-flow stream",
     (
         Field("weights", FixedBytes(HASH_BYTES), "hash of the weights"),
-        Field("place", U8, "place between the model's rate points, in sixteenths from the lowest"),
+        Field("intra_place", U8, "of I frames: place between the model's rate points"),
+        Field("inter_place", U8, "of P frames"),
     ),
 )
 
@@ -80,17 +82,24 @@ class SentUpdates:
         return Section(SectionKind.UPDATES, start if again else start + data)
 
 
+class Places(NamedTuple):
+    """Where between the model's rate points frames lie, in sixteenths from the lowest."""
+
+    intra: int
+    inter: int
+
+
 @dataclass(frozen=True)
 class StreamShape:
     """What the configuration fixes.
 
     Attributes:
         weights: their hash.
-        place: between the rate points, in sixteenths from the lowest.
+        places: of its frames.
     """
 
     weights: bytes
-    place: int
+    places: Places
 
     @property
     def profile(self) -> int:
@@ -98,7 +107,10 @@ class StreamShape:
         return 0
 
     def write(self) -> bytes:
-        return CONFIGURATION.write({"weights": self.weights, "place": self.place})
+        intra, inter = self.places
+        return CONFIGURATION.write(
+            {"weights": self.weights, "intra_place": intra, "inter_place": inter}
+        )
 
     @staticmethod
     def read(data: bytes) -> StreamShape:
@@ -110,7 +122,7 @@ class StreamShape:
             raise HeaderError(f"the codec's configuration is damaged: {error.reason}") from error
         if reader.remaining:
             raise HeaderError("the codec's configuration is longer than its fields")
-        return StreamShape(values["weights"], values["place"])
+        return StreamShape(values["weights"], Places(values["intra_place"], values["inter_place"]))
 
 
 def coded_size(height: int, width: int) -> tuple[int, int]:

@@ -21,10 +21,15 @@ class ClipLoss(nn.Module):
     """Distortion and rate of a batch of clips (InstA, equation 1).
 
     Only the I frame is kept from learning for the frames that follow it (Agustsson et al., 2020).
+
+    Args:
+        name: the model's.
+        finer: places by which the I frame is finer than the rate point.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, finer: int = 0) -> None:
         super().__init__()
+        self._finer = finer
         self.model = Model(CONFIGS[name])
 
     @property
@@ -52,7 +57,7 @@ class ClipLoss(nn.Module):
         for y, c in zip(luma.unbind(1), chroma.unbind(1), strict=True):
             target = Picture(y.float() / 256, c.float() / 256)
             if decoded is None:
-                decoded, bits = self.model.forward_intra(target, place)
+                decoded, bits = self.model.forward_intra(target, place + self._finer)
                 reference = decoded.detach()
             else:
                 decoded, bits = self.model.forward_inter(target, reference, place)
