@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -56,12 +57,12 @@ def adapt(
 ) -> dict[str, Any]:
     """Steps and trials of one adaptation."""
     places = places_of(lambda_, found.lambdas)
-    loss = ClipLoss(found.name, finer=places.intra - places.inter)
+    loss = ClipLoss(found.name, finer=places.intra - places.inter, together=True)
     found.load_into(loss.model)
     trials: list[dict[str, float]] = []
     began = perf_counter()
 
-    def evaluate(own: dict[str, Tensor], updates: bytes) -> float:
+    def evaluate(own: dict[str, Tensor], updates: bytes) -> tuple[float, Sequence[Planes]]:
         trial = try_out(Coder(found, places, updates, own), video, GOP)
         trials.append(
             {
@@ -72,10 +73,11 @@ def adapt(
                 "updates": len(updates),
             }
         )
-        return trials[-1]["cost"]
+        return trials[-1]["cost"], trial.decoded
 
     rate = places.inter / STEP_PARTS
-    adapted = Adaptation(loss, rate, lambda_, video, evaluate, decoder=how == "full").run(
+    adaptation = Adaptation(loss, rate, lambda_, video, evaluate, decoder=how == "full", gop=GOP)
+    adapted = adaptation.run(
         seconds, lambda share, cost: print(f"{share:6.1%} {cost:.4f}", flush=True)
     )
     samples = sum(planes[0].size for planes in video)

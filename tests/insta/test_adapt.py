@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 import vireo
 from tests.clips import moving, write_y4m
 from vireo import weights
-from vireo.codecs.base import Limits, picture_decoder
+from vireo.codecs.base import Limits, Planes, picture_decoder
 from vireo.codecs.encoding import FrameReport
 from vireo.codecs.insta import adapt as adapt_module
 from vireo.codecs.insta.adapt import Adaptation, Kept
@@ -175,13 +176,14 @@ def test_more_time_is_never_worse(folder: Path) -> None:
     video = [tuple(p for p in f.planes) for f in moving(64, 48, FRAMES)]
     costs = []
 
-    def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> float:
-        costs.append(try_out(Coder(found, Places(16, 16), updates, own), video, 3).cost(LAMBDA))
-        return costs[-1]
+    def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> tuple[float, Sequence[Planes]]:
+        trial = try_out(Coder(found, Places(16, 16), updates, own), video, 3)
+        costs.append(trial.cost(LAMBDA))
+        return costs[-1], trial.decoded
 
     loss = ClipLoss("ssf1")
     found.load_into(loss.model)
-    adapted = Adaptation(loss, 1.0, LAMBDA, video, evaluate, decoder=True).run(
+    adapted = Adaptation(loss, 1.0, LAMBDA, video, evaluate, decoder=True, gop=3).run(
         6, lambda share, cost: None
     )
     assert len(costs) > 1
@@ -198,10 +200,11 @@ def adaptation(folder: Path) -> Adaptation:
     loss = ClipLoss("ssf1")
     found.load_into(loss.model)
 
-    def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> float:
-        return try_out(Coder(found, Places(16, 16), updates, own), video, 3).cost(LAMBDA)
+    def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> tuple[float, Sequence[Planes]]:
+        trial = try_out(Coder(found, Places(16, 16), updates, own), video, 3)
+        return trial.cost(LAMBDA), trial.decoded
 
-    return Adaptation(loss, 1.0, LAMBDA, video, evaluate, decoder=True)
+    return Adaptation(loss, 1.0, LAMBDA, video, evaluate, decoder=True, gop=3)
 
 
 class Killed(Exception):

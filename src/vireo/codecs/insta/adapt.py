@@ -29,7 +29,8 @@ from vireo.errors import UsageError
 from vireo.exact import Grid, InexactError
 
 FRAMES = 3  # of a clip of a step (InstA, section 4.3), at most
-LEARNING_RATE = 3e-4  # of some thousand steps; the paper takes 1e-5 for some hundred thousand
+LEARNING_RATE = 1e-4  # of some thousand steps; the paper takes 1e-5 for some hundred thousand
+AVERAGED = 0.2  # of the steps so far, about, are averaged: what is sent
 CROP = 256  # side of a step's pictures, at most
 FIRST_TRIAL = 40  # steps; each further trial comes after half as many again
 SAVE_SECONDS = 60.0
@@ -88,6 +89,15 @@ class Adapted:
         )
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Luma `[1, T, 1, H, W]`, chroma `[1, T, 2, H / 2, W / 2]`, and what the first one follows."""
+
+    luma: Tensor
+    chroma: Tensor
+    before: tuple[Tensor, Tensor] | None
+
+
 @dataclass
 class _Progress:
     """How far an adaptation is.
@@ -111,15 +121,17 @@ class Adaptation:
     """Fine-tunes a model on one video.
 
     Args:
-        loss: `forward(luma, chroma, rate)` gives errors and bits per sample of each frame; it
-            holds the model as `model`, with weights on their grids.
+        loss: `forward(luma, chroma, rate, before)` gives errors and bits per sample of each
+            frame, the first one predicted from `before` if that is not None; it holds the model
+            as `model`, with weights on their grids.
         rate: the rate point, perhaps between two.
         lambda_: what a bit per luma sample costs.
         video: planes of its frames, all of one size.
-        evaluate: what the video costs with the model's parameters of the encoder's own and
-            such updates: distortion plus lambda times bits per luma sample, all bytes counted.
+        evaluate: what the video, or its start, costs with the model's parameters of the
+            encoder's own and such updates: distortion plus lambda times bits per luma sample,
+            all bytes counted; and its decoded frames.
         decoder: whether the decoder's parameters change as well.
-        frames: of a clip of a step.
+        gop: frames of one.
     """
 
     def __init__(
@@ -128,10 +140,10 @@ class Adaptation:
         rate: float,
         lambda_: float,
         video: Sequence[Planes],
-        evaluate: Callable[[dict[str, Tensor], bytes], float],
+        evaluate: Callable[[dict[str, Tensor], bytes], tuple[float, Sequence[Planes]]],
         *,
         decoder: bool,
-        frames: int = FRAMES,
+        gop: int,
         seed: int = 0,
     ) -> None:
         self._loss = loss
@@ -139,7 +151,9 @@ class Adaptation:
         self._lambda = lambda_
         self._video = video
         self._evaluate = evaluate
-        self._frames = frames
+        self._frames = min(FRAMES, gop)
+        self._gop = gop
+        self._decoded: Sequence[Planes] = []
         self._seed = seed
         self._samples = sum(planes[0].size for planes in video)
         model: nn.Module = loss.get_submodule("model")
@@ -156,6 +170,9 @@ class Adaptation:
             name: torch.zeros_like(p, requires_grad=decoder) for name, p in self._base.items()
         }
         self._decoder = decoder
+        self._average = {
+            name: p.detach().clone() for name, p in (self._own | self._updates).items()
+        }
         groups = [{"params": list(self._own.values()), "lr": LEARNING_RATE}]
         for name, update in self._updates.items() if decoder else ():
             groups.append({"params": [update], "lr": LEARNING_RATE / self._grids[name].unit})
@@ -211,6 +228,8 @@ class Adaptation:
             "progress": asdict(at),
             "own": self._own,
             "updates": self._updates,
+            "average": self._average,
+            "decoded": [[torch.from_numpy(p) for p in planes] for planes in self._decoded],
             "optimiser": self._optimiser.state_dict(),
         }
 
@@ -219,9 +238,14 @@ class Adaptation:
         best = Adapted.of(state["best"])
         if state["done"]:
             return best, _Progress(best.steps, 0.0, best.cost, 0.0, best.steps)
-        for mine, theirs in ((self._own, state["own"]), (self._updates, state["updates"])):
+        for mine, theirs in (
+            (self._own, state["own"]),
+            (self._updates, state["updates"]),
+            (self._average, state["average"]),
+        ):
             for name, parameter in mine.items():
                 parameter.copy_(theirs[name])
+        self._decoded = [(y.numpy(), u.numpy(), v.numpy()) for y, u, v in state["decoded"]]
         self._optimiser.load_state_dict(state["optimiser"])
         return best, _Progress(**state["progress"])
 
@@ -231,10 +255,14 @@ class Adaptation:
 
     def _step(self, step: int) -> None:
         torch.manual_seed((self._seed << 32) + step)
-        luma, chroma = self._batch(np.random.default_rng([self._seed, step]))
+        batch = self._batch(np.random.default_rng([self._seed, step]))
         self._optimiser.zero_grad(set_to_none=True)
-        results = functional_call(self._loss, self._parameters(), (luma, chroma, self._rate))
-        cost = (results[:, 0] + self._lambda * results[:, 1]).mean()
+        inputs = batch.luma, batch.chroma, self._rate, batch.before
+        results = functional_call(self._loss, self._parameters(), inputs)
+        costs = results[:, 0] + self._lambda * results[:, 1]
+        cost = costs.mean()
+        if batch.before is None:  # the last frame stands for all that follow an I frame
+            cost = (costs.sum() + (self._gop - len(costs)) * costs[-1]) / self._gop
         if self._decoder:
             sent = torch.stack([prior.bits(update) for update in self._updates.values()]).sum()
             cost = cost + self._lambda * sent / self._samples
@@ -246,6 +274,13 @@ class Adaptation:
             if p.grad is not None
         ):
             self._optimiser.step()
+            self._move_average(step)
+
+    @torch.no_grad()
+    def _move_average(self, step: int) -> None:
+        """Over the last steps, the more the more there were."""
+        for name, parameter in (self._own | self._updates).items():
+            self._average[name].lerp_(parameter, 1 / (1 + AVERAGED * step))
 
     def _parameters(self) -> dict[str, Tensor]:
         """Of the model as it would be sent."""
@@ -255,29 +290,45 @@ class Adaptation:
         }
         return {f"model.{name}": p for name, p in (self._own | changed).items()}
 
-    def _batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Some frames one after another, all of them or a part of each."""
+    def _batch(self, rng: np.random.Generator) -> _Batch:
+        """Some frames one after another, all of them or a part of each.
+
+        They start a GOP, or follow a frame as the last trial decoded it.
+        """
         first = int(rng.integers(max(1, len(self._video) - self._frames + 1)))
+        before: Planes | None = None
+        if first % self._gop and first <= len(self._decoded):
+            before = self._decoded[first - 1]
         run = self._video[first : first + self._frames]
         height, width = run[0][0].shape
         rows, columns = min(height, CROP), min(width, CROP)
         top = 2 * int(rng.integers((height - rows) // 2 + 1))
         left = 2 * int(rng.integers((width - columns) // 2 + 1))
-        y = [p[0][top : top + rows, left : left + columns] for p in run]
-        half = slice(top // 2, (top + rows) // 2), slice(left // 2, (left + columns) // 2)
-        c = [np.stack([p[1][half], p[2][half]]) for p in run]
-        return torch.from_numpy(np.stack(y)[None, :, None]), torch.from_numpy(np.stack(c)[None])
+
+        def part(planes: Planes) -> tuple[Tensor, Tensor]:
+            y, u, v = planes
+            half = slice(top // 2, (top + rows) // 2), slice(left // 2, (left + columns) // 2)
+            luma = np.ascontiguousarray(y[top : top + rows, left : left + columns])
+            return torch.from_numpy(luma)[None], torch.from_numpy(np.stack([u[half], v[half]]))
+
+        luma, chroma = zip(*(part(planes) for planes in run), strict=True)
+        reference = None
+        if before is not None:
+            y, c = part(before)
+            reference = y[None], c[None]
+        return _Batch(torch.stack(luma)[None], torch.stack(chroma)[None], reference)
 
     @torch.no_grad()
     def _trial(self, step: int) -> Adapted | None:
         """What the state of now costs; None where its sums can't be proved exact."""
-        state = {name: p.detach().clone() for name, p in self._own.items()}
+        state = {name: self._average[name].clone() for name in self._own}
         updates = b""
         if self._decoder:
-            whole = {name: _ROUND.nearest(u) for name, u in self._updates.items()}
+            whole = {name: _ROUND.nearest(self._average[name]) for name in self._updates}
             if any(bool(u.any()) for u in whole.values()):
                 updates = write(whole, self._grids)
         try:
-            return Adapted(state, updates, self._evaluate(state, updates), step)
+            cost, self._decoded = self._evaluate(state, updates)
         except InexactError:
             return None
+        return Adapted(state, updates, cost, step)

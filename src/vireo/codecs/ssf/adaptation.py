@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vireo.codecs.base import Planes
 from vireo.codecs.encoding import Opening, pad_to_even
-from vireo.codecs.insta.adapt import FRAMES, Adaptation, Adapted, Kept
+from vireo.codecs.insta.adapt import Adaptation, Adapted, Kept
 from vireo.codecs.ssf.autoencoder import STEP_PARTS
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder, padded
@@ -91,17 +91,17 @@ def _adapted(
     options = opening.options
     tried = video[:TRIED]
 
-    def evaluate(own: dict[str, Tensor], updates: bytes) -> float:
+    def evaluate(own: dict[str, Tensor], updates: bytes) -> tuple[float, Sequence[Planes]]:
         adapted = Coder(coder.weights, coder.places, updates, own)
         trial = try_out(adapted, tried, gop, updates_share=len(tried) / len(video))
-        return trial.cost(options.resolved_lambda)
+        return trial.cost(options.resolved_lambda), trial.decoded
 
     def progress(done: float, cost: float) -> None:
         which = f" group {group} of GOPs" if options.update_every else ""
         opening.say(f"adapting{which}, {done:.0%} of the time: cost {cost:.3f} of 1")
 
     intra, inter = coder.places
-    loss = ClipLoss(coder.model.config.name, finer=intra - inter)
+    loss = ClipLoss(coder.model.config.name, finer=intra - inter, together=True)
     coder.weights.load_into(loss.model)
     return Adaptation(
         loss,
@@ -110,7 +110,7 @@ def _adapted(
         video,
         evaluate,
         decoder=options.adapt == Adapt.FULL,
-        frames=min(FRAMES, gop),
+        gop=gop,
         seed=options.seed,
     ).run(share * options.resolved_adaptation_time, progress, kept)
 
@@ -122,10 +122,12 @@ class Trial:
     Attributes:
         distortion: mean squared error of samples between 0 and 1.
         bits: per luma sample, of sections and of updates.
+        decoded: the frames.
     """
 
     distortion: float
     bits: float
+    decoded: Sequence[Planes]
 
     def cost(self, lambda_: float) -> float:
         """What an adaptation lowers."""
@@ -139,16 +141,16 @@ def try_out(coder: Coder, video: Sequence[Planes], gop: int, updates_share: floa
     """
     encoder = SsfEncoder(SameCoder(coder))
     size, distortion, samples = updates_share * len(coder.updates), 0.0, 0
-    before: Planes | None = None
+    decoded: list[Planes] = []
     for place, target in enumerate(video):
-        references = [] if place % gop == 0 or before is None else [before]
+        references = decoded[-1:] if place % gop else []
         picture = encoder.picture(coder, target, references)
-        before = picture.planes
+        decoded.append(picture.planes)
         size += sum(len(section.data) for section in picture.sections)
-        errors = [plane_mse(a, b) for a, b in zip(before, target, strict=True)]
+        errors = [plane_mse(a, b) for a, b in zip(picture.planes, target, strict=True)]
         distortion += weighted_mse(errors) / 255**2
         samples += target[0].size
-    return Trial(distortion / len(video), 8 * size / samples)
+    return Trial(distortion / len(video), 8 * size / samples, decoded)
 
 
 def _groups(source: Iterable[Frame], frames: int | None) -> Iterator[tuple[list[Planes], int]]:

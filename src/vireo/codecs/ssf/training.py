@@ -20,16 +20,17 @@ PRIOR_FACTOR = 10.0
 class ClipLoss(nn.Module):
     """Distortion and rate of a batch of clips (InstA, equation 1).
 
-    Only the I frame is kept from learning for the frames that follow it (Agustsson et al., 2020).
-
     Args:
         name: the model's.
         finer: places by which the I frame is finer than the rate point.
+        together: whether the I frame learns for the frames that follow it; else only P frames
+            do (Agustsson et al., 2020).
     """
 
-    def __init__(self, name: str, *, finer: int = 0) -> None:
+    def __init__(self, name: str, *, finer: int = 0, together: bool = False) -> None:
         super().__init__()
         self._finer = finer
+        self._together = together
         self.model = Model(CONFIGS[name])
 
     @property
@@ -45,25 +46,38 @@ class ClipLoss(nn.Module):
             {"params": priors, "factor": PRIOR_FACTOR},
         ]
 
-    def forward(self, luma: Tensor, chroma: Tensor, rate: float) -> Tensor:
+    def forward(
+        self,
+        luma: Tensor,
+        chroma: Tensor,
+        rate: float,
+        before: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Of luma `[B, T, 1, H, W]` and chroma `[B, T, 2, H / 2, W / 2]`, uint8, at a rate point.
+
+        The first frame is an I frame, or predicted from `before`, a decoded picture's luma
+        `[B, 1, H, W]` and chroma.
 
         Returns `[T, 2]`: of each frame of the clips the mean squared error (luma twice as much
         as both chroma planes) of samples between 0 and 1, and bits per luma sample.
         """
         place = round(rate * STEP_PARTS)
-        decoded: Picture | None = None
+        reference = None if before is None else _picture(*before)
         results = []
         for y, c in zip(luma.unbind(1), chroma.unbind(1), strict=True):
-            target = Picture(y.float() / 256, c.float() / 256)
-            if decoded is None:
+            target = _picture(y, c)
+            if reference is None:
                 decoded, bits = self.model.forward_intra(target, place + self._finer)
-                reference = decoded.detach()
+                reference = decoded if self._together else decoded.detach()
             else:
                 decoded, bits = self.model.forward_inter(target, reference, place)
                 reference = decoded
             results.append(torch.stack([error(decoded, target), bits / y.numel()]))
         return torch.stack(results)
+
+
+def _picture(y: Tensor, c: Tensor) -> Picture:
+    return Picture(y.float() / 256, c.float() / 256)
 
 
 def error(decoded: Picture, target: Picture) -> Tensor:
