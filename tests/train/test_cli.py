@@ -52,6 +52,15 @@ def test_a_run_ends_in_weights_that_encode(folder: Path, monkeypatch: pytest.Mon
     write_y4m(folder / "b.y4m", moving(32, 32, 3))
     vireo.encode("b.y4m", "b.mkv", codec="ssf", model="my.safetensors")
     assert vireo.verify("b.mkv").frames == 3
+    further = RECIPE.replace("steps = 40", "steps = 1").replace("validate_every = 20\n", "")
+    further += 'start = "my.safetensors"\n'
+    Path("further.toml").write_text("learning_rate = 1e-9\nvalidate_every = 1\n" + further)
+    command = "train further.toml --data videos --resume run2 --minutes 9"
+    done = CliRunner().invoke(main, command.split())
+    assert done.exit_code == 0, done.output
+    again = [json.loads(line) for line in Path("run2/log.jsonl").read_text().splitlines()]
+    for before, now in zip(record["validation"], again, strict=True):
+        assert now["psnr"] == pytest.approx(before["psnr"], abs=0.1), "it starts where that ended"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Recipe:
         average: of the weights, how much of the average a step keeps.
         seed: of weights, data and noise.
         held_out: clips that are only validated on, every `validate_every` steps.
+        start: weights to go on from, by the model's name or a file's; else fresh ones.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Recipe:
     seed: int = 0
     held_out: int = 24
     validate_every: int = 1000
+    start: str | None = None
 
     @property
     def steps(self) -> int:
@@ -109,6 +111,8 @@ def _check(recipe: Recipe, path: Path) -> None:
         wrong = "rates, lambdas and the average are numbers"
     elif not (recipe.learning_rate > 0 and recipe.gradient_clip > 0 and 0 <= recipe.average < 1):
         wrong = "rates and the gradient's clip are above 0, and the average keeps less than all"
+    elif recipe.start is not None and type(recipe.start) is not str:
+        wrong = "a start is a name or a file"
     elif not 0 <= recipe.seed < 1 << 20 or recipe.warm_up < 0:
         wrong = "the seed is 0 to 1048575, and there is no warm-up of less than nothing"
     elif not recipe.stages or any(s.steps < 1 or not 1 <= s.frames <= 7 for s in recipe.stages):

@@ -39,9 +39,14 @@ def open_run(
     if len(recipe.lambdas) != (rates := CONFIGS[recipe.model].rates):
         raise UsageError(f"{recipe.model} has {rates} rate points; give as many lambdas")
     torch.manual_seed(recipe.seed)
+    loss = ClipLoss(recipe.model)
+    if recipe.start is not None:
+        from vireo import weights
+
+        weights.named(recipe.start).load_into(loss.model)
     return Run(
         recipe,
-        ClipLoss(recipe.model),
+        loss,
         loss_of,
         describe,
         clips,

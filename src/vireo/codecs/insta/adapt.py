@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import sqrt
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,7 +30,8 @@ from vireo.errors import UsageError
 from vireo.exact import Grid, InexactError
 
 FRAMES = 3  # of a clip of a step (InstA, section 4.3), at most
-LEARNING_RATE = 1e-4  # of some thousand steps; the paper takes 1e-5 for some hundred thousand
+LEARNING_RATE = 3e-4  # at first; the paper takes 1e-5 for some hundred thousand steps
+FALLING = 100  # after so many steps the learning rate falls with the root of their number
 AVERAGED = 0.2  # of the steps so far, about, are averaged: what is sent
 CROP = 256  # side of a step's pictures, at most
 FIRST_TRIAL = 40  # steps; each further trial comes after half as many again
@@ -177,6 +179,7 @@ class Adaptation:
         for name, update in self._updates.items() if decoder else ():
             groups.append({"params": [update], "lr": LEARNING_RATE / self._grids[name].unit})
         self._optimiser = torch.optim.Adam(groups)
+        self._rates = [group["lr"] for group in self._optimiser.param_groups]
 
     def run(
         self, seconds: float, progress: Callable[[float, float], None], kept: Kept | None = None
@@ -256,6 +259,8 @@ class Adaptation:
     def _step(self, step: int) -> None:
         torch.manual_seed((self._seed << 32) + step)
         batch = self._batch(np.random.default_rng([self._seed, step]))
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate / sqrt(1 + step / FALLING)
         self._optimiser.zero_grad(set_to_none=True)
         inputs = batch.luma, batch.chroma, self._rate, batch.before
         results = functional_call(self._loss, self._parameters(), inputs)
