@@ -11,13 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.clips import moving, write_y4m
+from vireo import weights
 from vireo.bench import runner
 from vireo.bench.plan import read_plan
 from vireo.bench.points import Point
 from vireo.bench.record import Record, latest, read_records
 from vireo.bench.results import Results
+from vireo.codecs.ssf.config import CONFIGS
+from vireo.codecs.ssf.model import Model
 from vireo.errors import InputError, UsageError
 from vireo.metrics.quality import MEASURES
 
@@ -107,6 +111,32 @@ def test_command_gives_the_same_file(folder: Path) -> None:
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     stream = folder / "run.streams" / ours.stream
     assert (folder / ours.stream).read_bytes() == stream.read_bytes()
+
+
+def test_other_weights_are_another_point(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a pretrained codec can be adapted for as long as the run says."""
+    monkeypatch.setenv(weights.FOLDERS, str(folder))
+    (folder / "run.toml").write_text(
+        """
+        clips = ["clip.y4m"]
+        [codecs.adapted]
+        codec = "ssf"
+        model = "ssf1"
+        adapt = "encoder"
+        time-budget = 1
+        quality = [30]
+        """
+    )
+    keys = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        model = Model(CONFIGS["ssf1"])
+        weights.save(model, "ssf1", (1e-2, 1e-3, 1e-4, 1e-5), folder / "ssf1.safetensors", {})
+        compute(folder)
+        record = read_records(folder / "run.jsonl")[-1]
+        assert "--time-budget 1" in record.command
+        keys.append(record.key)
+    assert keys[0] != keys[1]
 
 
 def test_extended_run_computes_what_is_new(folder: Path) -> None:

@@ -18,7 +18,7 @@ import vireo
 from vireo.options import available_processors
 
 _CODEC_SOURCES = (
-    *("codecs", "container", "metrics", "video"),
+    *("codecs", "container", "entropy", "exact", "metrics", "nn", "video", "weights"),
     *("api.py", "gop.py", "options.py", "targets.py"),
 )
 

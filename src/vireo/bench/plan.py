@@ -40,7 +40,7 @@ _VIREO_CONTROLS = ("quality", "lambda", *TARGETS)
 _VIREO_QUALITIES = (20.0, 40.0, 60.0, 80.0)
 # What a run sets for every codec alike, or what belongs to one input.
 _NOT_A_SETTING = {
-    *("codec", "frames", "threads", "start", "size", "fps", "pix_fmt", "time_budget"),
+    *("codec", "frames", "threads", "start", "size", "fps", "pix_fmt"),
     *("quality", "lambda_", "target_psnr", "target_bitrate"),
 }
 SETTINGS = {f.name: f.name.replace("_", "-") for f in fields(EncodeOptions)}
@@ -75,7 +75,7 @@ class Entry:
         if self.anchor:
             return dict(self.anchor.settings())
         own = {flag: getattr(self.options, name) for name, flag in SETTINGS.items()}
-        had = {flag: value for flag, value in own.items() if value != ""}  # no model, for one
+        had = {flag: value for flag, value in own.items() if value not in ("", None)}
         return {"codec": self.options.codec, **had}
 
     def options_at(self, value: float) -> EncodeOptions:

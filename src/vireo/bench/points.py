@@ -48,7 +48,12 @@ class Point:
     def _code(self) -> dict[str, Any]:
         """What makes the stream; Vireo's streams don't depend on the number of threads."""
         if self.entry.anchor is None:
-            return {"vireo": versions()["vireo"], "code": codec_fingerprint()}
+            code = {"vireo": versions()["vireo"], "code": codec_fingerprint()}
+            if model := self.entry.options.model:
+                from vireo import weights
+
+                code["weights"] = weights.named(model).identity.hex()
+            return code
         package = "av" if self.entry.anchor.encoder.in_pyav else "imageio-ffmpeg"
         return {package: versions().get(package), "threads": self.threads}
 
