@@ -28,6 +28,7 @@ def export(run: Run, path: Path) -> weights.Weights:
         "commit": _commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "validation": run.validate(),
+        "curve": run.history(),
     }
     return weights.save(model, run.recipe.model, run.recipe.lambdas, path, record)
 

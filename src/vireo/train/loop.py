@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,6 +238,20 @@ class Run:
             cost = (results[:, 0] + lambda_ * results[:, 1]).mean()
             self._log("validation", cost=round(float(cost), 7), **found[-1])
         return found
+
+    def history(self) -> list[dict[str, Any]]:
+        """What validations found so far, by step and rate point, as the log has them."""
+        try:
+            text = (self._folder / LOG).read_text()
+        except OSError:
+            return []
+        found: dict[tuple[int, int], dict[str, Any]] = {}
+        for line in text.splitlines():
+            with suppress(json.JSONDecodeError):  # a line that was cut off
+                entry = json.loads(line)
+                if entry.pop("kind") == "validation":
+                    found[entry["step"], entry["rate"]] = entry
+        return list(found.values())
 
     def save(self) -> None:
         """The checkpoint, whole or not at all."""
