@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -62,7 +61,7 @@ def adapt(
     trials: list[dict[str, float]] = []
     began = perf_counter()
 
-    def evaluate(own: dict[str, Tensor], updates: bytes) -> tuple[float, Sequence[Planes]]:
+    def evaluate(own: dict[str, Tensor], updates: bytes) -> tuple[float, dict[int, Planes]]:
         trial = try_out(Coder(found, places, updates, own), video, GOP)
         trials.append(
             {
@@ -73,7 +72,7 @@ def adapt(
                 "updates": len(updates),
             }
         )
-        return trials[-1]["cost"], trial.decoded
+        return trials[-1]["cost"], dict(enumerate(trial.decoded))
 
     rate = places.inter / STEP_PARTS
     adaptation = Adaptation(loss, rate, lambda_, video, evaluate, decoder=how == "full", gop=GOP)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from vireo.codecs.encoding import FrameReport
 from vireo.codecs.insta import adapt as adapt_module
 from vireo.codecs.insta.adapt import Adaptation, Kept
 from vireo.codecs.insta.updates import update_grids, write
-from vireo.codecs.ssf.adaptation import try_out
+from vireo.codecs.ssf.adaptation import tried_places, try_out
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model
@@ -176,10 +175,10 @@ def test_more_time_is_never_worse(folder: Path) -> None:
     video = [tuple(p for p in f.planes) for f in moving(64, 48, FRAMES)]
     costs = []
 
-    def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> tuple[float, Sequence[Planes]]:
+    def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> tuple[float, dict[int, Planes]]:
         trial = try_out(Coder(found, Places(16, 16), updates, own), video, 3)
         costs.append(trial.cost(LAMBDA))
-        return costs[-1], trial.decoded
+        return costs[-1], dict(enumerate(trial.decoded))
 
     loss = ClipLoss("ssf1")
     found.load_into(loss.model)
@@ -200,9 +199,9 @@ def adaptation(folder: Path) -> Adaptation:
     loss = ClipLoss("ssf1")
     found.load_into(loss.model)
 
-    def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> tuple[float, Sequence[Planes]]:
+    def evaluate(own: dict[str, torch.Tensor], updates: bytes) -> tuple[float, dict[int, Planes]]:
         trial = try_out(Coder(found, Places(16, 16), updates, own), video, 3)
-        return trial.cost(LAMBDA), trial.decoded
+        return trial.cost(LAMBDA), dict(enumerate(trial.decoded))
 
     return Adaptation(loss, 1.0, LAMBDA, video, evaluate, decoder=True, gop=3)
 
@@ -250,6 +249,38 @@ def test_an_interrupted_adaptation_goes_on(
         assert torch.equal(update, resumed._updates[name]), name
     for name, own in straight._own.items():
         assert torch.equal(own, resumed._own[name]), name
+
+
+def test_trials_take_gops_from_all_of_a_video() -> None:
+    assert tried_places(5, 12) == list(range(5))
+    assert tried_places(40, 12) == list(range(40))
+    long = tried_places(1201, 12)
+    assert len(long) == 3 * 12 + 1
+    assert long[:13] == [*range(12), 396]
+    assert long[-1] == 1200
+    assert tried_places(300, 100) == list(range(100))
+
+
+def test_steps_follow_frames_that_were_decoded(folder: Path) -> None:
+    """Where trials decode few of many frames; one clip of many starts a GOP."""
+    video = [tuple(p for p in f.planes) for f in moving(64, 48, 40)]
+    found = weights.load(folder / "ssf1.safetensors")
+    loss = ClipLoss("ssf1")
+    found.load_into(loss.model)
+    decoded = {n: video[n] for n in range(10, 20)}
+    one = Adaptation(
+        loss, 1.0, LAMBDA, video, lambda own, updates: (1.0, decoded), decoder=True, gop=10
+    )
+    one._trial(0)
+    rng = np.random.default_rng(0)
+    batches = [one._batch(rng) for _ in range(200)]
+    starts = [batch for batch in batches if batch.before is None]
+    assert 8 <= len(starts) <= 40
+    known = {planes[0].tobytes(): n for n, planes in decoded.items()}
+    for batch in batches:
+        if batch.before is not None:
+            place = known[batch.before[0].numpy().tobytes()]
+            assert np.array_equal(batch.luma[0, 0, 0].numpy(), video[place + 1][0])
 
 
 def test_what_is_kept_of_another_video_is_not_used(folder: Path, tmp_path: Path) -> None:

@@ -129,9 +129,9 @@ class Adaptation:
         rate: the rate point, perhaps between two.
         lambda_: what a bit per luma sample costs.
         video: planes of its frames, all of one size.
-        evaluate: what the video, or its start, costs with the model's parameters of the
+        evaluate: what the video, or some GOPs of it, costs with the model's parameters of the
             encoder's own and such updates: distortion plus lambda times bits per luma sample,
-            all bytes counted; and its decoded frames.
+            all bytes counted; and the frames that it decoded, by their places.
         decoder: whether the decoder's parameters change as well.
         gop: frames of one.
     """
@@ -142,7 +142,7 @@ class Adaptation:
         rate: float,
         lambda_: float,
         video: Sequence[Planes],
-        evaluate: Callable[[dict[str, Tensor], bytes], tuple[float, Sequence[Planes]]],
+        evaluate: Callable[[dict[str, Tensor], bytes], tuple[float, Mapping[int, Planes]]],
         *,
         decoder: bool,
         gop: int,
@@ -155,7 +155,7 @@ class Adaptation:
         self._evaluate = evaluate
         self._frames = min(FRAMES, gop)
         self._gop = gop
-        self._decoded: Sequence[Planes] = []
+        self._decoded: Mapping[int, Planes] = {}
         self._seed = seed
         self._samples = sum(planes[0].size for planes in video)
         model: nn.Module = loss.get_submodule("model")
@@ -232,7 +232,7 @@ class Adaptation:
             "own": self._own,
             "updates": self._updates,
             "average": self._average,
-            "decoded": [[torch.from_numpy(p) for p in planes] for planes in self._decoded],
+            "decoded": {n: [torch.from_numpy(p) for p in self._decoded[n]] for n in self._decoded},
             "optimiser": self._optimiser.state_dict(),
         }
 
@@ -248,7 +248,9 @@ class Adaptation:
         ):
             for name, parameter in mine.items():
                 parameter.copy_(theirs[name])
-        self._decoded = [(y.numpy(), u.numpy(), v.numpy()) for y, u, v in state["decoded"]]
+        self._decoded = {
+            n: (y.numpy(), u.numpy(), v.numpy()) for n, (y, u, v) in state["decoded"].items()
+        }
         self._optimiser.load_state_dict(state["optimiser"])
         return best, _Progress(**state["progress"])
 
@@ -302,7 +304,9 @@ class Adaptation:
         """
         first = int(rng.integers(max(1, len(self._video) - self._frames + 1)))
         before: Planes | None = None
-        if first % self._gop and first <= len(self._decoded):
+        if first % self._gop:
+            if first - 1 not in self._decoded:
+                first = int(rng.choice(self._inside()))
             before = self._decoded[first - 1]
         run = self._video[first : first + self._frames]
         height, width = run[0][0].shape
@@ -322,6 +326,11 @@ class Adaptation:
             y, c = part(before)
             reference = y[None], c[None]
         return _Batch(torch.stack(luma)[None], torch.stack(chroma)[None], reference)
+
+    def _inside(self) -> list[int]:
+        """Places behind decoded frames, within GOPs; 1 is there where a GOP has several frames."""
+        last = len(self._video) - self._frames
+        return [n + 1 for n in self._decoded if (n + 1) % self._gop and n < max(last, 1)]
 
     @torch.no_grad()
     def _trial(self, step: int) -> Adapted | None:

@@ -26,7 +26,7 @@ from vireo.video.frame import Frame
 SAMPLES = 1 << 27
 """Luma samples of a video that are adapted to, at most: 1,300 frames of 352x288."""
 TRIED = 48
-"""Frames that a trial encodes, at most."""
+"""Frames that a trial encodes, at most, or one GOP."""
 _HELD = 4  # groups whose coders are held
 
 
@@ -89,12 +89,13 @@ def _adapted(
 ) -> Adapted:
     """What a group's share of the time finds."""
     options = opening.options
-    tried = video[:TRIED]
+    places = tried_places(len(video), gop)
+    tried = [video[n] for n in places]
 
-    def evaluate(own: dict[str, Tensor], updates: bytes) -> tuple[float, Sequence[Planes]]:
+    def evaluate(own: dict[str, Tensor], updates: bytes) -> tuple[float, dict[int, Planes]]:
         adapted = Coder(coder.weights, coder.places, updates, own)
         trial = try_out(adapted, tried, gop, updates_share=len(tried) / len(video))
-        return trial.cost(options.resolved_lambda), trial.decoded
+        return trial.cost(options.resolved_lambda), dict(zip(places, trial.decoded, strict=True))
 
     def progress(done: float, cost: float) -> None:
         which = f" group {group} of GOPs" if options.update_every else ""
@@ -113,6 +114,14 @@ def _adapted(
         gop=gop,
         seed=options.seed,
     ).run(share * options.resolved_adaptation_time, progress, kept)
+
+
+def tried_places(frames: int, gop: int) -> list[int]:
+    """Which frames a trial encodes: whole GOPs, as far apart as they can be."""
+    gops = -(-frames // gop)
+    count = min(gops, max(1, TRIED // gop))
+    starts = sorted({round(n * (gops - 1) / max(1, count - 1)) * gop for n in range(count)})
+    return [n for start in starts for n in range(start, min(start + gop, frames))]
 
 
 @dataclass(frozen=True)
