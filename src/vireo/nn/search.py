@@ -2,7 +2,8 @@
 
 At an eighth of the size, all vectors are tried; from there on the field is refined by gradients
 (Lucas and Kanade, 1981), level by level, and at the coarser ones by what its neighbours found. What
-doesn't match better is left out. Nothing here is exact: a decoder gets the field as latents.
+doesn't match better is left out, and vectors that hardly match better than none. Nothing here is
+exact: a decoder gets the field as latents.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ CELL = 4  # samples of the picture per vector of the result
 _STEPS = 2  # refinements per level
 _SPREAD = 2  # how far vectors are tried, in samples of a level
 _WINDOW = 7  # side of what has to move together, in samples of a level
+_STILL, _NOISE = 0.1, 1e-5  # how much better a vector has to match than none, squared errors
 _LEAST_GRADIENT = 1e-5  # squared: where there is none, vectors stay
 _PER_SAMPLE = 2e-4  # what a vector costs in the search, per sample of its length
 
@@ -43,7 +45,7 @@ def motion_field(target: Tensor, reference: Tensor) -> Tensor:
         if field.shape == level.shape:  # both have two channels
             field = _spread(level, _refined(level, field))
         field = _refined(level, field)
-    return field
+    return _stilled(levels[0], field)
 
 
 def moved(reference: Tensor, field: Tensor) -> Tensor:
@@ -112,6 +114,14 @@ def _spread(pair: Tensor, field: Tensor) -> Tensor:
         better = error < least
         best, least = torch.where(better, other, best), torch.where(better, error, least)
     return best
+
+
+def _stilled(pair: Tensor, field: Tensor) -> Tensor:
+    """A field without the vectors that hardly match better than none: noise has such."""
+    target, reference = pair[:, :1], pair[:, 1:]
+    error = _windowed((target - moved(reference, _enlarged(field, CELL))).square(), _WINDOW, CELL)
+    still = _windowed((target - reference).square(), _WINDOW, CELL)
+    return torch.where(still < (1 + _STILL) * error + _NOISE, 0, field)
 
 
 def _enlarged(field: Tensor, ratio: int) -> Tensor:
