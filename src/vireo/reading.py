@@ -96,19 +96,20 @@ class Video(Sequence[Frame]):
             if point.gop:
                 timeline.start_gop(point.gop.pts, point.time)
         decoder = GopDecoder(threads=self._threads, limits=self._limits, timeline=timeline)
-        with suppress(StreamError):  # decoding says where the damage is
-            self._prime(decoder, gop)
+        self._prime(decoder, gop)
         self._reader.seek(self._points[gop].time)
         self._frames = decoder.decode(self._reader)
         self._next = self._starts[gop]
 
     def _prime(self, decoder: GopDecoder, gop: int) -> None:
         """Lets a decoder have what the GOP needs of an earlier key packet."""
-        earlier = gop
-        while earlier and decoder.needs_earlier(self._key_packet(earlier)):
-            earlier -= 1
-        if earlier != gop:
-            decoder.prime(self._key_packet(earlier))
+        with suppress(StreamError):  # decoding says where the damage is
+            if gop == 0 or not decoder.needs_earlier(self._key_packet(gop)):
+                return
+        for earlier in reversed(range(gop)):
+            with suppress(StreamError):
+                if decoder.prime(self._key_packet(earlier)):
+                    return
 
     def _key_packet(self, gop: int) -> StoredPacket:
         self._reader.seek(self._points[gop].time)

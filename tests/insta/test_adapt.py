@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +157,32 @@ def test_updates_that_are_missing_or_others_are_an_error(streams: dict[str, Path
     assert decoder.gop_decoder(first) is decoder.gop_decoder(read_packet(data[2], None))
 
 
+def test_updates_are_found_behind_gops_that_need_none(streams: dict[str, Path]) -> None:
+    """And no decoder holds on to those of weights that were sent before."""
+    data, start = packets(streams["full"])
+    first, later = read_packet(data[0], None), read_packet(data[2], None)
+    decoder = picture_decoder(start.header, Limits())
+    assert decoder.provides(first)
+    assert not decoder.provides(later)
+    plain = replace(later, sections=later.sections[1:])
+    assert not decoder.needs_earlier(plain)
+    adapted = decoder.gop_decoder(first)
+    assert decoder.gop_decoder(plain) is decoder
+    assert decoder.gop_decoder(later) is adapted
+    updates = SentUpdates.of(first)
+    assert updates is not None
+    assert updates.data is not None
+    gone = weakref.ref(adapted)
+    del adapted
+    for n in range(2):
+        section = SentUpdates.section(updates.data + bytes([n]), again=False)
+        decoder.gop_decoder(replace(first, sections=(section, *first.sections[1:])))
+    gc.collect()
+    assert gone() is None
+    with pytest.raises(MissingReferenceError):
+        decoder.gop_decoder(later)
+
+
 def test_no_time_costs_no_more_than_no_adaptation(source: Path, tmp_path: Path) -> None:
     plain = vireo.encode(source, tmp_path / "plain.mkv", codec="ssf", lambda_=LAMBDA, gop_size=1)
     for how in ("encoder", "full"):
@@ -249,6 +277,8 @@ def test_an_interrupted_adaptation_goes_on(
         assert torch.equal(update, resumed._updates[name]), name
     for name, own in straight._own.items():
         assert torch.equal(own, resumed._own[name]), name
+    for name, average in straight._average.items():
+        assert torch.equal(average, resumed._average[name]), name
 
 
 def test_trials_take_gops_from_all_of_a_video() -> None:
@@ -281,6 +311,7 @@ def test_steps_follow_frames_that_were_decoded(folder: Path) -> None:
         if batch.before is not None:
             place = known[batch.before[0].numpy().tobytes()]
             assert np.array_equal(batch.luma[0, 0, 0].numpy(), video[place + 1][0])
+            assert batch.luma.shape[1] == min(3, 20 - (place + 1)), "within its GOP"
 
 
 def test_what_is_kept_of_another_video_is_not_used(folder: Path, tmp_path: Path) -> None:

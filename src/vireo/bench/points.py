@@ -13,6 +13,7 @@ from vireo.bench.environment import codec_fingerprint, versions
 from vireo.bench.plan import Entry
 from vireo.bench.record import CostRecord
 from vireo.bench.streams import VIREO_SUFFIX
+from vireo.options import Adapt
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ class Point:
             if model := self.entry.options.model:
                 from vireo import weights
 
-                code["weights"] = weights.named(model).identity.hex()
+                code["weights"] = sha256(weights.named(model).path.read_bytes()).hexdigest()
+            if self.entry.options.adapt != Adapt.NONE:  # by the clock
+                code["threads"] = str(self.threads)
             return code
         package = "av" if self.entry.anchor.encoder.in_pyav else "imageio-ffmpeg"
         return {package: versions().get(package), "threads": self.threads}

@@ -72,6 +72,9 @@ class PictureDecoder(Protocol):
     def needs_earlier(self, frame: CodedFrame) -> bool:
         """Whether a key packet leaves to an earlier one what its GOP needs besides the header."""
 
+    def provides(self, frame: CodedFrame) -> bool:
+        """Whether a key packet has what later GOPs may need, those that `needs_earlier` names."""
+
     def gop_decoder(self, frame: CodedFrame) -> PictureDecoder:
         """What decodes a GOP's pictures; called for every key packet, in the packets' order.
 

@@ -133,11 +133,16 @@ class GopDecoder:
         if self.damage and not (self.conceal and self._last):
             raise self.damage[0]
 
-    def prime(self, packet: StoredPacket) -> None:
-        """Take from a key packet what GOPs need that are behind it; its picture isn't decoded."""
+    def prime(self, packet: StoredPacket) -> bool:
+        """Take from a key packet what GOPs need that are behind it; its picture isn't decoded.
+
+        Returns whether there was anything.
+        """
         frame = read_packet(packet.data, None)
-        if frame.header is not None:
-            self._open(frame.header).gop_decoder(frame)
+        if frame.header is None or not (decoder := self._open(frame.header)).provides(frame):
+            return False
+        decoder.gop_decoder(frame)
+        return True
 
     def needs_earlier(self, packet: StoredPacket) -> bool:
         """Whether a key packet's GOP needs what an earlier key packet has (`prime`)."""

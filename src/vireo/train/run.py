@@ -9,7 +9,7 @@ import torch
 
 from vireo.errors import UsageError
 from vireo.train.data import open_clips
-from vireo.train.loop import Run, Worker
+from vireo.train.loop import CHECKPOINT, Run, Worker
 from vireo.train.recipe import read_recipe
 
 
@@ -40,7 +40,7 @@ def open_run(
         raise UsageError(f"{recipe.model} has {rates} rate points; give as many lambdas")
     torch.manual_seed(recipe.seed)
     loss = ClipLoss(recipe.model)
-    if recipe.start is not None:
+    if recipe.start is not None and not (folder / CHECKPOINT).exists():
         from vireo import weights
 
         weights.named(recipe.start).load_into(loss.model)

@@ -100,6 +100,10 @@ class CoolchicDecoder:
         """GOPs stand for themselves."""
         return False
 
+    def provides(self, frame: CodedFrame) -> bool:
+        """And for no others."""
+        return False
+
     def gop_decoder(self, frame: CodedFrame) -> CoolchicDecoder:
         """The same for all GOPs."""
         return self

@@ -134,6 +134,7 @@ class Adaptation:
             all bytes counted; and the frames that it decoded, by their places.
         decoder: whether the decoder's parameters change as well.
         gop: frames of one.
+        served: frames that updates are for, if more than `video` has.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class Adaptation:
         *,
         decoder: bool,
         gop: int,
+        served: int | None = None,
         seed: int = 0,
     ) -> None:
         self._loss = loss
@@ -157,7 +159,7 @@ class Adaptation:
         self._gop = gop
         self._decoded: Mapping[int, Planes] = {}
         self._seed = seed
-        self._samples = sum(planes[0].size for planes in video)
+        self._samples = (served or len(video)) * video[0][0].size
         model: nn.Module = loss.get_submodule("model")
         self._grids = update_grids(model)
         self._own = {
@@ -269,7 +271,8 @@ class Adaptation:
         costs = results[:, 0] + self._lambda * results[:, 1]
         cost = costs.mean()
         if batch.before is None:  # the last frame stands for all that follow an I frame
-            cost = (costs.sum() + (self._gop - len(costs)) * costs[-1]) / self._gop
+            gop = min(self._gop, len(self._video))
+            cost = (costs.sum() + (gop - len(costs)) * costs[-1]) / gop
         if self._decoder:
             sent = torch.stack([prior.bits(update) for update in self._updates.values()]).sum()
             cost = cost + self._lambda * sent / self._samples
@@ -308,7 +311,8 @@ class Adaptation:
             if first - 1 not in self._decoded:
                 first = int(rng.choice(self._inside()))
             before = self._decoded[first - 1]
-        run = self._video[first : first + self._frames]
+        gop_end = (first // self._gop + 1) * self._gop
+        run = self._video[first : min(first + self._frames, gop_end)]
         height, width = run[0][0].shape
         rows, columns = min(height, CROP), min(width, CROP)
         top = 2 * int(rng.integers((height - rows) // 2 + 1))

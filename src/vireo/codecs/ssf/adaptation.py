@@ -54,7 +54,7 @@ class AdaptedCoders:
             for group, (video, frames) in enumerate(_groups(source, self._frames)):
                 path = opening.folder / f"group-{group:05}.pt"
                 kept = Kept(path, f"{opening.identity} {coder.weights.identity.hex()}")
-                found = _adapted(coder, opening, video, gop, kept, frames / max(total, 1), group)
+                found = _adapted(coder, opening, video, gop, kept, frames, total, group)
                 digest.update(found.updates)
                 for name in sorted(found.state):
                     digest.update(found.state[name].numpy().tobytes())
@@ -84,17 +84,18 @@ def _adapted(
     video: Sequence[Planes],
     gop: int,
     kept: Kept,
-    share: float,
+    frames: int,
+    total: int,
     group: int,
 ) -> Adapted:
-    """What a group's share of the time finds."""
+    """What a group's share of the time finds: `frames` of `total`, of which `video` are held."""
     options = opening.options
     places = tried_places(len(video), gop)
     tried = [video[n] for n in places]
 
     def evaluate(own: dict[str, Tensor], updates: bytes) -> tuple[float, dict[int, Planes]]:
         adapted = Coder(coder.weights, coder.places, updates, own)
-        trial = try_out(adapted, tried, gop, updates_share=len(tried) / len(video))
+        trial = try_out(adapted, tried, gop, updates_share=len(tried) / frames)
         return trial.cost(options.resolved_lambda), dict(zip(places, trial.decoded, strict=True))
 
     def progress(done: float, cost: float) -> None:
@@ -112,8 +113,9 @@ def _adapted(
         evaluate,
         decoder=options.adapt == Adapt.FULL,
         gop=gop,
+        served=frames,
         seed=options.seed,
-    ).run(share * options.resolved_adaptation_time, progress, kept)
+    ).run(frames / total * options.resolved_adaptation_time, progress, kept)
 
 
 def tried_places(frames: int, gop: int) -> list[int]:

@@ -79,13 +79,21 @@ class SsfDecoder:
         sent = SentUpdates.of(frame)
         return sent is not None and sent.data is None
 
+    def provides(self, frame: CodedFrame) -> bool:
+        """Whether updates of weights are in it."""
+        sent = SentUpdates.of(frame)
+        return sent is not None and sent.data is not None
+
     def gop_decoder(self, frame: CodedFrame) -> SsfDecoder:
         """That with the weights that the GOP's first packet says."""
         sent = SentUpdates.of(frame)
         if sent is None:
             return self
         if self._adapted is not None and self._adapted[0] == sent.checksum:
-            return self._adapted[1]
+            decoder = self._adapted[1]
+            if sent.data is None or sent.data == decoder.coder.updates:
+                return decoder
+        self._adapted = None
         if sent.data is None:
             raise MissingReferenceError("the updates of the weights were in an earlier packet")
         try:
@@ -94,6 +102,7 @@ class SsfDecoder:
             raise SyntaxElementError(str(error), offset=frame.sections[0].offset) from error
         adapted = copy(self)
         adapted.coder = coder
+        adapted._adapted = None  # or each would hold all before it
         self._adapted = sent.checksum, adapted
         return adapted
 
@@ -103,7 +112,7 @@ class SsfDecoder:
             raise SyntaxElementError("scale-space flow has no B frames")
         kinds = _SECTIONS[frame.frame_type]
         sections = frame.sections
-        if frame.frame_type is FrameType.I and SentUpdates.of(frame):
+        if frame.header is not None and SentUpdates.of(frame):
             sections = sections[1:]
         found = tuple(section.kind for section in sections)
         if found != kinds:
