@@ -25,12 +25,9 @@ from torch import Tensor
 from vireo import weights
 from vireo.codecs.base import Planes
 from vireo.codecs.encoding import pad_to_even
-from vireo.codecs.insta.adapt import Adaptation
-from vireo.codecs.ssf.adaptation import try_out
-from vireo.codecs.ssf.autoencoder import STEP_PARTS
+from vireo.codecs.ssf.adaptation import adaptation_of, try_out
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.encoder import padded, places_of
-from vireo.codecs.ssf.training import ClipLoss
 from vireo.metrics import psnr
 from vireo.metrics.bd_rate import Curve, bd_rate
 from vireo.options import lambda_of_quality
@@ -55,14 +52,12 @@ def adapt(
     found: weights.Weights, video: list[Planes], lambda_: float, how: str, seconds: float
 ) -> dict[str, Any]:
     """Steps and trials of one adaptation."""
-    places = places_of(lambda_, found.lambdas)
-    loss = ClipLoss(found.name, finer=places.intra - places.inter, together=True)
-    found.load_into(loss.model)
+    coder = Coder(found, places_of(lambda_, found.lambdas))
     trials: list[dict[str, float]] = []
     began = perf_counter()
 
     def evaluate(own: dict[str, Tensor], updates: bytes) -> tuple[float, dict[int, Planes]]:
-        trial = try_out(Coder(found, places, updates, own), video, GOP)
+        trial = try_out(Coder(found, coder.places, updates, own), video, GOP)
         trials.append(
             {
                 "seconds": round(perf_counter() - began, 1),
@@ -74,8 +69,7 @@ def adapt(
         )
         return trials[-1]["cost"], dict(enumerate(trial.decoded))
 
-    rate = places.inter / STEP_PARTS
-    adaptation = Adaptation(loss, rate, lambda_, video, evaluate, decoder=how == "full", gop=GOP)
+    adaptation = adaptation_of(coder, lambda_, video, evaluate, decoder=how == "full", gop=GOP)
     adapted = adaptation.run(
         seconds, lambda share, cost: print(f"{share:6.1%} {cost:.4f}", flush=True)
     )

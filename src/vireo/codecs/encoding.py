@@ -293,8 +293,7 @@ class GopEncoder:
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
             planes, iterations = picture.planes, picture.iterations
-            shown = decoder.crop(planes)
-            data = write_packet(self._coded(picture, shown, task), task.start)
+            data = write_packet(self._coded(picture, decoder.crop(planes), task), task.start)
             parsed = _parse(decoder, data, task)
             seconds = perf_counter() - began
         shown = decoder.crop(planes)

@@ -38,6 +38,8 @@ FIRST_TRIAL = 40  # steps; each further trial comes after half as many again
 SAVE_SECONDS = 60.0
 _ROUND = Grid(0, -FARTHEST, FARTHEST)
 
+Evaluate = Callable[[dict[str, Tensor], bytes], tuple[float, Mapping[int, Planes]]]
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -143,7 +145,7 @@ class Adaptation:
         rate: float,
         lambda_: float,
         video: Sequence[Planes],
-        evaluate: Callable[[dict[str, Tensor], bytes], tuple[float, Mapping[int, Planes]]],
+        evaluate: Evaluate,
         *,
         decoder: bool,
         gop: int,
@@ -195,15 +197,15 @@ class Adaptation:
         """
         began = saved = perf_counter()
         state = kept.load() if kept else None
+        if state is not None and state["done"]:
+            return Adapted.of(state["best"])
         if state is not None:
             best, at = self._restored(state)
-            if state["done"]:
-                return best
         else:
             found = self._trial(0)
             assert found is not None  # the weights that were shipped can be proved exact
             best, at = found, _Progress(0, 0.0, found.cost, perf_counter() - began, FIRST_TRIAL)
-        before = at.seconds
+        before, tried = at.seconds, 0
 
         def now() -> float:
             at.seconds = before + perf_counter() - began
@@ -213,14 +215,15 @@ class Adaptation:
             self._step(at.step)
             at.step += 1
             if at.step == at.next_trial:
-                best = self._better(best, at.step)
+                best, tried = self._better(best, at.step), at.step
                 at.next_trial += at.next_trial // 2
                 progress(min(1.0, now() / seconds), best.cost / at.first)
             if kept and perf_counter() - saved > SAVE_SECONDS:
                 kept.save(self._state(best, at))
                 saved = perf_counter()
-        if at.step:
+        if at.step > tried:
             best = self._better(best, at.step)
+        if at.step:
             progress(1.0, best.cost / at.first)
         if kept:
             kept.save({"done": True, "best": best.values()})
@@ -240,9 +243,6 @@ class Adaptation:
 
     @torch.no_grad()
     def _restored(self, state: Mapping[str, Any]) -> tuple[Adapted, _Progress]:
-        best = Adapted.of(state["best"])
-        if state["done"]:
-            return best, _Progress(best.steps, 0.0, best.cost, 0.0, best.steps)
         for mine, theirs in (
             (self._own, state["own"]),
             (self._updates, state["updates"]),
@@ -254,7 +254,7 @@ class Adaptation:
             n: (y.numpy(), u.numpy(), v.numpy()) for n, (y, u, v) in state["decoded"].items()
         }
         self._optimiser.load_state_dict(state["optimiser"])
-        return best, _Progress(**state["progress"])
+        return Adapted.of(state["best"]), _Progress(**state["progress"])
 
     def _better(self, best: Adapted, step: int) -> Adapted:
         found = self._trial(step)

@@ -8,12 +8,13 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
 from threading import Lock
+from typing import Any
 
 from torch import Tensor
 
 from vireo.codecs.base import Planes
 from vireo.codecs.encoding import Opening, pad_to_even
-from vireo.codecs.insta.adapt import Adaptation, Adapted, Kept
+from vireo.codecs.insta.adapt import Adaptation, Adapted, Evaluate, Kept
 from vireo.codecs.ssf.autoencoder import STEP_PARTS
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder, padded
@@ -102,12 +103,8 @@ def _adapted(
         which = f" group {group} of GOPs" if options.update_every else ""
         opening.say(f"adapting{which}, {done:.0%} of the time: cost {cost:.3f} of 1")
 
-    intra, inter = coder.places
-    loss = ClipLoss(coder.model.config.name, finer=intra - inter, together=True)
-    coder.weights.load_into(loss.model)
-    return Adaptation(
-        loss,
-        coder.places.inter / STEP_PARTS,
+    return adaptation_of(
+        coder,
         options.resolved_lambda,
         video,
         evaluate,
@@ -116,6 +113,16 @@ def _adapted(
         served=frames,
         seed=options.seed,
     ).run(frames / total * options.resolved_adaptation_time, progress, kept)
+
+
+def adaptation_of(
+    coder: Coder, lambda_: float, video: Sequence[Planes], evaluate: Evaluate, **settings: Any
+) -> Adaptation:
+    """Fine-tuning of a coder's model at its places; `settings` are those of `Adaptation`."""
+    intra, inter = coder.places
+    loss = ClipLoss(coder.model.config.name, finer=intra - inter, together=True)
+    coder.weights.load_into(loss.model)
+    return Adaptation(loss, inter / STEP_PARTS, lambda_, video, evaluate, **settings)
 
 
 def tried_places(frames: int, gop: int) -> list[int]:
