@@ -25,9 +25,11 @@ from torch import Tensor
 from vireo import weights
 from vireo.codecs.base import Planes
 from vireo.codecs.encoding import pad_to_even
+from vireo.codecs.pretrained import padded, places_of
 from vireo.codecs.ssf.adaptation import adaptation_of, try_out
 from vireo.codecs.ssf.coding import Coder
-from vireo.codecs.ssf.encoder import padded, places_of
+from vireo.codecs.ssf.config import STRIDE
+from vireo.codecs.ssf.encoder import INTRA_FINER
 from vireo.metrics import psnr
 from vireo.metrics.bd_rate import Curve, bd_rate
 from vireo.options import lambda_of_quality
@@ -40,7 +42,7 @@ MINUTES = (1, 2, 5, 10, 20, 40)
 def run(args: argparse.Namespace) -> None:
     found = weights.named(args.model)
     with open_source(args.clip) as source:
-        video = [padded(pad_to_even(f)) for f in islice(source, args.frames)]
+        video = [padded(pad_to_even(f), STRIDE) for f in islice(source, args.frames)]
     for quality in args.qualities:
         line = {"clip": args.clip.stem, "how": args.how, "model": found.name, "quality": quality}
         line |= adapt(found, video, lambda_of_quality(quality), args.how, 60 * args.minutes)
@@ -52,7 +54,7 @@ def adapt(
     found: weights.Weights, video: list[Planes], lambda_: float, how: str, seconds: float
 ) -> dict[str, Any]:
     """Steps and trials of one adaptation."""
-    coder = Coder(found, places_of(lambda_, found.lambdas))
+    coder = Coder(found, places_of(lambda_, found.lambdas, finer=INTRA_FINER, say=print))
     trials: list[dict[str, float]] = []
     began = perf_counter()
 

@@ -22,12 +22,13 @@ import torch
 
 from vireo import weights
 from vireo.codecs.encoding import pad_to_even
+from vireo.codecs.pretrained import Places, padded
 from vireo.codecs.ssf import coding
 from vireo.codecs.ssf.coding import Coder
-from vireo.codecs.ssf.config import CONFIGS
-from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder, padded
+from vireo.codecs.ssf.config import CONFIGS, STRIDE
+from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder
 from vireo.codecs.ssf.model import Model, decoder_multiplications
-from vireo.codecs.ssf.stream import Places, SectionKind
+from vireo.codecs.ssf.stream import SectionKind
 from vireo.errors import UsageError
 from vireo.video import open_source
 
@@ -80,7 +81,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with open_source(args.clip) as source:
-        video = [padded(pad_to_even(f)) for f in islice(source, args.frames)]
+        video = [padded(pad_to_even(f), STRIDE) for f in islice(source, args.frames)]
     height, width = video[0][0].shape
     rate = matrix_rate()
     print(f"{width}x{height}, {args.threads} threads, {rate / 1e9:.0f} GMAC/s")
@@ -104,7 +105,7 @@ def main() -> None:
                 planes = coder.inter(coder.moved(before, flow), flow, rest)
                 decode.append(perf_counter() - began)
                 entropy.append(Timed.seconds)
-                assert all((a == b).all() for a, b in zip(planes, picture.planes, strict=True))
+                assert all((a == b).all() for a, b in zip(planes, picture.decoded, strict=True))
                 assert picture.sections[0].kind == SectionKind.FLOW
             floor = decoder_multiplications(CONFIGS[name]) * width * height / rate
             a, b, c = (1000 * median(x) for x in (encode, decode, entropy))

@@ -15,8 +15,8 @@ from vireo.errors import UsageError
 from vireo.gop import GopStructure
 from vireo.targets import Goal
 
-CODECS = ("coolchic", "ssf")
-PROFILES = {"coolchic": ("standard", "paper"), "ssf": ("standard",)}
+CODECS = ("coolchic", "ssf", "dhvc")
+PROFILES = {"coolchic": ("standard", "paper"), "ssf": ("standard",), "dhvc": ("standard",)}
 
 
 class Adapt(StrEnum):
@@ -37,6 +37,7 @@ _OWN: dict[str, dict[str, Any]] = {
         "preset": DEFAULT_PRESET,
     },
     "ssf": {"gop": GopStructure.LOW_DELAY, "gop_size": 11, "model": "ssf1"},
+    "dhvc": {"gop": GopStructure.LOW_DELAY, "gop_size": 31, "model": "small"},
 }
 DEVICES = ("cpu", "cuda")
 MAX_GOP_SIZE = 1024
@@ -131,6 +132,8 @@ class EncodeOptions:
                 raise UsageError("coolchic trains its networks on the video: there is no more")
             return
         _one_of("adaptation", self.adapt, tuple(Adapt))
+        if self.codec == "dhvc" and self.adapt != Adapt.NONE:
+            raise UsageError("adaptation is for ssf: dhvc has none yet")
         if self.preset:
             raise UsageError(f"{self.codec} has no presets: its networks are trained already")
         if self.gop == GopStructure.RANDOM_ACCESS:

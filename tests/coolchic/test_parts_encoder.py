@@ -154,7 +154,7 @@ def test_refined_latents_cost_less() -> None:
         settings = Settings(LAMBDA, replace(PRESETS["ultrafast"], refinements=rounds))
         encoder = PartsEncoder(StreamShape(STANDARD), settings, make_trainer)
         picture = encoder.encode(job, lambda done, planned: None)
-        errors = [plane_mse(a, b) for a, b in zip(picture.planes, planes, strict=True)]
+        errors = [plane_mse(a, b) for a, b in zip(picture.decoded, planes, strict=True)]
         bits = 8 * sum(len(s.data) for s in picture.sections)
         rate = LAMBDA * LAMBDA_MOST * bits / planes[0].size
         costs.append(weighted_mse(errors) / PEAK**2 + rate)

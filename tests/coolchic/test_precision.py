@@ -58,13 +58,13 @@ def test_fixed_point_costs_under_a_fiftieth_of_a_decibel(clips: Path, lambda_: f
         trainer = Trainer(PAPER, frame_type, job.target, pictures)
         encoder = CoolchicEncoder(shape, Settings(lambda_, PRESET), lambda *_, t=trainer: t)
         picture = encoder.encode(job, lambda done, of: None)
-        decoded[index] = picture.planes
+        decoded[index] = picture.decoded
         assert picture.sections[0].kind == SectionKind.NETWORKS
         networks = _core.Networks.decode(core, int(frame_type), picture.sections[0].data)
         trainer.parameters = dequantised(networks, frame_type)
         planes = [np.clip(np.rint(p * 255), 0, 255).astype(np.uint8) for p in trainer.decode()[0]]
         in_floats = quality(planes, job.target)
-        in_integers = quality(picture.planes, job.target)
+        in_integers = quality(picture.decoded, job.target)
         assert in_integers > in_floats - BOUND, f"{frame_type.name}: {in_floats - in_integers:.4f}"
 
 

@@ -19,11 +19,12 @@ from vireo.codecs.encoding import FrameReport
 from vireo.codecs.insta import adapt as adapt_module
 from vireo.codecs.insta.adapt import Adaptation, Kept
 from vireo.codecs.insta.updates import update_grids, write
+from vireo.codecs.pretrained import Places
 from vireo.codecs.ssf.adaptation import tried_places, try_out
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model
-from vireo.codecs.ssf.stream import Places, SectionKind, SentUpdates
+from vireo.codecs.ssf.stream import SectionKind, SentUpdates
 from vireo.codecs.ssf.training import ClipLoss, loss_of
 from vireo.container import GopStart, MatroskaReader, read_packet
 from vireo.errors import MissingReferenceError, SyntaxElementError, UsageError
@@ -46,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chroma = torch.from_numpy(np.stack([np.stack([f.u, f.v]) for f in frames])[None])
     for _ in range(60):
         optimiser.zero_grad()
-        loss_of(loss(luma, chroma, 1.0), LAMBDA).backward()
+        loss_of(loss(luma, chroma, torch.ones(1)), torch.tensor([LAMBDA])).backward()
         torch.nn.utils.clip_grad_norm_(loss.parameters(), 1.0)
         optimiser.step()
     weights.save(loss.model, "ssf1", LAMBDAS, folder / "ssf1.safetensors", {})

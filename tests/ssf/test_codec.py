@@ -18,10 +18,11 @@ from tests.clips import moving, write_y4m
 from tests.ssf.models import loud
 from vireo import weights
 from vireo.codecs.base import Limits, parse_whole, picture_decoder
+from vireo.codecs.pretrained import place_of, places_of
 from vireo.codecs.ssf import reference
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS
-from vireo.codecs.ssf.encoder import INTRA_FINER, place_of, places_of
+from vireo.codecs.ssf.encoder import INTRA_FINER
 from vireo.codecs.ssf.model import Model
 from vireo.codecs.ssf.stream import SectionKind
 from vireo.container import CodedFrame, FrameType, GopStart, MatroskaReader, Section, read_packet
@@ -82,7 +83,7 @@ def test_the_reference_decodes_the_same_samples(
         packets = [p.data for p in file]
         start = GopStart(file.header, 0, 5)
     networks = weights.named(model)
-    coder = Coder(networks, places_of(9e-4, networks.lambdas))
+    coder = Coder(networks, places_of(9e-4, networks.lambdas, finer=INTRA_FINER, say=print))
     pictures: list[list[np.ndarray]] = []
     for data in packets[:3]:
         frame = read_packet(data, start)
@@ -136,10 +137,10 @@ def test_a_higher_quality_has_finer_steps() -> None:
     assert places == [0, 0, 8, 16, 48, 48]
     assert place_of(1e-3, (1e-3,)) == 0
     for value in (8e-3, 1e-3, 1e-6):
-        intra, inter = places_of(value, LAMBDAS)
+        intra, inter = places_of(value, LAMBDAS, finer=INTRA_FINER, say=print)
         assert inter == place_of(value, LAMBDAS)
         assert intra == min(inter + INTRA_FINER, 48)
-        assert places_of(value, LAMBDAS, inter=False) == (inter, inter)
+        assert places_of(value, LAMBDAS, say=print) == (inter, inter)
 
 
 def test_weights_come_back_and_name_themselves(folder: Path, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from tests.ssf.models import loud
-from vireo.codecs.ssf.autoencoder import STEP_PARTS, Autoencoder
+from vireo.codecs.pretrained import STEP_PARTS
+from vireo.codecs.ssf.autoencoder import Autoencoder
 from vireo.codecs.ssf.config import CONFIGS
-from vireo.codecs.ssf.model import Model, Picture, decoder_multiplications, decoder_parameters, warp
+from vireo.codecs.ssf.model import Model, decoder_multiplications, decoder_parameters, warp
 from vireo.entropy.normal import SCALES, scale_thresholds
 from vireo.exact import prove
+from vireo.nn.picture import Picture
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from tests.clips import moving
-from vireo.codecs.ssf.training import ClipLoss, describe, loss_of
+from vireo.codecs.ssf.training import ClipLoss, loss_of
 from vireo.errors import UsageError
+from vireo.nn.losses import describe
 from vireo.train import loop
 from vireo.train.data import FRAMES, SIDE, Clips
 from vireo.train.loop import CHECKPOINT, LOG, Run, TrainingError
@@ -168,7 +169,8 @@ def test_two_processes_share_a_batch(clips: Clips, tmp_path: Path) -> None:
         "import sys, torch\n"
         "from pathlib import Path\n"
         "import numpy as np\n"
-        "from vireo.codecs.ssf.training import ClipLoss, describe, loss_of\n"
+        "from vireo.codecs.ssf.training import ClipLoss, loss_of\n"
+        "from vireo.nn.losses import describe\n"
         "from vireo.train.data import Clips\n"
         "from vireo.train.loop import Run, Worker\n"
         "from vireo.train.recipe import Recipe, Stage\n"

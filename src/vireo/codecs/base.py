@@ -88,15 +88,15 @@ class PictureDecoder(Protocol):
         """
 
     def reconstruct(
-        self, parsed: Any, references: Sequence[Planes], times: TimeProfile | None = None
-    ) -> Planes:
-        """The picture, at the size at which the codec keeps references.
+        self, parsed: Any, references: Sequence[Any], times: TimeProfile | None = None
+    ) -> Any:
+        """The decoded picture, with all that pictures referring to it need, as the codec has it.
 
         Adds to `times` the seconds that its stages took.
         """
 
-    def crop(self, planes: Planes) -> Planes:
-        """The part of a picture that is shown."""
+    def crop(self, decoded: Any) -> Planes:
+        """The part of a decoded picture that is shown."""
 
     def account(self, frame: CodedFrame, parsed: Any) -> dict[str, float]:
         """Where the bytes of a packet's sections went, all its parts having run: bytes by part."""
@@ -156,7 +156,7 @@ class Shape(Protocol):
     def write(self) -> bytes: ...
 
 
-_FOLDERS = {Codec.COOLCHIC: "vireo.codecs.coolchic", Codec.SSF: "vireo.codecs.ssf"}
+_FOLDERS = {codec: f"vireo.codecs.{codec.name.lower()}" for codec in Codec}
 
 
 def _module(codec: Codec, name: str) -> ModuleType:

@@ -17,7 +17,7 @@ from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
-from vireo.codecs.base import Limits, ParsedPicture, PictureDecoder, Planes, picture_decoder
+from vireo.codecs.base import Limits, ParsedPicture, PictureDecoder, picture_decoder
 from vireo.codecs.workers import Countdown, Workers
 from vireo.container import (
     CodedFrame,
@@ -47,7 +47,7 @@ T = TypeVar("T")
 class _Picture:
     frame: CodedFrame
     packet: int
-    planes: Future[Planes]
+    decoded: Future[Any]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Reference:
     """What other pictures need of one: to be parsed, and to be reconstructed."""
 
     state: Future[Any]
-    planes: Future[Planes]
+    decoded: Future[Any]
 
 
 @dataclass
@@ -187,7 +187,7 @@ class GopDecoder:
         references = [gop.references[r] for r in frame.references]
         job = _PictureJob(pool, packet.index, gop.decoder, frame, references, self._times)
         coming = job.start()
-        gop.waiting[frame.display_index] = _Picture(frame, packet.index, coming.planes)
+        gop.waiting[frame.display_index] = _Picture(frame, packet.index, coming.decoded)
         if frame.display_index not in frame.released:
             gop.references[frame.display_index] = coming
         for released in frame.released:
@@ -216,11 +216,11 @@ class GopDecoder:
                     return
                 yield from self._missing(gop)
                 continue
-            if not (ended or picture.planes.done() or self._is_far_ahead(gops)):
+            if not (ended or picture.decoded.done() or self._is_far_ahead(gops)):
                 return
             try:
                 frame = Frame(
-                    *gop.decoder.crop(picture.planes.result()), pts=picture.frame.pts + gop.shift
+                    *gop.decoder.crop(picture.decoded.result()), pts=picture.frame.pts + gop.shift
                 )
                 self._check_time(frame.pts)
             except StreamError as error:
@@ -234,7 +234,7 @@ class GopDecoder:
 
     def _is_far_ahead(self, gops: deque[_Gop]) -> bool:
         """Whether enough is under way, so that the next picture should be waited for."""
-        running = sum(not p.planes.done() for g in gops for p in g.waiting.values())
+        running = sum(not p.decoded.done() for g in gops for p in g.waiting.values())
         return running > 3 * self.threads or _waiting(gops) >= self.limits.pictures
 
     def _check_time(self, pts: int) -> None:
@@ -303,14 +303,14 @@ class _PictureJob:
         self._references = references
         self._times = times
         self._state: Future[Any] = Future()
-        self._planes: Future[Planes] = Future()
+        self._decoded: Future[Any] = Future()
 
     def start(self) -> _Reference:
         ready = Countdown(1 + len(self._references), lambda: self._submit(self._parse))
         for reference in self._references:
             reference.state.add_done_callback(ready.arrive)
         ready.arrive()
-        return _Reference(self._state, self._planes)
+        return _Reference(self._state, self._decoded)
 
     def _submit(self, step: Callable[[], None]) -> None:
         self._workers.submit(self._rank, partial(self._run, step))
@@ -322,7 +322,7 @@ class _PictureJob:
             self._references = ()
             if not self._state.done():
                 self._state.set_exception(error)
-            self._planes.set_exception(error)
+            self._decoded.set_exception(error)
 
     def _parse(self) -> None:
         states = _results([r.state for r in self._references])
@@ -338,7 +338,7 @@ class _PictureJob:
             run = partial(self._run_part, index, part, errors, ready)
             self._workers.submit(self._rank, run)
         for reference in self._references:
-            reference.planes.add_done_callback(ready.arrive)
+            reference.decoded.add_done_callback(ready.arrive)
         ready.arrive()
 
     def _run_part(
@@ -358,11 +358,11 @@ class _PictureJob:
     def _reconstruct(self, parsed: ParsedPicture, errors: dict[int, BaseException]) -> None:
         if errors:
             raise errors[min(errors)]
-        pictures = _results([r.planes for r in self._references])
+        pictures = _results([r.decoded for r in self._references])
         self._references = ()
-        planes = self._decoder.reconstruct(parsed, pictures, self._times)
+        decoded = self._decoder.reconstruct(parsed, pictures, self._times)
         with measured(self._times, "hash"):
-            found = picture_hash(self._decoder.crop(planes), is_key=self._frame.is_key)
+            found = picture_hash(self._decoder.crop(decoded), is_key=self._frame.is_key)
         if found != self._frame.picture_hash:
             raise PictureHashError("the decoded picture is not the one that was encoded")
-        self._planes.set_result(planes)
+        self._decoded.set_result(decoded)

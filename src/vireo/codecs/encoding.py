@@ -54,7 +54,7 @@ class PictureJob:
         importance, effort: what its quality and its encoder's time are worth
             (`gop.PlannedFrame`).
         target: the source's planes at the coded size.
-        references: decoded pictures at the coded size.
+        references: decoded pictures, as the codec has them.
         parsed: what the codec's `PictureDecoder.parse` made of each reference's packet.
         threads: how many to use.
     """
@@ -64,7 +64,7 @@ class PictureJob:
     frame_type: FrameType
     importance: float
     target: Planes
-    references: Sequence[Planes]
+    references: Sequence[Any]
     parsed: Sequence[Any] = ()
     threads: int = 1
     effort: float = 1.0
@@ -75,7 +75,7 @@ class EncodedPicture:
     """What an encoder makes of a picture: its sections, and what a decoder makes of those."""
 
     sections: tuple[Section, ...]
-    planes: Planes
+    decoded: Any
     iterations: int
 
 
@@ -237,7 +237,7 @@ class GopEncoder:
                     free += share
                     result = self._keep(task, future.result())
                     finished[task.coding_index] = task, result
-                    queue.finish(task, result.planes, result.parsed)
+                    queue.finish(task, result.decoded, result.parsed)
                 while given in finished:
                     yield self._give(*finished.pop(given))
                     given += 1
@@ -277,7 +277,7 @@ class GopEncoder:
         if task.coding_index in self._known:
             data = self._known[task.coding_index]
             parsed = _parse(decoder, data, task)
-            planes = decoder.reconstruct(parsed, task.references)
+            decoded = decoder.reconstruct(parsed, task.references)
             iterations, seconds = 0, 0.0
         else:
             job = PictureJob(
@@ -292,15 +292,15 @@ class GopEncoder:
                 task.planned.effort,
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
-            planes, iterations = picture.planes, picture.iterations
-            data = write_packet(self._coded(picture, decoder.crop(planes), task), task.start)
+            decoded, iterations = picture.decoded, picture.iterations
+            data = write_packet(self._coded(picture, decoder.crop(decoded), task), task.start)
             parsed = _parse(decoder, data, task)
             seconds = perf_counter() - began
-        shown = decoder.crop(planes)
+        shown = decoder.crop(decoded)
         y, u, v = (plane_mse(a, b) for a, b in zip(shown, task.frame.planes, strict=True))
         kind = FrameType(len(task.references))
         report = FrameReport(task.index, kind, len(data), (y, u, v), seconds, iterations)
-        return _Finished(data, planes, parsed, report)
+        return _Finished(data, decoded, parsed, report)
 
     def _progress(self, job: PictureJob, done: int, planned: int) -> None:
         if self._stopped.is_set():
@@ -341,7 +341,7 @@ class _Stopped(Exception):
 @dataclass(frozen=True)
 class _Finished:
     data: bytes
-    planes: Planes
+    decoded: Any
     parsed: Any
     report: FrameReport
 

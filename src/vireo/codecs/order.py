@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from vireo.codecs.base import Planes
 from vireo.container import GopStart
 from vireo.errors import VireoError
 from vireo.gop import PlannedFrame
@@ -33,7 +32,7 @@ class Task:
     first: int
     place: int
     start: GopStart
-    references: list[Planes] = field(default_factory=list)
+    references: list[Any] = field(default_factory=list)
     parsed: list[Any] = field(default_factory=list)
 
     @property
@@ -64,7 +63,7 @@ class TaskQueue:
         self.failure: VireoError | None = None
         self._gops = gops
         self._waiting: deque[Task] = deque()
-        self._decoded: dict[int, tuple[Planes, Any]] = {}
+        self._decoded: dict[int, tuple[Any, Any]] = {}
         self._users: Counter[int] = Counter()
 
     def start(self, free: int, most: int) -> list[tuple[Task, int]]:
@@ -81,16 +80,16 @@ class TaskQueue:
             started.append((task, share))
             self._waiting.remove(task)
             known = [self._decoded[task.first + r] for r in task.planned.references]
-            task.references = [planes for planes, _ in known]
+            task.references = [decoded for decoded, _ in known]
             task.parsed = [parsed for _, parsed in known]
             for reference in task.planned.references:
                 self._release(task.first + reference)
         return started
 
-    def finish(self, task: Task, planes: Planes, parsed: Any = None) -> None:
+    def finish(self, task: Task, decoded: Any, parsed: Any = None) -> None:
         """A task's picture is decoded."""
         if self._users[task.index]:
-            self._decoded[task.index] = planes, parsed
+            self._decoded[task.index] = decoded, parsed
 
     def _is_ready(self, task: Task) -> bool:
         return all(task.first + r in self._decoded for r in task.planned.references)

@@ -41,6 +41,7 @@ class Codec(IntEnum):
 
     COOLCHIC = 1
     SSF = 2
+    DHVC = 3
 
 
 class Exactness(IntEnum):
@@ -80,7 +81,7 @@ HEADER_BODY = Structure(
     "header-body",
     "Body of the stream header",
     (
-        Field("codec", U8, "codec family: 1 is `coolchic`, 2 is `ssf`"),
+        Field("codec", U8, "codec family: 1 is `coolchic`, 2 is `ssf`, 3 is `dhvc`"),
         Field("profile", U8, "profile of the codec; the codec's chapter lists them"),
         Field(
             "exactness",

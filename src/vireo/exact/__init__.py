@@ -1,6 +1,7 @@
 """Networks of integers: the same numbers on every machine."""
 
-from vireo.exact.grid import Grid
+from vireo.exact.functions import LayerNorm, Lookup, gelu, hard_sigmoid, sigmoid
+from vireo.exact.grid import Grid, unrounded
 from vireo.exact.layers import (
     WEIGHT_BITS,
     Conv,
@@ -17,7 +18,13 @@ __all__ = [
     "ExactLayer",
     "Grid",
     "InexactError",
+    "LayerNorm",
+    "Lookup",
     "TransposedConv",
     "exact_layers",
+    "gelu",
+    "hard_sigmoid",
     "prove",
+    "sigmoid",
+    "unrounded",
 ]

@@ -7,6 +7,9 @@ no addition rounds, whatever its order, and every machine gets the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,26 @@ import torch
 from torch import Tensor
 
 EXACT_BITS = {torch.float32: 24, torch.float64: 53}
+
+_UNROUNDED = ContextVar("_UNROUNDED", default=False)
+
+
+@contextmanager
+def unrounded() -> Iterator[None]:
+    """Within it, networks keep to their grids' bounds, but round nothing: faster in training.
+
+    What they give then is not what a decoder would give.
+    """
+    before = _UNROUNDED.set(True)
+    try:
+        yield
+    finally:
+        _UNROUNDED.reset(before)
+
+
+def is_unrounded() -> bool:
+    """Whether this is within `unrounded`."""
+    return _UNROUNDED.get()
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,16 @@ class Grid:
 
         The gradient passes as if nothing had happened, but where a bound did.
         """
+        if _UNROUNDED.get():
+            return self.clamp(x)
+        return self.rounded(x)
+
+    def clamp(self, x: Tensor) -> Tensor:
+        """Sums of the grid's numbers, within its bounds."""
+        return x.clamp(self.low * self.unit, self.high * self.unit)
+
+    def rounded(self, x: Tensor) -> Tensor:
+        """As `nearest`, within `unrounded` too: for what is sent."""
         moved: Tensor = _Nearest.apply(x, self)  # type: ignore[no-untyped-call]
         return moved
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vireo.errors import VireoError
-from vireo.exact.grid import EXACT_BITS, Grid
+from vireo.exact.grid import EXACT_BITS, Grid, is_unrounded
 
 WEIGHT_BITS = 10
 """Of a weight's fraction, where nothing else is said: 2**-10 is the step of an update in the paper
@@ -50,15 +50,16 @@ class ExactLayer(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_unrounded():
+            return self.result.nearest(self.linear(x, self.weight, self.bias))
         double = x.dtype == torch.float64
         result = torch.float64 if double else torch.float32  # whatever autocast makes of inputs
         exact = torch.float64 if self._double else result
         with _full_precision(x.device.type):
             weight, bias = (t.to(exact) for t in self.quantised())
-            total = self.linear(x.to(exact), weight) + bias.reshape(-1, 1, 1)
-            return self.result.nearest(total).to(result)
+            return self.result.nearest(self.linear(x.to(exact), weight, bias)).to(result)
 
-    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         raise NotImplementedError
 
     def quantised(self) -> tuple[Tensor, Tensor]:
@@ -116,7 +117,10 @@ class ExactLayer(nn.Module):
 
 
 class Conv(ExactLayer):
-    """A convolution with zeros around: pointwise, strided or depthwise, by its arguments."""
+    """A convolution: pointwise, strided, depthwise or dilated, by its arguments.
+
+    There are zeros around what odd kernels get; even ones are for cells of as many samples.
+    """
 
     def __init__(
         self,
@@ -128,16 +132,19 @@ class Conv(ExactLayer):
         *,
         stride: int = 1,
         groups: int = 1,
+        dilation: int = 1,
         weight_bits: int = WEIGHT_BITS,
     ) -> None:
         shape = outputs, inputs // groups, kernel, kernel
         super().__init__(source, result, shape, outputs, weight_bits)
         self.stride = stride
         self.groups = groups
+        self.dilation = dilation
 
-    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
-        padding = weight.shape[-1] // 2
-        return functional.conv2d(x, weight, None, self.stride, padding, 1, self.groups)
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        kernel = weight.shape[-1]
+        padding = self.dilation * (kernel // 2) if kernel % 2 else 0
+        return functional.conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 class TransposedConv(ExactLayer):
@@ -157,9 +164,9 @@ class TransposedConv(ExactLayer):
         super().__init__(source, result, (inputs, outputs, kernel, kernel), outputs, weight_bits)
         self.stride = stride
 
-    def linear(self, x: Tensor, weight: Tensor) -> Tensor:
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         padding = weight.shape[-1] // 2
-        return functional.conv_transpose2d(x, weight, None, self.stride, padding, self.stride - 1)
+        return functional.conv_transpose2d(x, weight, bias, self.stride, padding, self.stride - 1)
 
     def terms(self, weight: Tensor) -> Tensor:
         """Of each phase of the result only every `stride`-th row and column counts."""

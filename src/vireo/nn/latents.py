@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from vireo.entropy.normal import MEAN_BITS, SCALE_ONE, SCALE_STEPS, SCALES, WEIGHT_BITS
 from vireo.exact import Grid
 
+OCTAVES = Grid(3, -SCALE_ONE, SCALES - 1 - SCALE_ONE)  # SCALE_STEPS is 2**3
+"""A standard deviation's logarithm: what indexes `entropy.latent_tables` counts from there."""
+
 LEAST_MASS = 2.0**-16
 """Of a latent in training: what is less likely escapes, which costs about as much."""
 
 
 def rounded(x: Tensor) -> Tensor:
     """The nearest integers, halves up; the gradient passes."""
-    return Grid(0, -(1 << 15), (1 << 15) - 1).nearest(x)
+    return Grid(0, -(1 << 15), (1 << 15) - 1).rounded(x)
 
 
 def with_noise(x: Tensor) -> Tensor:
@@ -53,7 +56,22 @@ def normal_mass(x: Tensor, deviation: Tensor) -> Tensor:
 
 def bits_of(mass: Tensor) -> Tensor:
     """The sum of -log2, in bits; what is nearly impossible keeps its gradient."""
-    return -lower_bound(mass, LEAST_MASS).log2().sum()
+    return sample_bits(mass).sum()
+
+
+def sample_bits(mass: Tensor) -> Tensor:
+    """As `bits_of`, of each `[B, ...]` its own."""
+    return -lower_bound(mass, LEAST_MASS).log2().flatten(1).sum(1)
+
+
+def symbol_bits(symbols: Tensor, noisy: Tensor, deviation: Tensor) -> Tensor:
+    """`[B]`: bits of whole symbols; gradients to symbols are those of noisy ones.
+
+    Deviations learn from what is sent: where most symbols are 0, noise says little of them.
+    """
+    approximate = sample_bits(normal_mass(noisy, deviation.detach()))
+    bits = sample_bits(normal_mass(symbols.detach(), deviation))
+    return bits + approximate - approximate.detach()
 
 
 class MixturePrior(nn.Module):
@@ -70,11 +88,10 @@ class MixturePrior(nn.Module):
 
     SHARES = Grid(10, 0, 1 << 14)
     MEANS = Grid(MEAN_BITS, -(1 << 11), 1 << 11)
-    OCTAVES = Grid(3, -SCALE_ONE, SCALES - 1 - SCALE_ONE)  # SCALE_STEPS is 2**3
 
     def __init__(self, channels: int, components: int = 3) -> None:
         super().__init__()
-        assert 1 << self.OCTAVES.bits == SCALE_STEPS
+        assert 1 << OCTAVES.bits == SCALE_STEPS
         self.shares = nn.Parameter(torch.ones(channels, components))
         spread = torch.linspace(-1, 1, components)
         self.means = nn.Parameter(2 * spread.expand(channels, -1).clone())
@@ -82,13 +99,13 @@ class MixturePrior(nn.Module):
 
     def parameter_grids(self) -> dict[str, Grid]:
         """By the parameters' names."""
-        return {"shares": self.SHARES, "means": self.MEANS, "scales": self.OCTAVES}
+        return {"shares": self.SHARES, "means": self.MEANS, "scales": OCTAVES}
 
     def bits(self, z: Tensor) -> Tensor:
         """Bits of hyperlatents `[B, C, H, W]`, noisy or whole, in all."""
         shares = self.SHARES.nearest(lower_bound(self.shares, self.SHARES.unit))
         weights = shares / shares.sum(1, keepdim=True)
-        means, scales = self.MEANS.nearest(self.means), self.OCTAVES.nearest(self.scales)
+        means, scales = self.MEANS.nearest(self.means), OCTAVES.nearest(self.scales)
         shape = 1, *self.means.shape, 1, 1
         deviation = torch.exp2(scales).reshape(shape)
         mass = normal_mass(z[:, :, None] - means.reshape(shape), deviation)
@@ -102,7 +119,7 @@ class MixturePrior(nn.Module):
             for grid, p in (
                 (self.SHARES, self.shares),
                 (self.MEANS, self.means),
-                (self.OCTAVES, self.scales),
+                (OCTAVES, self.scales),
             )
         )
         shares = np.maximum(shares, 1)

@@ -25,7 +25,7 @@ def draw(log: Path, target: Path) -> None:
         except json.JSONDecodeError:
             continue
         if entry["kind"] == "step":
-            by_rate[entry["rate"]].append(entry)
+            by_rate[round(entry["rate"])].append(entry)
         elif entry["kind"] == "validation":
             validations[entry["rate"]].append(entry)
     titles = ("loss", "bits per sample", "PSNR of the last frame, dB")

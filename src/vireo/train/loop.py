@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vireo import checkpoint
@@ -61,9 +62,10 @@ class Run:
     """A training run in a folder.
 
     Args:
-        loss: `forward(luma, chroma, rate)` gives errors and bits per sample of each frame;
+        loss: `forward(luma, chroma, rates)` gives errors and bits per sample of each frame, at a
+            place between the rate points for each clip, which `draw(rng, batch)` chooses;
             `parameter_groups()` what an optimiser gets, with the `factor` of the learning rate.
-        cost: makes one number of them and lambda.
+        cost: makes one number of them and of each clip's lambda.
         describe: makes them readable.
         clips: to train and validate on.
         folder: for the checkpoint and the log; a checkpoint that is there is gone on from.
@@ -77,7 +79,7 @@ class Run:
         self,
         recipe: Recipe,
         loss: nn.Module,
-        cost: Callable[[Tensor, float], Tensor],
+        cost: Callable[[Tensor, Tensor], Tensor],
         describe: Callable[[Any], dict[str, Any]],
         clips: Clips,
         folder: Path,
@@ -151,17 +153,20 @@ class Run:
     def _one(self) -> None:
         recipe, step, worker = self.recipe, self.step, self._worker
         rng = np.random.default_rng([recipe.seed, step])
-        rate = int(rng.integers(len(recipe.lambdas)))
+        draw: Any = self.loss.draw
+        drawn = draw(rng, recipe.batch)
         batch = self._clips.draw(rng, recipe.batch, recipe.frames_at(step), recipe.crop)
-        share = recipe.batch // worker.count
-        luma, chroma = self._tensors(batch, slice(worker.rank * share, (worker.rank + 1) * share))
+        size = recipe.batch // worker.count
+        share = slice(worker.rank * size, (worker.rank + 1) * size)
+        luma, chroma = self._tensors(batch, share)
+        rates, lambdas = self._rates(drawn[share])
         torch.manual_seed((recipe.seed << 40) + step * worker.count + worker.rank)
         for group in self._optimiser.param_groups:
             group["lr"] = group["factor"] * recipe.rate_at(step)
         self._optimiser.zero_grad(set_to_none=True)
         with self._precision():
-            results = self._parallel(luma, chroma, rate)
-        cost = self._cost(results, recipe.lambdas[rate])
+            results = self._parallel(luma, chroma, rates)
+        cost = self._cost(results, lambdas)
         cost.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.loss.parameters(), recipe.gradient_clip)
         if not torch.isfinite(norm):
@@ -176,7 +181,7 @@ class Run:
             self._log(
                 "step",
                 loss=round(cost.item(), 6),
-                rate=rate,
+                rate=round(float(rates.mean()), 3),
                 learning_rate=self._optimiser.param_groups[0]["lr"],
                 gradient=round(float(norm), 4),
                 **self._describe(results.tolist()),
@@ -187,6 +192,13 @@ class Run:
         if self._device.type == "cuda":
             return torch.autocast("cuda", torch.bfloat16)
         return nullcontext()
+
+    def _rates(self, drawn: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
+        """Places between rate points, and their lambdas."""
+        logs = np.log(self.recipe.lambdas)
+        lambdas = np.exp(np.interp(drawn, np.arange(len(logs)), logs))
+        rates, found = (torch.from_numpy(x).float() for x in (drawn, lambdas))
+        return rates.to(self._device), found.to(self._device)
 
     def _tensors(self, batch: Batch, share: slice) -> tuple[Tensor, Tensor]:
         luma, chroma = (torch.from_numpy(p[share]) for p in (batch.luma, batch.chroma))
@@ -233,9 +245,10 @@ class Run:
         luma, chroma = self._tensors(self._clips.validation(self.recipe.stages[-1].frames), _ALL)
         for rate, lambda_ in enumerate(self.recipe.lambdas):
             torch.manual_seed(self.recipe.seed)
-            results = loss(luma, chroma, rate)
+            rates, _ = self._rates(np.full(len(luma), float(rate)))
+            results = loss(luma, chroma, rates)
             found.append({"rate": rate, **self._describe(results.tolist())})
-            cost = (results[:, 0] + lambda_ * results[:, 1]).mean()
+            cost = (results[..., 0] + lambda_ * results[..., 1]).mean()
             self._log("validation", cost=round(float(cost), 7), **found[-1])
         return found
 

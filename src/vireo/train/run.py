@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import torch
 
 from vireo.errors import UsageError
+from vireo.nn.losses import describe
 from vireo.train.data import open_clips
 from vireo.train.loop import CHECKPOINT, Run, Worker
 from vireo.train.recipe import read_recipe
+
+CODECS = "ssf", "dhvc"  # with a `training` module beside their `config`
 
 
 def open_run(
@@ -31,15 +37,10 @@ def open_run(
         raise UsageError("--device cuda: PyTorch finds no CUDA device here")
     worker = Worker.here(device)
     clips = open_clips(data, cache, held_out=recipe.held_out, say=say)
-    from vireo.codecs.ssf.config import CONFIGS
-    from vireo.codecs.ssf.training import ClipLoss, describe, loss_of
-
-    if recipe.model not in CONFIGS:
-        raise UsageError(f"there is no model {recipe.model!r}; there is {', '.join(CONFIGS)}")
-    if len(recipe.lambdas) != (rates := CONFIGS[recipe.model].rates):
-        raise UsageError(f"{recipe.model} has {rates} rate points; give as many lambdas")
     torch.manual_seed(recipe.seed)
-    loss = ClipLoss(recipe.model)
+    training, loss = _training_of(recipe.model)
+    if len(recipe.lambdas) != (rates := loss.model.config.rates):
+        raise UsageError(f"{recipe.model} has {rates} rate points; give as many lambdas")
     if recipe.start is not None and not (folder / CHECKPOINT).exists():
         from vireo import weights
 
@@ -47,7 +48,7 @@ def open_run(
     return Run(
         recipe,
         loss,
-        loss_of,
+        training.loss_of,
         describe,
         clips,
         folder,
@@ -55,3 +56,15 @@ def open_run(
         worker=worker,
         say=say,
     )
+
+
+def _training_of(model: str) -> tuple[ModuleType, Any]:
+    """The codec's training module, and its ClipLoss of a model."""
+    known: list[str] = []
+    for codec in CODECS:
+        configs = import_module(f"vireo.codecs.{codec}.config").CONFIGS
+        if model in configs:
+            training = import_module(f"vireo.codecs.{codec}.training")
+            return training, training.ClipLoss(model)
+        known += configs
+    raise UsageError(f"there is no model {model!r}; there is {', '.join(known)}")

@@ -125,7 +125,7 @@ class Adaptation:
     """Fine-tunes a model on one video.
 
     Args:
-        loss: `forward(luma, chroma, rate, before)` gives errors and bits per sample of each
+        loss: `forward(luma, chroma, rates, before)` gives errors and bits per sample of each
             frame, the first one predicted from `before` if that is not None; it holds the model
             as `model`, with weights on their grids.
         rate: the rate point, perhaps between two.
@@ -266,7 +266,7 @@ class Adaptation:
         for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
             group["lr"] = rate / sqrt(1 + step / FALLING)
         self._optimiser.zero_grad(set_to_none=True)
-        inputs = batch.luma, batch.chroma, self._rate, batch.before
+        inputs = batch.luma, batch.chroma, torch.tensor([self._rate]), batch.before
         results = functional_call(self._loss, self._parameters(), inputs)
         costs = results[:, 0] + self._lambda * results[:, 1]
         cost = costs.mean()

@@ -15,9 +15,10 @@ from torch import Tensor
 from vireo.codecs.base import Planes
 from vireo.codecs.encoding import Opening, pad_to_even
 from vireo.codecs.insta.adapt import Adaptation, Adapted, Evaluate, Kept
-from vireo.codecs.ssf.autoencoder import STEP_PARTS
+from vireo.codecs.pretrained import STEP_PARTS, padded
 from vireo.codecs.ssf.coding import Coder
-from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder, padded
+from vireo.codecs.ssf.config import STRIDE
+from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder
 from vireo.codecs.ssf.training import ClipLoss
 from vireo.gop import GopStructure, gop_frames
 from vireo.metrics import plane_mse, weighted_mse
@@ -163,9 +164,9 @@ def try_out(coder: Coder, video: Sequence[Planes], gop: int, updates_share: floa
     for place, target in enumerate(video):
         references = decoded[-1:] if place % gop else []
         picture = encoder.picture(coder, target, references)
-        decoded.append(picture.planes)
+        decoded.append(picture.decoded)
         size += sum(len(section.data) for section in picture.sections)
-        errors = [plane_mse(a, b) for a, b in zip(picture.planes, target, strict=True)]
+        errors = [plane_mse(a, b) for a, b in zip(picture.decoded, target, strict=True)]
         distortion += weighted_mse(errors) / 255**2
         samples += target[0].size
     return Trial(distortion / len(video), 8 * size / samples, decoded)
@@ -181,7 +182,7 @@ def _groups(source: Iterable[Frame], frames: int | None) -> Iterator[tuple[list[
             found += 1
             total += frame.width * frame.height
             if not video or total <= SAMPLES:
-                video.append(padded(pad_to_even(frame)))
+                video.append(padded(pad_to_even(frame), STRIDE))
         if not found:
             return
         yield video, found

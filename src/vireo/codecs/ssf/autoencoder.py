@@ -12,10 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vireo.codecs.pretrained import STEP_PARTS
 from vireo.codecs.ssf.config import Config
 from vireo.entropy.normal import scale_thresholds
 from vireo.exact import Conv, Grid, TransposedConv
-from vireo.nn.latents import MixturePrior, bits_of, lower_bound, normal_mass, rounded, with_noise
+from vireo.nn.latents import (
+    MixturePrior,
+    bits_of,
+    lower_bound,
+    normal_mass,
+    rounded,
+    symbol_bits,
+    with_noise,
+)
 
 HYPER_STRIDE = 4  # latents per hyperlatent
 LEAST_DEVIATION = 0.11  # of a latent (InstA, table 7)
@@ -25,7 +34,6 @@ LATENTS = Grid.signed(2, 10)  # and their means
 HYPERLATENTS = Grid.signed(0, 8)
 DEVIATIONS = Grid(6, -(1 << 13), 1 << 13)
 STEPS = Grid(6, 0, 1 << 10)
-STEP_PARTS = 16  # places between two rate points
 
 
 @dataclass(frozen=True)
@@ -102,10 +110,7 @@ class Autoencoder(nn.Module):
         symbols = rounded(scaled - mean)
         noisy = with_noise(scaled) - mean
         if self._light:
-            # Deviations learn from what is sent, where most symbols are 0 and noise says little.
-            approximate = bits_of(normal_mass(noisy, deviation.detach()))
-            bits = bits_of(normal_mass(symbols.detach(), deviation))
-            bits = bits + approximate - approximate.detach()
+            bits = symbol_bits(symbols, noisy, deviation).sum()
         else:
             bits = bits_of(normal_mass(noisy, deviation))
         bits = bits + self.prior.bits(with_noise(z))

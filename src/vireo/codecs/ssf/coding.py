@@ -12,15 +12,17 @@ from torch import Tensor
 
 from vireo.codecs.base import Planes
 from vireo.codecs.insta.updates import apply, read
-from vireo.codecs.ssf.autoencoder import HYPER_STRIDE, STEP_PARTS, Symbols
+from vireo.codecs.pretrained import STEP_PARTS, Places
+from vireo.codecs.ssf.autoencoder import HYPER_STRIDE, Symbols
 from vireo.codecs.ssf.config import CONFIGS, STRIDE
-from vireo.codecs.ssf.model import Model, Picture, warp
-from vireo.codecs.ssf.stream import SECTION, Places, SectionKind
+from vireo.codecs.ssf.model import Model, warp
+from vireo.codecs.ssf.stream import SECTION, SectionKind
 from vireo.container import Section
 from vireo.container.syntax import ByteReader
 from vireo.entropy.tables import latent_tables, mixture_tables
 from vireo.errors import SyntaxElementError, UsageError
 from vireo.exact import prove
+from vireo.nn.picture import Picture, picture_of, planes_of
 from vireo.weights import Weights
 
 
@@ -152,21 +154,6 @@ class Coder:
         """A P frame."""
         output = self.model.residual.decode(residual, flow)
         return planes_of(self.model.inter_picture(moved, output))
-
-
-def picture_of(planes: Planes) -> Picture:
-    """Planes whose sides are multiples of STRIDE, as networks have them."""
-    y, u, v = (torch.from_numpy(p).float() / 256 for p in planes)
-    return Picture(y[None, None], torch.stack([u, v])[None])
-
-
-def planes_of(picture: Picture) -> Planes:
-    """A decoded picture's samples."""
-    y, u, v = (
-        (p * 256).to(torch.uint8).numpy()
-        for p in (picture.luma[0, 0], picture.chroma[0, 0], picture.chroma[0, 1])
-    )
-    return y, u, v
 
 
 def _channels(shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -12,9 +12,11 @@ from torch import Tensor
 from vireo import weights
 from vireo.codecs.base import Complexity, Limits, Planes
 from vireo.codecs.insta import updates
+from vireo.codecs.pretrained import PretrainedShape, coded_size, cropped
 from vireo.codecs.ssf.coding import Coder, Content
+from vireo.codecs.ssf.config import STRIDE
 from vireo.codecs.ssf.model import decoder_multiplications, decoder_parameters
-from vireo.codecs.ssf.stream import SectionKind, SentUpdates, StreamShape, coded_size
+from vireo.codecs.ssf.stream import CONFIGURATION, SectionKind, SentUpdates
 from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
 from vireo.errors import (
     HeaderError,
@@ -71,7 +73,7 @@ class SsfDecoder:
         self.coder = coder
         self._adapted: tuple[int, SsfDecoder] | None = None  # the last one, by its checksum
         video = header.video_format
-        self.height, self.width = coded_size(video.height, video.width)
+        self.height, self.width = coded_size(video.height, video.width, STRIDE)
         self._shown = video.height, video.width
 
     def needs_earlier(self, frame: CodedFrame) -> bool:
@@ -142,12 +144,9 @@ class SsfDecoder:
                 times.add(stage, seconds)
         return planes
 
-    def crop(self, planes: Planes) -> Planes:
+    def crop(self, decoded: Planes) -> Planes:
         """The part of a picture that is shown."""
-        height, width = self._shown
-        y, u, v = planes
-        chroma = slice(-(-height // 2)), slice(-(-width // 2))
-        return y[:height, :width], u[chroma], v[chroma]
+        return cropped(decoded, *self._shown)
 
     def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
         """Bytes of latents and hyperlatents of each autoencoder, and of updates by module."""
@@ -177,7 +176,7 @@ def open_decoder(header: StreamHeader, limits: Limits) -> SsfDecoder:
             f"the stream's SSF profile {header.profile} ({header.exactness.name.lower()}) "
             "is unknown"
         )
-    shape = StreamShape.read(header.configuration)
+    shape = PretrainedShape.read(CONFIGURATION, header.configuration)
     found = weights.find(shape.weights)
     try:
         coder = Coder(found, shape.places)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import log
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from vireo.codecs.base import PictureDecoder, Planes
 from vireo.codecs.encoding import EncodedPicture, PictureJob
-from vireo.codecs.ssf.autoencoder import STEP_PARTS
-from vireo.codecs.ssf.coding import Coder, picture_of
+from vireo.codecs.pretrained import padded
+from vireo.codecs.ssf.coding import Coder
+from vireo.codecs.ssf.config import STRIDE
 from vireo.codecs.ssf.decoder import SsfDecoder
-from vireo.codecs.ssf.stream import Places, SectionKind, SentUpdates, coded_size
+from vireo.codecs.ssf.stream import SectionKind, SentUpdates
 from vireo.container import StreamHeader
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
+from vireo.nn.picture import picture_of
 from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
 
@@ -70,7 +70,7 @@ class SsfEncoder:
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """One picture, from its reference as it was decoded."""
         coder = self._coders.of(job.index)
-        picture = self.picture(coder, padded(job.target), job.references)
+        picture = self.picture(coder, padded(job.target, STRIDE), job.references)
         if coder.updates and not job.references:
             again = not self._coders.is_first(job.index)
             first = SentUpdates.section(coder.updates, again=again)
@@ -124,36 +124,3 @@ class SsfEncoder:
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """One, where there are P frames."""
         return held_pictures(plan_gop(structure, frames))
-
-
-def places_of(lambda_: float, lambdas: Sequence[float], *, inter: bool = True) -> Places:
-    """Of I and of P frames at a lambda; `inter`: whether there are P frames.
-
-    I frames are finer where others follow them: these have of it what they needn't send.
-    """
-    place = place_of(lambda_, lambdas)
-    finer = INTRA_FINER if inter else 0
-    return Places(min(place + finer, STEP_PARTS * (len(lambdas) - 1)), place)
-
-
-def place_of(lambda_: float, lambdas: Sequence[float]) -> int:
-    """Where between rate points, in STEP_PARTS from the lowest, a lambda lies.
-
-    `lambdas` are those that the rate points were trained at, falling; beyond them the nearest
-    one has to do.
-    """
-    logs = [-log(value) for value in lambdas]
-    places = STEP_PARTS * np.arange(len(lambdas))
-    return round(float(np.interp(-log(lambda_), logs, places)))
-
-
-def padded(planes: Planes) -> Planes:
-    """To the coded size, the border repeated."""
-    height, width = coded_size(*planes[0].shape)
-    y, u, v = (
-        np.pad(p, [(0, h - p.shape[0]), (0, w - p.shape[1])], mode="edge")
-        for p, (h, w) in zip(
-            planes, ((height, width), *2 * ((height // 2, width // 2),)), strict=True
-        )
-    )
-    return y, u, v

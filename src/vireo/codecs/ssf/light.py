@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vireo.exact import Conv, Grid
+from vireo.nn.cosines import lowest_waves, wave_of
 
 BLOCK = 4  # samples of the picture, the side of a cell of the finest layers
 CELLS = 4  # cells per latent, in either direction
@@ -52,7 +53,7 @@ class Transform:
         rows = []
         for plane, v, u in self._waves():
             side = self.sides[plane]
-            wave = np.outer(_cosine(v, side * CELLS), _cosine(u, side * CELLS))
+            wave = wave_of((v, u), side * CELLS)
             # [cell down, in it, cell across, in it] to [in it, in it, cell down, cell across]
             cells = wave.reshape(CELLS, side, CELLS, side).transpose(1, 3, 0, 2)
             row = np.zeros((self.channels, CELLS, CELLS))
@@ -64,9 +65,7 @@ class Transform:
         """Plane, half waves down and across."""
         found = []
         for plane, (side, count) in enumerate(zip(self.sides, self.counts, strict=True)):
-            size = range(side * CELLS)
-            lowest = sorted((v + u, v, u) for v in size for u in size)[:count]
-            found += [(plane, v, u) for _, v, u in lowest]
+            found += [(plane, *wave) for wave in lowest_waves(side * CELLS, count)]
         return found
 
 
@@ -142,9 +141,3 @@ def start_as_cosines(
     assert isinstance(first, Conv)
     layer.weight.copy_(basis.T[:, :, None, None] / (transform.gain * unit))
     first.weight.div_(8.0)  # latents are as much larger than activations
-
-
-def _cosine(frequency: int, size: int) -> NDArray[np.float64]:
-    wave = np.cos(np.pi * frequency * (2 * np.arange(size) + 1) / (2 * size))
-    unit: NDArray[np.float64] = wave / np.sqrt(np.sum(wave**2))
-    return unit

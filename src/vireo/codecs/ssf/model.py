@@ -28,31 +28,13 @@ from vireo.codecs.ssf.light import (
 )
 from vireo.exact import Conv, ExactLayer, Grid, TransposedConv
 from vireo.nn import search
+from vireo.nn.picture import SAMPLES, Picture
 from vireo.nn.warp import DEPTHS, VECTORS, blur_stack, scale_space_warp
 
-SAMPLES = Grid(8, 0, 255)  # of a picture: v stands for v / 256
 RESIDUALS = Grid.signed(10, 12)
 FLOW = Grid.signed(7, 14)
 FLOW_GAIN = 4  # samples, or levels, that 1 in a flow stands for
 GREY = 0.5
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Luma `[B, 1, H, W]` and chroma `[B, 2, H / 2, W / 2]`, sides multiples of STRIDE.
-
-    Values are of the grid SAMPLES, or differences of such.
-    """
-
-    luma: Tensor
-    chroma: Tensor
-
-    def detach(self) -> Picture:
-        """The same, and no gradient passes."""
-        return Picture(self.luma.detach(), self.chroma.detach())
-
-    def __sub__(self, other: Picture) -> Picture:
-        return Picture(self.luma - other.luma, self.chroma - other.chroma)
 
 
 @dataclass(frozen=True)

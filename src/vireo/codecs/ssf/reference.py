@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from vireo.codecs.ssf.autoencoder import DEVIATIONS, LATENTS, STEP_PARTS, STEPS, Autoencoder
+from vireo.codecs.pretrained import STEP_PARTS
+from vireo.codecs.ssf.autoencoder import DEVIATIONS, LATENTS, STEPS, Autoencoder
 from vireo.codecs.ssf.light import BLOCK, Synthesis
-from vireo.codecs.ssf.model import FLOW, FLOW_GAIN, RESIDUALS, SAMPLES, Model
+from vireo.codecs.ssf.model import FLOW, FLOW_GAIN, RESIDUALS, Model
 from vireo.entropy.normal import scale_thresholds
 from vireo.exact.layers import ExactLayer
 from vireo.exact.reference import Integers, rounded, run_layer
+from vireo.nn.picture import SAMPLES
 from vireo.nn.warp import DEPTHS, LEVELS, STACK, VECTORS
 
 Samples = NDArray[np.uint8]

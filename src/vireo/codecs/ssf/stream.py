@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
 
-from vireo.codecs.ssf.config import STRIDE
+from vireo.codecs.pretrained import configuration
 from vireo.container import CodedFrame, Section
 from vireo.container.checksum import bytes_crc
-from vireo.container.syntax import U8, U32, ByteReader, Field, FixedBytes, Structure, Varint
-from vireo.errors import HeaderError, StreamError, SyntaxElementError
+from vireo.container.syntax import U32, ByteReader, Field, Structure, Varint
+from vireo.errors import SyntaxElementError
 
-HASH_BYTES = 16  # as in `vireo.weights`, which needs PyTorch
-
-CONFIGURATION = Structure(
-    "ssf-configuration",
-    "Configuration of a scale-space-flow stream",
-    (
-        Field("weights", FixedBytes(HASH_BYTES), "hash of the weights"),
-        Field("intra_place", U8, "of I frames: place between the model's rate points"),
-        Field("inter_place", U8, "of P frames"),
-    ),
-)
+CONFIGURATION = configuration("ssf", "scale-space-flow")
 
 SECTION = Structure(
     "ssf-section",
@@ -80,51 +69,3 @@ class SentUpdates:
         """For updates that are sent now, or were sent before."""
         start = UPDATES.write({"checksum": bytes_crc(data)})
         return Section(SectionKind.UPDATES, start if again else start + data)
-
-
-class Places(NamedTuple):
-    """Where between the model's rate points frames lie, in sixteenths from the lowest."""
-
-    intra: int
-    inter: int
-
-
-@dataclass(frozen=True)
-class StreamShape:
-    """What the configuration fixes.
-
-    Attributes:
-        weights: their hash.
-        places: of its frames.
-    """
-
-    weights: bytes
-    places: Places
-
-    @property
-    def profile(self) -> int:
-        """Its number in the stream header."""
-        return 0
-
-    def write(self) -> bytes:
-        intra, inter = self.places
-        return CONFIGURATION.write(
-            {"weights": self.weights, "intra_place": intra, "inter_place": inter}
-        )
-
-    @staticmethod
-    def read(data: bytes) -> StreamShape:
-        """Raises HeaderError where the configuration is damaged."""
-        reader = ByteReader(data)
-        try:
-            values = CONFIGURATION.read(reader)
-        except StreamError as error:  # Its offset is within the configuration.
-            raise HeaderError(f"the codec's configuration is damaged: {error.reason}") from error
-        if reader.remaining:
-            raise HeaderError("the codec's configuration is longer than its fields")
-        return StreamShape(values["weights"], Places(values["intra_place"], values["inter_place"]))
-
-
-def coded_size(height: int, width: int) -> tuple[int, int]:
-    """The size at which pictures are coded: whole latents; what is beyond them is cropped."""
-    return -(-height // STRIDE) * STRIDE, -(-width // STRIDE) * STRIDE

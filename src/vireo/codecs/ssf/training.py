@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import sqrt
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vireo.codecs.ssf.autoencoder import STEP_PARTS
+from vireo.codecs.pretrained import STEP_PARTS
 from vireo.codecs.ssf.config import CONFIGS
-from vireo.codecs.ssf.model import Model, Picture
+from vireo.codecs.ssf.model import Model
+from vireo.nn.losses import balanced, picture_error
+from vireo.nn.picture import Picture
 
 PRIOR_FACTOR = 10.0
 """Priors of hyperlatents are in samples and octaves: they have farther to go than weights."""
@@ -33,9 +35,9 @@ class ClipLoss(nn.Module):
         self._together = together
         self.model = Model(CONFIGS[name])
 
-    @property
-    def rates(self) -> int:
-        return self.model.config.rates
+    def draw(self, rng: np.random.Generator, batch: int) -> NDArray[np.float64]:
+        """A rate point for a step's clips, the same for all."""
+        return np.full(batch, float(rng.integers(self.model.config.rates)))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """For an optimiser: what shares a learning rate, and its `factor`."""
@@ -50,18 +52,18 @@ class ClipLoss(nn.Module):
         self,
         luma: Tensor,
         chroma: Tensor,
-        rate: float,
+        rates: Tensor,
         before: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Of luma `[B, T, 1, H, W]` and chroma `[B, T, 2, H / 2, W / 2]`, uint8, at a rate point.
+        """Of luma `[B, T, 1, H, W]` and chroma `[B, T, 2, H / 2, W / 2]`, uint8.
 
-        The first frame is an I frame, or predicted from `before`, a decoded picture's luma
-        `[B, 1, H, W]` and chroma.
+        All are coded at the first of `rates`, a place between the rate points. The first frame is
+        an I frame, or predicted from `before`, a decoded picture's luma `[B, 1, H, W]` and chroma.
 
         Returns `[T, 2]`: of each frame of the clips the mean squared error (luma twice as much
         as both chroma planes) of samples between 0 and 1, and bits per luma sample.
         """
-        place = round(rate * STEP_PARTS)
+        place = round(float(rates[0]) * STEP_PARTS)
         reference = None if before is None else _picture(*before)
         results = []
         for y, c in zip(luma.unbind(1), chroma.unbind(1), strict=True):
@@ -81,20 +83,10 @@ def _picture(y: Tensor, c: Tensor) -> Picture:
 
 
 def error(decoded: Picture, target: Picture) -> Tensor:
-    """Mean squared error of samples between 0 and 1, weighted as in `metrics.weighted_mse`."""
-    scale = (256 / 255) ** 2
-    luma = (decoded.luma - target.luma).square().mean()
-    chroma = (decoded.chroma - target.chroma).square().mean()
-    return scale * (4 * luma + 2 * chroma) / 6
+    """Mean squared error of a batch (`nn.losses.picture_error`)."""
+    return picture_error(decoded.luma, decoded.chroma, target.luma, target.chroma).mean()
 
 
-def loss_of(results: Tensor, lambda_: float) -> Tensor:
+def loss_of(results: Tensor, lambdas: Tensor) -> Tensor:
     """What a step lowers: all frames alike, and rate points so that none drowns the others."""
-    cost: Tensor = (results[:, 0] + lambda_ * results[:, 1]).mean()
-    return cost / sqrt(lambda_)
-
-
-def describe(results: Sequence[Sequence[float]]) -> dict[str, list[float]]:
-    """PSNR in dB and bits per luma sample, frame by frame."""
-    psnr = [-10 * torch.log10(torch.tensor(max(mse, 1e-10))).item() for mse, _ in results]
-    return {"psnr": [round(p, 3) for p in psnr], "bpp": [round(b, 5) for _, b in results]}
+    return balanced(results, lambdas[0])

@@ -1,0 +1,105 @@
+"""Decodes pictures of a hierarchical stream, scale by scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vireo import weights
+from vireo.codecs.base import Complexity, Limits, Planes
+from vireo.codecs.dhvc.coding import Coder
+from vireo.codecs.dhvc.config import STRIDE
+from vireo.codecs.dhvc.count import decoder_multiplications, decoder_parameters
+from vireo.codecs.dhvc.model import Decoded
+from vireo.codecs.dhvc.stream import CONFIGURATION, sections_by_scale
+from vireo.codecs.pretrained import PretrainedShape, coded_size, cropped
+from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
+from vireo.errors import HeaderError, UsageError
+from vireo.nn.picture import planes_of
+from vireo.profiling import TimeProfile, measured
+
+
+@dataclass(frozen=True)
+class ParsedPicture:
+    """A packet's sections by scale; what is in them depends on the pictures before.
+
+    Attributes:
+        sections: with whether they refer to no picture before.
+    """
+
+    sections: Mapping[int, tuple[Section, bool]]
+    parts: tuple[()] = ()
+    state: None = None
+
+
+class DhvcDecoder:
+    """A stream's picture decoder (see `codecs.base.PictureDecoder`).
+
+    What it takes is bounded by the size of the pictures and by the weights that are here: a
+    stream can ask for no others.
+    """
+
+    def __init__(self, header: StreamHeader, coder: Coder) -> None:
+        self._coder = coder
+        video = header.video_format
+        self._size = coded_size(video.height, video.width, STRIDE)
+        self._shown = video.height, video.width
+
+    def needs_earlier(self, frame: CodedFrame) -> bool:
+        """Nothing."""
+        return False
+
+    def provides(self, frame: CodedFrame) -> bool:
+        """Nothing."""
+        return False
+
+    def gop_decoder(self, frame: CodedFrame) -> DhvcDecoder:
+        """All GOPs have the same."""
+        return self
+
+    def parse(self, frame: CodedFrame, states: Sequence[None]) -> ParsedPicture:
+        """Which scales are there."""
+        return ParsedPicture(sections_by_scale(frame))
+
+    def reconstruct(
+        self, parsed: ParsedPicture, references: Sequence[Decoded], times: TimeProfile | None = None
+    ) -> Decoded:
+        """The picture at its coded size, and its features."""
+        sections = {level: section.data for level, (section, _) in parsed.sections.items()}
+        again = [level for level, (_, alone) in parsed.sections.items() if alone]
+        reference = references[0] if references else None
+        with measured(times, "networks"):
+            return self._coder.decode(sections, self._size, reference, again)
+
+    def crop(self, decoded: Decoded) -> Planes:
+        """The part of a picture that is shown."""
+        return cropped(planes_of(decoded.picture), *self._shown)
+
+    def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
+        """Bytes of each scale."""
+        return {
+            f"scale {level + 1}": float(len(section.data))
+            for level, (section, _) in parsed.sections.items()
+        }
+
+    def complexity(self, frame: CodedFrame) -> Complexity:
+        """The whole model's parameters, and the multiplications of the frame's type."""
+        intra = frame.frame_type is FrameType.I
+        config = self._coder.model.config
+        return Complexity(decoder_parameters(config), decoder_multiplications(config, intra=intra))
+
+
+def open_decoder(header: StreamHeader, limits: Limits) -> DhvcDecoder:
+    """The entry point that `codecs.base` looks up."""
+    if header.profile != 0 or header.exactness is not Exactness.EXACT:
+        raise HeaderError(
+            f"the stream's DHVC profile {header.profile} ({header.exactness.name.lower()}) "
+            "is unknown"
+        )
+    shape = PretrainedShape.read(CONFIGURATION, header.configuration)
+    found = weights.find(shape.weights)
+    try:
+        coder = Coder(found, shape.places)
+    except UsageError as error:
+        raise HeaderError(str(error)) from error
+    return DhvcDecoder(header, coder)

@@ -1,0 +1,19 @@
+"""Makes a hierarchical encoder for what was asked."""
+
+from __future__ import annotations
+
+from vireo import weights
+from vireo.codecs.dhvc.coding import Coder
+from vireo.codecs.dhvc.encoder import DhvcEncoder
+from vireo.codecs.dhvc.stream import CONFIGURATION
+from vireo.codecs.encoding import Opening, PictureEncoder
+from vireo.codecs.pretrained import PretrainedShape, places_of
+
+
+def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, PretrainedShape]:
+    """The picture encoder, and what the stream header says of it; raises UsageError."""
+    options = opening.options
+    found = weights.named(options.model)
+    places = places_of(options.resolved_lambda, found.lambdas, say=opening.say)
+    shape = PretrainedShape(CONFIGURATION, found.identity, places)
+    return DhvcEncoder(Coder(found, places), opening.times), shape

@@ -1,0 +1,130 @@
+"""What codecs with pretrained weights have in common, for parsers and encoders alike.
+
+A stream says which weights it was made with, and where between their rate points its frames lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+
+from vireo.codecs.base import Planes
+from vireo.container.syntax import U8, ByteReader, Field, FixedBytes, Structure
+from vireo.errors import HeaderError, StreamError
+
+HASH_BYTES = 16  # as in `vireo.weights`, which needs PyTorch
+STEP_PARTS = 16  # places between two rate points
+
+
+class Places(NamedTuple):
+    """Where between the model's rate points frames lie, in STEP_PARTS from the lowest."""
+
+    intra: int
+    inter: int
+
+
+def configuration(codec: str, title: str) -> Structure:
+    """What a stream header's configuration holds."""
+    return Structure(
+        f"{codec}-configuration",
+        f"Configuration of a {title} stream",
+        (
+            Field("weights", FixedBytes(HASH_BYTES), "hash of the weights"),
+            Field("intra_place", U8, "of I frames: place between the model's rate points"),
+            Field("inter_place", U8, "of P frames"),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class PretrainedShape:
+    """What a configuration fixes (see `codecs.base.Shape`).
+
+    Attributes:
+        structure: of `configuration`.
+        weights: their hash.
+        places: of the stream's frames.
+    """
+
+    structure: Structure
+    weights: bytes
+    places: Places
+
+    @property
+    def profile(self) -> int:
+        """Its number in the stream header."""
+        return 0
+
+    def write(self) -> bytes:
+        intra, inter = self.places
+        return self.structure.write(
+            {"weights": self.weights, "intra_place": intra, "inter_place": inter}
+        )
+
+    @staticmethod
+    def read(structure: Structure, data: bytes) -> PretrainedShape:
+        """Raises HeaderError where the configuration is damaged."""
+        reader = ByteReader(data)
+        try:
+            values = structure.read(reader)
+        except StreamError as error:  # Its offset is within the configuration.
+            raise HeaderError(f"the codec's configuration is damaged: {error.reason}") from error
+        if reader.remaining:
+            raise HeaderError("the codec's configuration is longer than its fields")
+        places = Places(values["intra_place"], values["inter_place"])
+        return PretrainedShape(structure, values["weights"], places)
+
+
+def places_of(
+    lambda_: float, lambdas: Sequence[float], *, finer: int = 0, say: Callable[[str], None]
+) -> Places:
+    """Of I and of P frames at a lambda.
+
+    Args:
+        lambdas: those that the rate points were trained at, falling.
+        finer: places by which I frames are finer, where others follow them: these have of it
+            what they needn't send.
+        say: told where a lambda is beyond the rate points, and the nearest one has to do.
+    """
+    if not 0.9 * lambdas[-1] <= lambda_ <= 1.1 * lambdas[0]:
+        say(
+            f"the model was trained for lambdas from {lambdas[0]:g} to {lambdas[-1]:g}; "
+            f"the nearest has to do for {lambda_:.3g}"
+        )
+    place = place_of(lambda_, lambdas)
+    return Places(min(place + finer, STEP_PARTS * (len(lambdas) - 1)), place)
+
+
+def place_of(lambda_: float, lambdas: Sequence[float]) -> int:
+    """Where between rate points, in STEP_PARTS from the lowest, a lambda lies, or the nearest."""
+    logs = [-log(value) for value in lambdas]
+    places = STEP_PARTS * np.arange(len(lambdas))
+    return round(float(np.interp(-log(lambda_), logs, places)))
+
+
+def coded_size(height: int, width: int, stride: int) -> tuple[int, int]:
+    """The size at which pictures are coded: whole latents; what is beyond them is cropped."""
+    return -(-height // stride) * stride, -(-width // stride) * stride
+
+
+def padded(planes: Planes, stride: int) -> Planes:
+    """To the coded size, the border repeated."""
+    height, width = coded_size(planes[0].shape[0], planes[0].shape[1], stride)
+    y, u, v = (
+        np.pad(p, [(0, h - p.shape[0]), (0, w - p.shape[1])], mode="edge")
+        for p, (h, w) in zip(
+            planes, ((height, width), *2 * ((height // 2, width // 2),)), strict=True
+        )
+    )
+    return y, u, v
+
+
+def cropped(planes: Planes, height: int, width: int) -> Planes:
+    """The part of a coded picture that is shown."""
+    y, u, v = planes
+    chroma = slice(-(-height // 2)), slice(-(-width // 2))
+    return y[:height, :width], u[chroma], v[chroma]

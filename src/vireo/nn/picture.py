@@ -1,0 +1,46 @@
+"""Pictures as networks have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vireo.codecs.base import Planes
+from vireo.exact import Grid
+
+SAMPLES = Grid(8, 0, 255)  # of a picture: v stands for v / 256
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Luma `[B, 1, H, W]` and chroma `[B, 2, H / 2, W / 2]`.
+
+    Values are of the grid SAMPLES, or differences of such.
+    """
+
+    luma: Tensor
+    chroma: Tensor
+
+    def detach(self) -> Picture:
+        """The same, and no gradient passes."""
+        return Picture(self.luma.detach(), self.chroma.detach())
+
+    def __sub__(self, other: Picture) -> Picture:
+        return Picture(self.luma - other.luma, self.chroma - other.chroma)
+
+
+def picture_of(planes: Planes) -> Picture:
+    """Planes whose sides networks can take."""
+    y, u, v = (torch.from_numpy(p).float() / 256 for p in planes)
+    return Picture(y[None, None], torch.stack([u, v])[None])
+
+
+def planes_of(picture: Picture) -> Planes:
+    """A decoded picture's samples."""
+    y, u, v = (
+        (p * 256).to(torch.uint8).numpy()
+        for p in (picture.luma[0, 0], picture.chroma[0, 0], picture.chroma[0, 1])
+    )
+    return y, u, v
