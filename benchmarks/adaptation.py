@@ -25,7 +25,8 @@ from torch import Tensor
 from vireo import weights
 from vireo.codecs.base import Planes
 from vireo.codecs.encoding import pad_to_even
-from vireo.codecs.pretrained import padded, places_of
+from vireo.codecs.pretrained import padded
+from vireo.codecs.rate_points import places_of
 from vireo.codecs.ssf.adaptation import adaptation_of, try_out
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import STRIDE

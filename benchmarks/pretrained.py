@@ -22,7 +22,8 @@ import torch
 
 from vireo import weights
 from vireo.codecs.encoding import pad_to_even
-from vireo.codecs.pretrained import Places, padded
+from vireo.codecs.pretrained import padded
+from vireo.codecs.rate_points import Places
 from vireo.codecs.ssf import coding
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS, STRIDE

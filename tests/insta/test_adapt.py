@@ -19,7 +19,7 @@ from vireo.codecs.encoding import FrameReport
 from vireo.codecs.insta import adapt as adapt_module
 from vireo.codecs.insta.adapt import Adaptation, Kept
 from vireo.codecs.insta.updates import update_grids, write
-from vireo.codecs.pretrained import Places
+from vireo.codecs.rate_points import Places
 from vireo.codecs.ssf.adaptation import tried_places, try_out
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS

@@ -18,7 +18,7 @@ from tests.clips import moving, write_y4m
 from tests.ssf.models import loud
 from vireo import weights
 from vireo.codecs.base import Limits, parse_whole, picture_decoder
-from vireo.codecs.pretrained import place_of, places_of
+from vireo.codecs.rate_points import place_of, places_of
 from vireo.codecs.ssf import reference
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import CONFIGS

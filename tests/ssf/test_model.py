@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.ssf.models import loud
-from vireo.codecs.pretrained import STEP_PARTS
+from vireo.codecs.rate_points import STEP_PARTS
 from vireo.codecs.ssf.autoencoder import Autoencoder
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model, decoder_multiplications, decoder_parameters, warp

@@ -87,10 +87,10 @@ class Grid:
 class _Nearest(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, grid: Grid) -> Tensor:
-        scaled = torch.floor(x * 2.0**grid.bits + 0.5)
+        scaled = (x * 2.0**grid.bits).add_(0.5).floor_()
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward((scaled >= grid.low) & (scaled <= grid.high))
-        return scaled.clamp_(grid.low, grid.high) * grid.unit
+        return scaled.clamp_(grid.low, grid.high).mul_(grid.unit)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:

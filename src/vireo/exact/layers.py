@@ -47,6 +47,7 @@ class ExactLayer(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self._double = False
+        self._on_grids = False
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +57,8 @@ class ExactLayer(nn.Module):
         result = torch.float64 if double else torch.float32  # whatever autocast makes of inputs
         exact = torch.float64 if self._double else result
         with _full_precision(x.device.type):
-            weight, bias = (t.to(exact) for t in self.quantised())
+            given = (self.weight, self.bias) if self._on_grids else self.quantised()
+            weight, bias = (t.to(exact) for t in given)
             return self.result.nearest(self.linear(x.to(exact), weight, bias)).to(result)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -82,13 +84,18 @@ class ExactLayer(nn.Module):
 
         `[out]`, doubles; the unit is a half of the result's where that is finer. The layer goes
         on in single precision if that is below 2**24 for all and this machine's single precision
-        is what it should be, else in double precision. Raises InexactError where not even that
-        would do, or where a weight is no number.
+        is what it should be, else in double precision; weights that are on their grids already are
+        not rounded again. To be called anew when weights have changed.
+
+        Raises InexactError where not even doubles would do, or where a weight is no number.
         """
         with torch.no_grad():
             if not (torch.isfinite(self.weight).all() and torch.isfinite(self.bias).all()):
                 raise InexactError("a network's weights are not all numbers")
             weight, bias = (t.double() for t in self.quantised())
+            self._on_grids = torch.equal(weight, self.weight.double()) and torch.equal(
+                bias, self.bias.double()
+            )
             terms = self.terms(weight * 2.0**self.weight_bits)  # [out, phases, terms]
             up, down = terms.clamp(min=0).sum(-1), (-terms).clamp(min=0).sum(-1)
             low, high = -self.source.low, self.source.high

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from vireo.codecs.base import Planes
 from vireo.exact import Grid
+
+if TYPE_CHECKING:  # training has no native core, which that needs
+    from vireo.codecs.base import Planes
 
 SAMPLES = Grid(8, 0, 255)  # of a picture: v stands for v / 256
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vireo.codecs.pretrained import STEP_PARTS
+from vireo.codecs.rate_points import STEP_PARTS
 from vireo.exact import Conv, Grid, LayerNorm, Lookup, gelu, hard_sigmoid, sigmoid
 
 FEATURES = Grid.signed(5, 11)

@@ -11,7 +11,7 @@ from torch import Tensor
 from vireo.codecs.base import Planes
 from vireo.codecs.dhvc.config import CONFIGS, SCALES
 from vireo.codecs.dhvc.model import Context, Decoded, Model, Scale, places_of
-from vireo.codecs.pretrained import Places
+from vireo.codecs.rate_points import Places
 from vireo.entropy.normal import SCALE_ONE
 from vireo.entropy.tables import latent_tables
 from vireo.errors import UsageError

@@ -26,7 +26,7 @@ from vireo.codecs.dhvc.blocks import (
     waves,
 )
 from vireo.codecs.dhvc.config import SCALES, STRIDES, Config
-from vireo.codecs.pretrained import STEP_PARTS
+from vireo.codecs.rate_points import STEP_PARTS
 from vireo.exact import Conv, Grid
 from vireo.nn.latents import OCTAVES, lower_bound, rounded
 from vireo.nn.picture import SAMPLES, Picture

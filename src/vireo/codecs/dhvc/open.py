@@ -7,7 +7,8 @@ from vireo.codecs.dhvc.coding import Coder
 from vireo.codecs.dhvc.encoder import DhvcEncoder
 from vireo.codecs.dhvc.stream import CONFIGURATION
 from vireo.codecs.encoding import Opening, PictureEncoder
-from vireo.codecs.pretrained import PretrainedShape, places_of
+from vireo.codecs.pretrained import PretrainedShape
+from vireo.codecs.rate_points import places_of
 
 
 def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, PretrainedShape]:

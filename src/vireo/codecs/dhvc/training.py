@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vireo.codecs.dhvc.config import CONFIGS
 from vireo.codecs.dhvc.initial import initialise
 from vireo.codecs.dhvc.model import Decoded, Model, Scale, places_of
-from vireo.codecs.pretrained import STEP_PARTS
+from vireo.codecs.rate_points import STEP_PARTS
 from vireo.nn.latents import symbol_bits, with_noise
 from vireo.nn.losses import balanced, picture_error
 from vireo.nn.picture import Picture

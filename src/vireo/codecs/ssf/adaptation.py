@@ -15,7 +15,8 @@ from torch import Tensor
 from vireo.codecs.base import Planes
 from vireo.codecs.encoding import Opening, pad_to_even
 from vireo.codecs.insta.adapt import Adaptation, Adapted, Evaluate, Kept
-from vireo.codecs.pretrained import STEP_PARTS, padded
+from vireo.codecs.pretrained import padded
+from vireo.codecs.rate_points import STEP_PARTS
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import STRIDE
 from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder

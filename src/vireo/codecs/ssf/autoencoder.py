@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vireo.codecs.pretrained import STEP_PARTS
+from vireo.codecs.rate_points import STEP_PARTS
 from vireo.codecs.ssf.config import Config
 from vireo.entropy.normal import scale_thresholds
 from vireo.exact import Conv, Grid, TransposedConv

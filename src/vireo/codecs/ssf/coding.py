@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vireo.codecs.base import Planes
 from vireo.codecs.insta.updates import apply, read
-from vireo.codecs.pretrained import STEP_PARTS, Places
+from vireo.codecs.rate_points import STEP_PARTS, Places
 from vireo.codecs.ssf.autoencoder import HYPER_STRIDE, Symbols
 from vireo.codecs.ssf.config import CONFIGS, STRIDE
 from vireo.codecs.ssf.model import Model, warp

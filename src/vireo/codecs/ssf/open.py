@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vireo import weights
 from vireo.codecs.encoding import Opening, PictureEncoder
-from vireo.codecs.pretrained import PretrainedShape, places_of
+from vireo.codecs.pretrained import PretrainedShape
+from vireo.codecs.rate_points import places_of
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.encoder import INTRA_FINER, Coders, SameCoder, SsfEncoder
 from vireo.codecs.ssf.stream import CONFIGURATION

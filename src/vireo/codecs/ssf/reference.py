@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from vireo.codecs.pretrained import STEP_PARTS
+from vireo.codecs.rate_points import STEP_PARTS
 from vireo.codecs.ssf.autoencoder import DEVIATIONS, LATENTS, STEPS, Autoencoder
 from vireo.codecs.ssf.light import BLOCK, Synthesis
 from vireo.codecs.ssf.model import FLOW, FLOW_GAIN, RESIDUALS, Model

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vireo.codecs.pretrained import STEP_PARTS
+from vireo.codecs.rate_points import STEP_PARTS
 from vireo.codecs.ssf.config import CONFIGS
 from vireo.codecs.ssf.model import Model
 from vireo.nn.losses import balanced, picture_error
