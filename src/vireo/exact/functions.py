@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from vireo.entropy.normal import MASS_BITS, STEPS, mass_of_steps
 from vireo.exact.grid import Grid, is_unrounded
 
-_MEAN_BITS = 24  # of the factor that makes a mean of a sum
-_DROPPED_BITS = 13  # of the 24 of a single-precision mantissa
+MEAN_BITS = 24  # of the factor that makes a mean of a sum
+DROPPED_BITS = 13  # of the 24 of a single-precision mantissa
+
+_REACH = 8  # numbers of a table on either side that a slope is taken over
 
 
 class LayerNorm(nn.Module):
@@ -57,7 +59,7 @@ class _Normalise(torch.autograd.Function):
             factor = (centred.square().mean(1, keepdim=True) + 1).rsqrt()
         else:
             units = x * 2.0**source.bits
-            share = round((1 << _MEAN_BITS) / channels) / (1 << _MEAN_BITS)
+            share = round((1 << MEAN_BITS) / channels) / (1 << MEAN_BITS)
             total = units.sum(1, keepdim=True).double()
             mean = torch.floor(total * share + 0.5)
             centred = units - mean.to(x.dtype)
@@ -89,8 +91,8 @@ def _squares(centred: Tensor) -> Tensor:
 def _short(x: Tensor) -> Tensor:
     """Positive numbers in single precision, and of their mantissas 11 bits, halves up."""
     bits = x.float().view(torch.int32)
-    half = 1 << (_DROPPED_BITS - 1)
-    return (bits + half).bitwise_and_(-1 << _DROPPED_BITS).view(torch.float32)
+    half = 1 << (DROPPED_BITS - 1)
+    return (bits + half).bitwise_and_(-1 << DROPPED_BITS).view(torch.float32)
 
 
 class Lookup(nn.Module):
@@ -105,10 +107,10 @@ class Lookup(nn.Module):
         super().__init__()
         self.source = source
         self.result = result
-        self._table = table
+        self.table = table
 
     def forward(self, x: Tensor) -> Tensor:
-        values, slopes = _tensors(self._table, self.source, self.result, x.dtype, x.device)
+        values, slopes = _tensors(self.table, self.source, self.result, x.dtype, x.device)
         found: Tensor = _Lookup.apply(x, self.source, values, slopes)  # type: ignore[no-untyped-call]
         return found
 
@@ -140,7 +142,10 @@ def _tensors(
 ) -> tuple[Tensor, Tensor]:
     units = table(source, result)
     values = torch.from_numpy(units).to(device, dtype) * result.unit
-    slopes = np.gradient(units * result.unit, source.unit)
+    # Over so many numbers that the values' rounding doesn't matter much.
+    beyond = np.pad(units, _REACH, "reflect", reflect_type="odd")
+    run = 2 * _REACH * source.unit
+    slopes = (beyond[2 * _REACH :] - beyond[: -2 * _REACH]) * result.unit / run
     return values, torch.from_numpy(slopes).to(device, dtype)
 
 
