@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -106,7 +108,8 @@ def test_two_frames_before_are_referred_to() -> None:
             frames.append(decoded)
         assert [len(f.features[0]) for f in frames] == [1, 2, 2]
         last = frames[1]
-        other = Decoded(last.picture, tuple((f[0], torch.zeros_like(f[1])) for f in last.features))
+        features = tuple((f[0], torch.zeros_like(f[1])) for f in last.features)
+        other = replace(last, features=features)
         changed, _ = code(model, pictures(3)[2], other, place)
     assert not torch.equal(changed.features[0][0], frames[2].features[0][0])
 

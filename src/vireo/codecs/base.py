@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from vireo.container import CodedFrame, Packet, StoredPacket, StreamHeader
 from vireo.container.header import Codec
@@ -98,11 +98,26 @@ class PictureDecoder(Protocol):
     def crop(self, decoded: Any) -> Planes:
         """The part of a decoded picture that is shown."""
 
+    def layers(self, decoded: Any) -> Layers:
+        """How much of what was sent a decoded picture is made of."""
+
     def account(self, frame: CodedFrame, parsed: Any) -> dict[str, float]:
         """Where the bytes of a packet's sections went, all its parts having run: bytes by part."""
 
     def complexity(self, frame: CodedFrame) -> Complexity:
         """What decoding the packet takes, by the shape of its networks."""
+
+
+class Layers(NamedTuple):
+    """Of a picture's layers how many were used: all, or something is missing or of no use."""
+
+    used: int
+    of: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether the picture is what the encoder had."""
+        return self.used == self.of
 
 
 @dataclass(frozen=True)

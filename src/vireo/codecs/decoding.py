@@ -38,6 +38,7 @@ from vireo.errors import (
     SyntaxElementError,
 )
 from vireo.profiling import TimeProfile, measured
+from vireo.stream.losses import Losses
 from vireo.video.frame import Frame
 
 T = TypeVar("T")
@@ -80,11 +81,14 @@ class GopDecoder:
             raises, after all frames before it.
         timeline: the file's clock, where decoding doesn't start at the file's first frame.
         times: told where the time goes.
+        losses: sections to do without.
 
     Attributes:
         damage: the errors met so far, in the packets' order.
         concealed: frames that were replaced or left out.
         verified: frames given out that are what the encoder made, by their hash.
+        partial: of frames that aren't, as some of their layers were missing or referred to what
+            was missing, how many were used; by their place in what was given out.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class GopDecoder:
         conceal: bool = False,
         timeline: Timeline | None = None,
         times: TimeProfile | None = None,
+        losses: Losses | None = None,
     ) -> None:
         self.threads = threads
         self.limits = limits or Limits()
@@ -102,6 +107,9 @@ class GopDecoder:
         self.damage: list[StreamError] = []
         self.concealed = 0
         self.verified = 0
+        self.partial: dict[int, int] = {}
+        self._given = 0
+        self._losses = losses or Losses()
         self._opened: tuple[StreamHeader, PictureDecoder] | None = None
         self._timeline = timeline
         self._times = times
@@ -165,6 +173,7 @@ class GopDecoder:
 
     def _submit(self, packet: StoredPacket, gops: deque[_Gop], pool: Workers) -> None:
         frame = read_packet(packet.data, gops[-1].start if gops else None)
+        frame = self._losses.apply(packet.index, frame)
         if frame.header is not None:
             decoder = self._open(frame.header)
             time_base = frame.header.video_format.time_base
@@ -219,17 +228,21 @@ class GopDecoder:
             if not (ended or picture.decoded.done() or self._is_far_ahead(gops)):
                 return
             try:
-                frame = Frame(
-                    *gop.decoder.crop(picture.decoded.result()), pts=picture.frame.pts + gop.shift
-                )
+                decoded = picture.decoded.result()
+                frame = Frame(*gop.decoder.crop(decoded), pts=picture.frame.pts + gop.shift)
                 self._check_time(frame.pts)
             except StreamError as error:
                 yield from self._damaged(gop, error.at(packet=picture.packet), gop.shown + 1)
                 continue
             del gop.waiting[gop.shown]
             gop.shown += 1
-            self.verified += 1
+            layers = gop.decoder.layers(decoded)
+            if layers.whole:
+                self.verified += 1
+            else:
+                self.partial[self._given] = layers.used
             self._last = frame
+            self._given += 1
             yield frame
 
     def _is_far_ahead(self, gops: deque[_Gop]) -> bool:
@@ -265,6 +278,7 @@ class GopDecoder:
             gop.shown += 1
             if self._last is not None and self._last.pts < pts <= MAX_PTS:
                 self._last = replace(self._last, pts=pts)
+                self._given += 1
                 yield self._last
 
 
@@ -361,8 +375,9 @@ class _PictureJob:
         pictures = _results([r.decoded for r in self._references])
         self._references = ()
         decoded = self._decoder.reconstruct(parsed, pictures, self._times)
-        with measured(self._times, "hash"):
-            found = picture_hash(self._decoder.crop(decoded), is_key=self._frame.is_key)
-        if found != self._frame.picture_hash:
-            raise PictureHashError("the decoded picture is not the one that was encoded")
+        if self._decoder.layers(decoded).whole:
+            with measured(self._times, "hash"):
+                found = picture_hash(self._decoder.crop(decoded), is_key=self._frame.is_key)
+            if found != self._frame.picture_hash:
+                raise PictureHashError("the decoded picture is not the one that was encoded")
         self._decoded.set_result(decoded)

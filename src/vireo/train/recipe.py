@@ -40,7 +40,8 @@ class Recipe:
         average: of the weights, how much of the average a step keeps.
         seed: of weights, data and noise.
         held_out: clips that are only validated on, every `validate_every` steps.
-        start: weights to go on from, by the model's name or a file's; else fresh ones.
+        start: weights to go on from, by the model's name or a file's; what another model has in
+            common is taken. Else fresh ones.
     """
 
     model: str

@@ -44,7 +44,8 @@ def open_run(
     if recipe.start is not None and not (folder / CHECKPOINT).exists():
         from vireo import weights
 
-        weights.named(recipe.start).load_into(loss.model)
+        if left := weights.named(recipe.start).start(loss.model):
+            say(f"{recipe.start} has not all of {recipe.model}: {len(left)} tensors start afresh")
     return Run(
         recipe,
         loss,

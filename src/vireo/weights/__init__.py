@@ -50,6 +50,27 @@ class Weights:
 
     def load_into(self, model: nn.Module) -> None:
         """Fills a model; raises UsageError where it is another one's, or off its grids."""
+        try:
+            model.load_state_dict(self._values(model))
+        except RuntimeError as error:
+            raise UsageError(f"{self.path} has not the weights of {self.name}: {error}") from error
+
+    def start(self, model: nn.Module) -> list[str]:
+        """Fills what a model, perhaps another one, has in common: names and shapes.
+
+        Returns the names of what is left as it was. Raises UsageError for values off their grids.
+        """
+        own = model.state_dict()
+        common = {
+            name: value
+            for name, value in self._values(model).items()
+            if name in own and own[name].shape == value.shape
+        }
+        model.load_state_dict(common, strict=False)
+        return [name for name in own if name not in common]
+
+    def _values(self, model: nn.Module) -> dict[str, Tensor]:
+        """All tensors in floats; raises UsageError for those that are off the model's grids."""
         grids = grids_of(model)
         state = {}
         for name, tensor in self.tensors.items():
@@ -61,10 +82,7 @@ class Weights:
             if tensor.dtype not in _WHOLE or bool(((units < grid.low) | (units > grid.high)).any()):
                 raise UsageError(f"{self.path}: {name} has values that are not of its grid")
             state[name] = (units * grid.unit).float()
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            raise UsageError(f"{self.path} has not the weights of {self.name}: {error}") from error
+        return state
 
 
 _WHOLE = torch.int16, torch.int32

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.codecs.base import Complexity, Limits, Planes
+from vireo.codecs.base import Complexity, Layers, Limits, Planes
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.stream import (
     LATENT_SECTION,
@@ -188,6 +188,10 @@ class CoolchicDecoder:
         height, width = self._shown
         y, u, v = planes
         return y[:height, :width], u, v
+
+    def layers(self, decoded: Planes) -> Layers:
+        """One, and it is there."""
+        return Layers(1, 1)
 
     def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
         """Bytes of the networks and of each kind of latents by the size of their grid.

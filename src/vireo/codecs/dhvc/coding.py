@@ -65,7 +65,10 @@ class Coder:
         reference: Decoded | None,
         resynchronised: Collection[int] = (),
     ) -> Decoded:
-        """A frame from its scales' sections; latents of one that is missing are their means.
+        """A frame from its scales' sections.
+
+        Latents are their means where a section is missing, or of no use, as something that it
+        refers to was missing: a scale below, or a frame before.
 
         Args:
             sections: by scale; any bytes are latents.
@@ -75,12 +78,10 @@ class Coder:
         """
 
         def symbols(scale: Scale, context: Context, steps: Tensor | None) -> Tensor:
-            if scale.level not in sections:
-                return torch.zeros_like(context.mean)
             values = latent_tables().decode(sections[scale.level], _indices(context.octaves))
             return torch.from_numpy(values).float().reshape(context.mean.shape)
 
-        return self._frame(size, reference, resynchronised, symbols)
+        return self._frame(size, reference, resynchronised, symbols, sections)
 
     @torch.inference_mode()
     def encode(
@@ -104,7 +105,8 @@ class Coder:
             return found
 
         height, width = target[0].shape
-        decoded = self._frame((height, width), reference, resynchronised, symbols)
+        everything = range(SCALES)
+        decoded = self._frame((height, width), reference, resynchronised, symbols, everything)
         return sections, decoded
 
     def _frame(
@@ -113,24 +115,31 @@ class Coder:
         reference: Decoded | None,
         resynchronised: Collection[int],
         symbols: Symbols,
+        there: Collection[int],
     ) -> Decoded:
         """Scale by scale, with symbols from wherever they are."""
         model, inter = self.model, reference is not None
         embedded = self._embedded[inter]
         auxiliary = model.auxiliary_features(reference, embedded)
         spatial, decoded = model.start(size)
-        features = []
+        features: list[Tensor] = []
+        used: list[bool] = []
         for scale, steps in zip(model.latent_blocks(), self._steps[inter], strict=True):
-            alone = reference is None or scale.level in resynchronised
-            before = () if alone or reference is None else reference.features[scale.level]
-            beside = None if alone else auxiliary[scale.level]
+            level = scale.level
+            alone = reference is None or level in resynchronised
+            before = () if alone or reference is None else reference.features[level]
+            beside = None if alone else auxiliary[level]
             context = scale.context(spatial, decoded, before, beside, embedded)
-            found = symbols(scale, context, steps)
+            usable = all(used) and level in there
+            if not alone and reference is not None:
+                usable = usable and all(reference.intact[level])
+                usable = usable and (model.auxiliary is None or reference.used == SCALES)
+            used.append(usable)
+            found = symbols(scale, context, steps) if usable else torch.zeros_like(context.mean)
             latents = Scale.dequantised(found, context.mean, steps)
             spatial, decoded = scale.finish(context, latents, embedded)
             features.append(decoded)
-        assert len(features) == SCALES
-        return model.finish(features, reference, embedded)
+        return model.finish(features, reference, embedded, used, resynchronised)
 
 
 def _indices(octaves: Tensor) -> np.ndarray:

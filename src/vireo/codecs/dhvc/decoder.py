@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vireo import weights
-from vireo.codecs.base import Complexity, Limits, Planes
+from vireo.codecs.base import Complexity, Layers, Limits, Planes
 from vireo.codecs.dhvc.coding import Coder
-from vireo.codecs.dhvc.config import STRIDE
+from vireo.codecs.dhvc.config import SCALES, STRIDE
 from vireo.codecs.dhvc.count import decoder_multiplications, decoder_parameters
 from vireo.codecs.dhvc.model import Decoded
 from vireo.codecs.dhvc.stream import CONFIGURATION, sections_by_scale
@@ -74,6 +74,10 @@ class DhvcDecoder:
     def crop(self, decoded: Decoded) -> Planes:
         """The part of a picture that is shown."""
         return cropped(planes_of(decoded.picture), *self._shown)
+
+    def layers(self, decoded: Decoded) -> Layers:
+        """Scales that were there, with all that they refer to."""
+        return Layers(decoded.used, SCALES)
 
     def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
         """Bytes of each scale."""

@@ -7,7 +7,7 @@ of the frames before (DHVC 2.0, sections 4 and 5).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,16 +48,17 @@ class Decoded:
     Attributes:
         picture: its samples.
         features: at each scale those of this frame and of those before it, the latest first.
+        intact: whether each of them is what the encoder had.
     """
 
     picture: Picture
     features: tuple[tuple[Tensor, ...], ...]
+    intact: tuple[tuple[bool, ...], ...]
 
-    def detach(self) -> Decoded:
-        """The same, and no gradient passes."""
-        return Decoded(
-            self.picture.detach(), tuple(tuple(f.detach() for f in s) for s in self.features)
-        )
+    @property
+    def used(self) -> int:
+        """Scales whose latents the frame has, with all that they refer to."""
+        return sum(flags[0] for flags in self.intact)
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,29 @@ class Model(nn.Module):
             yield scale
 
     def finish(
-        self, features: Sequence[Tensor], reference: Decoded | None, embedded: Tensor
+        self,
+        features: Sequence[Tensor],
+        reference: Decoded | None,
+        embedded: Tensor,
+        used: Sequence[bool] = (True,) * SCALES,
+        alone: Collection[int] = (),
     ) -> Decoded:
-        """The picture from the decoded features of all scales."""
+        """The picture from the decoded features of all scales.
+
+        Args:
+            used: of each scale whether its latents were there.
+            alone: scales that refer to no frame before, nor will those after it.
+        """
         picture = picture_of_cells(self.tail(features[-1], embedded))
         kept = self.config.references
-        before = reference.features if reference else ((),) * SCALES
-        history = tuple((f, *b)[:kept] for f, b in zip(features, before, strict=True))
-        return Decoded(picture, history)
+        history, intact = [], []
+        for level, (own, flag) in enumerate(zip(features, used, strict=True)):
+            first = reference is None or level in alone
+            before = () if first or reference is None else reference.features[level]
+            flags = () if first or reference is None else reference.intact[level]
+            history.append((own, *before)[:kept])
+            intact.append((flag, *flags)[:kept])
+        return Decoded(picture, tuple(history), tuple(intact))
 
 
 class Analysis(nn.Module):

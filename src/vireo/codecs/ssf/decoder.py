@@ -10,7 +10,7 @@ from time import perf_counter
 from torch import Tensor
 
 from vireo import weights
-from vireo.codecs.base import Complexity, Limits, Planes
+from vireo.codecs.base import Complexity, Layers, Limits, Planes
 from vireo.codecs.insta import updates
 from vireo.codecs.pretrained import PretrainedShape, coded_size, cropped
 from vireo.codecs.ssf.coding import Coder, Content
@@ -147,6 +147,10 @@ class SsfDecoder:
     def crop(self, decoded: Planes) -> Planes:
         """The part of a picture that is shown."""
         return cropped(decoded, *self._shown)
+
+    def layers(self, decoded: Planes) -> Layers:
+        """One, and it is there."""
+        return Layers(1, 1)
 
     def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
         """Bytes of latents and hyperlatents of each autoencoder, and of updates by module."""

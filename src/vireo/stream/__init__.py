@@ -1,0 +1,1 @@
+"""What happens to a stream on its way."""
