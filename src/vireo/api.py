@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
@@ -27,6 +27,7 @@ from vireo.journal import PacketJournal
 from vireo.metrics import PLANE_WEIGHTS, psnr, weighted_mse
 from vireo.options import EncodeOptions, check_output, checked_threads, lambda_of_quality
 from vireo.profiling import TimeProfile, measured
+from vireo.stream.losses import read_losses
 from vireo.targets import Goal, search
 from vireo.video import TrackCopier, VideoSource, open_sink, open_source
 from vireo.video.writer import SinkKind
@@ -75,12 +76,15 @@ class DecodeReport:
         seconds: wall-clock time.
         damage: errors that were passed over, with `conceal`.
         concealed: frames that were replaced or left out.
+        partial: of frames that are not as they were encoded, as some of their layers were missing
+            or referred to what was missing: how many were used, by the frame's place.
     """
 
     frames: int
     seconds: float
     damage: tuple[StreamError, ...] = ()
     concealed: int = 0
+    partial: Mapping[int, int] = field(default_factory=dict)
 
 
 def encode(
@@ -108,12 +112,12 @@ def encode(
         notify: told, in sentences, what is converted or left out.
         on_open: called before the first frame with the source and the journal.
         times: told where the time goes.
-        codec: "coolchic", trained on the video itself, or "ssf", a pretrained one.
+        codec: "coolchic", trained on the video itself, or "ssf" or "dhvc", pretrained ones.
         profile: "standard", or of coolchic "paper" (as published; larger files).
-        model: of a pretrained codec, such as "ssf1", or a file of weights.
-        gop: "random-access" (not ssf), "low-delay" or "intra"; the codec's own if not given.
+        model: of a pretrained codec, such as "ssf1" or "small", or a file of weights.
+        gop: "random-access" (of coolchic), "low-delay" or "intra"; the codec's own if not given.
         gop_size: frames that follow each I frame (1 … 1024; a power of two in random access);
-            32 of coolchic, 11 of ssf if not given.
+            32 of coolchic, 11 of ssf, 31 of dhvc if not given.
         quality: 0 … 100, higher is better and larger; 50 if nothing is asked for.
         lambda_: in place of a quality: cost of a bit per luma sample against mean squared
             error of samples in 0…1.
@@ -127,6 +131,10 @@ def encode(
             on the video first, and send what changes of the decoder.
         update_every: with `adapt`: GOPs that are adapted to together (1 … 65,536); the whole
             video if not given.
+        resync: of dhvc: which scales shall not refer to the frames before, so that losses there
+            end: "8:3" is scale 3 and those above it of frame 8. Or what to ask before each frame
+            is coded, by its place: returns the lowest such scale, or None. In a model with
+            auxiliary refinement it is all scales.
         start, frames: frames to skip, and to encode at most.
         size, fps, pix_fmt: of raw video: (width, height), frames per second, FFmpeg's name.
         threads: threads to use; all processors by default. Doesn't change the result.
@@ -257,7 +265,7 @@ class _Job:
     def identity(self, asked: EncodeOptions) -> dict[str, Any]:
         """Everything that determines the packets, but the stream header; threads don't."""
         status = self.source.stat()
-        options = {k: str(v) for k, v in asdict(replace(asked, threads=None)).items()}
+        options = {k: str(v) for k, v in vars(replace(asked, threads=None)).items()}
         return {
             "source": str(self.source.resolve()),
             "size": status.st_size,
@@ -372,6 +380,8 @@ def decode(
     listener: Callable[[int], None] | None = None,
     notify: Notify | None = None,
     times: TimeProfile | None = None,
+    scales: int | None = None,
+    drop: str = "",
 ) -> DecodeReport:
     """Decode a Vireo file to y4m, raw YUV, lossless Matroska or MP4, or PNG pictures.
 
@@ -387,9 +397,12 @@ def decode(
         listener: called with the number of frames done.
         notify: told, in sentences, what is left out.
         times: told where the time goes.
+        scales: of a stream that has several, how many to decode, from the lowest.
+        drop: sections to do without, such as "5:4,9-11:2": of frame 5 scale 4, of frames 9 to 11
+            scale 2 and what is above it; frames count from 0.
 
     Raises:
-        UsageError: the target can't be made.
+        UsageError: the target can't be made, or what is to be dropped can't be lost.
         InputError: the source can't be opened.
         StreamError: the stream is damaged; the frames before the damage are written.
     """
@@ -401,7 +414,11 @@ def decode(
         check_output(source, Path(target), overwrite=True)
     began = perf_counter()
     decoder = GopDecoder(
-        threads=checked_threads(threads), limits=limits, conceal=conceal, times=times
+        threads=checked_threads(threads),
+        limits=limits,
+        conceal=conceal,
+        times=times,
+        losses=read_losses(drop, scales),
     )
     with MatroskaReader(source) as reader:
         decoder.limits.check(reader.header)
@@ -420,9 +437,7 @@ def decode(
                     listener(sink.frame_count)
     for sentence in sink.notices:
         say(sentence)
-    return DecodeReport(
-        sink.frame_count, perf_counter() - began, tuple(decoder.damage), decoder.concealed
-    )
+    return _report(decoder, sink.frame_count, perf_counter() - began)
 
 
 def verify(
@@ -446,9 +461,12 @@ def verify(
             for count, _ in enumerate(decoder.decode(reader), start=1):
                 if listener:
                     listener(count)
-    return DecodeReport(
-        decoder.verified, perf_counter() - began, tuple(decoder.damage), decoder.concealed
-    )
+    return _report(decoder, decoder.verified, perf_counter() - began)
+
+
+def _report(decoder: GopDecoder, frames: int, seconds: float) -> DecodeReport:
+    damage = tuple(decoder.damage)
+    return DecodeReport(frames, seconds, damage, decoder.concealed, decoder.partial)
 
 
 __all__ = ["DecodeReport", "EncodeReport", "decode", "encode", "verify"]

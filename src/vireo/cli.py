@@ -17,7 +17,15 @@ import click
 
 from vireo import __version__
 from vireo.bench.cli import bench
-from vireo.terminal import DAMAGED, INTERRUPTED, USAGE, errors, print_json, say
+from vireo.terminal import (
+    DAMAGED,
+    INTERRUPTED,
+    USAGE,
+    errors,
+    partial_frames,
+    print_json,
+    say,
+)
 from vireo.train.cli import train
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
@@ -120,11 +128,12 @@ def main() -> None:
     "--codec",
     default="coolchic",
     show_default=True,
-    help="coolchic, trained on the video itself, or ssf, a pretrained network.",
+    help="coolchic, trained on the video itself, or ssf or dhvc, pretrained networks.",
 )
 @click.option(
     "--model",
-    help="Of ssf: ssf1, or a file of weights.  [default: ssf1]",
+    help="Of ssf: ssf1; of dhvc: small, small-parallel; or a file of weights.  "
+    "[default: ssf1; dhvc: small]",
     metavar="NAME",
 )
 @click.option(
@@ -136,15 +145,15 @@ def main() -> None:
 @click.option(
     "--gop",
     metavar="NAME",
-    help="Structure of GOPs: random-access (not ssf), low-delay or intra.  "
-    "[default: random-access; ssf: low-delay]",
+    help="Structure of GOPs: random-access (of coolchic), low-delay or intra.  "
+    "[default: random-access of coolchic, else low-delay]",
 )
 @click.option(
     "--gop-size",
     type=int,
     metavar="N",
     help="Frames that follow each I frame; a power of two in random access.  "
-    "[default: 32; ssf: 11]",
+    "[default: 32; ssf: 11; dhvc: 31]",
 )
 @click.option("--quality", type=float, help="0 to 100; higher is better and larger. [default: 50]")
 @click.option(
@@ -170,7 +179,7 @@ def main() -> None:
     "--preset",
     metavar="NAME",
     help="How long to train each frame: ultrafast, faster, fast, medium, slow, slower, placebo.  "
-    "[default: medium; not ssf]",
+    "[default: medium; of coolchic]",
 )
 @click.option(
     "--time-budget",
@@ -190,6 +199,13 @@ def main() -> None:
     metavar="GOPS",
     help="Adapt to so many GOPs at a time, for videos whose content changes.  "
     "[default: to the whole video]",
+)
+@click.option(
+    "--resync",
+    default="",
+    metavar="FRAME:SCALE,…",
+    help="Of dhvc: let a scale of a frame, and those above it, refer to no frame before; losses "
+    "of them end there (see decode --drop).",
 )
 @click.option("--frames", type=int, help="Encode at most this many frames.")
 @click.option("--start", type=int, default=0, help="Skip this many frames first.")
@@ -263,6 +279,18 @@ def encode(
     "(lossless x264), a directory or name_%05d.png; - is y4m on standard output.",
 )
 @click.option("--conceal", is_flag=True, help="Go on after damage: repeat the frame before.")
+@click.option(
+    "--scales",
+    type=click.IntRange(min=1),
+    help="Of dhvc: decode so many scales, from the lowest: a preview.  [default: all]",
+)
+@click.option(
+    "--drop",
+    default="",
+    metavar="LOSSES",
+    help="Of dhvc: as if sections were lost. 5:4,9-11:2 is scale 4 of frame 5, and scale 2 and "
+    "what is above it of frames 9 to 11; frames count from 0.",
+)
 @click.option("--threads", type=int, help="Threads to use. [default: all processors]")
 @click.option(
     "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
@@ -275,6 +303,8 @@ def decode(
     output: str,
     kind: Any,
     conceal: bool,
+    scales: int | None,
+    drop: str,
     threads: int | None,
     max_pixels: int | None,
     profile_time: bool,
@@ -301,6 +331,8 @@ def decode(
             kind=kind,
             overwrite=overwrite,
             conceal=conceal,
+            scales=scales,
+            drop=drop,
             threads=threads,
             limits=_limits(max_pixels),
             listener=count,
@@ -311,6 +343,8 @@ def decode(
         say(str(error))
     if report.concealed:
         say(f"{report.concealed} damaged frames were replaced or left out")
+    if report.partial:
+        say(f"not as they were encoded, for want of scales: {partial_frames(report.partial)}")
     if as_json:
         stages = {"stages": times.seconds} if times else {}
         summary = {"frames": report.frames, "seconds": report.seconds, **_damage(report)}
@@ -381,6 +415,8 @@ def verify(input: Path, threads: int | None, max_pixels: int | None, as_json: bo
         print_json({"frames": report.frames, "seconds": report.seconds, **_damage(report)})
     else:
         verdict = "damaged" if report.damage else "every picture is as it was encoded"
+        if report.partial and not report.damage:
+            verdict = f"as they were encoded; {len(report.partial)} others lack scales"
         click.echo(f"{input}: {report.frames} frames, {verdict}")
     if report.damage:
         sys.exit(DAMAGED)
@@ -389,6 +425,7 @@ def verify(input: Path, threads: int | None, max_pixels: int | None, as_json: bo
 def _damage(report: Any) -> dict[str, Any]:
     return {
         "concealed": report.concealed,
+        "partial": {str(frame): used for frame, used in report.partial.items()},
         "damage": [
             {"packet": e.packet, "offset": e.offset, "reason": e.reason} for e in report.damage
         ],

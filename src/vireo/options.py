@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -13,6 +14,7 @@ from typing import Any
 from vireo.codecs.coolchic.presets import DEFAULT_PRESET, PRESETS
 from vireo.errors import UsageError
 from vireo.gop import GopStructure
+from vireo.stream.losses import read_losses
 from vireo.targets import Goal
 
 CODECS = ("coolchic", "ssf", "dhvc")
@@ -75,6 +77,7 @@ class EncodeOptions:
     time_budget: float | None = None
     adapt: str = Adapt.NONE
     update_every: int | None = None
+    resync: str | Callable[[int], int | None] = ""
     start: int = 0
     frames: int | None = None
     size: tuple[int, int] | None = None
@@ -118,6 +121,10 @@ class EncodeOptions:
                 raise UsageError("there are no updates without adaptation")
             if not 1 <= self.update_every <= 1 << 16:
                 raise UsageError("updates come every 1 to 65536 GOPs")
+        if self.resync and self.codec != "dhvc":
+            raise UsageError(f"{self.codec} has no scales to resynchronise; dhvc has")
+        if isinstance(self.resync, str):
+            read_losses(self.resync)
         checked_threads(self.threads)
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"the seed is {self.seed}; it must be 0 to {2**31 - 1}")
@@ -149,6 +156,13 @@ class EncodeOptions:
         if self.lambda_ is not None:
             return self.lambda_
         return lambda_of_quality(50 if self.quality is None else self.quality)
+
+    def resynchronised(self, frame: int) -> int | None:
+        """The lowest scale of a frame that shall not refer to the frames before, if any."""
+        if not isinstance(self.resync, str):
+            return self.resync(frame)
+        kept = read_losses(self.resync).by_frame.get(frame)
+        return None if kept is None else kept + 1
 
     @property
     def resolved_adaptation_time(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -52,3 +52,19 @@ def errors() -> Iterator[None]:
 def _no_memory() -> NoReturn:
     say("there is not enough memory for this")
     sys.exit(USAGE)
+
+
+_MOST_RUNS = 12
+
+
+def partial_frames(used: Mapping[int, int]) -> str:
+    """Frames and how many scales each has, in runs: `frames 5-7 (3 used), 9 (1 used)`."""
+    runs: list[tuple[int, int, int]] = []
+    for frame, count in sorted(used.items()):
+        if runs and runs[-1][1] == frame - 1 and runs[-1][2] == count:
+            runs[-1] = runs[-1][0], frame, count
+        else:
+            runs.append((frame, frame, count))
+    texts = [f"{a if a == b else f'{a}-{b}'} ({n} used)" for a, b, n in runs[:_MOST_RUNS]]
+    rest = len(runs) - _MOST_RUNS
+    return "frames " + ", ".join(texts) + (f" and {rest} more runs" if rest > 0 else "")

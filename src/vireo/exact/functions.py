@@ -133,6 +133,7 @@ Integers = NDArray[np.int64]
 
 
 @cache
+@torch.inference_mode(False)  # training may need them later
 def _tensors(
     table: Callable[[Grid, Grid], Integers],
     source: Grid,

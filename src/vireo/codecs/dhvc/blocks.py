@@ -27,6 +27,7 @@ _PERIODS = 2.0, 96.0  # of an embedding's waves, in rate points, the shortest an
 
 
 @cache
+@torch.inference_mode(False)  # training may need them later
 def waves(places: int, channels: int) -> Tensor:
     """`[places, channels]` of the grid MODULATION: sines and cosines of a place."""
     periods = np.geomspace(*_PERIODS, channels // 2)

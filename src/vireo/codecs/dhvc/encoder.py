@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from vireo.codecs.base import PictureDecoder
 from vireo.codecs.dhvc.coding import Coder
-from vireo.codecs.dhvc.config import STRIDE
+from vireo.codecs.dhvc.config import SCALES, STRIDE
 from vireo.codecs.dhvc.decoder import DhvcDecoder
 from vireo.codecs.dhvc.stream import section_of
 from vireo.codecs.encoding import EncodedPicture, PictureJob
@@ -18,21 +18,43 @@ from vireo.video.frame import Frame
 
 
 class DhvcEncoder:
-    """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
+    """A stream's picture encoder (see `codecs.encoding.PictureEncoder`).
+
+    Args:
+        coder: the model, at its places.
+        resynchronised: asked before each frame is coded, by its place: from which scale on,
+            counted from 1, it shall refer to no frame before; None for what need not.
+    """
 
     identity = ""
 
-    def __init__(self, coder: Coder, times: TimeProfile | None = None) -> None:
+    def __init__(
+        self,
+        coder: Coder,
+        resynchronised: Callable[[int], int | None] = lambda frame: None,
+        times: TimeProfile | None = None,
+    ) -> None:
         self._coder = coder
+        self._resynchronised = resynchronised
         self._times = times
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """One picture, from the one before as it was decoded."""
         reference = job.references[0] if job.references else None
+        alone = self._alone(job.index) if reference else frozenset()
         with measured(self._times, "networks"):
-            data, decoded = self._coder.encode(padded(job.target, STRIDE), reference)
-        sections = (section_of(level, data[level], resynchronised=False) for level in data)
+            data, decoded = self._coder.encode(padded(job.target, STRIDE), reference, alone)
+        sections = (section_of(n, data[n], resynchronised=n in alone) for n in data)
         return EncodedPicture(tuple(sections), decoded, 0)
+
+    def _alone(self, index: int) -> frozenset[int]:
+        """Scales, from 0, of a frame that refer to none before."""
+        lowest = self._resynchronised(index)
+        if lowest is None:
+            return frozenset()
+        # The picture before, which auxiliary features are of, has what was lost at any scale.
+        first = 0 if self._coder.model.auxiliary is not None else lowest - 1
+        return frozenset(range(first, SCALES))
 
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """Each frame from the one before, which has with it what it kept of those before it."""

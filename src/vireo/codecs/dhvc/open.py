@@ -17,4 +17,5 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, PretrainedSh
     found = weights.named(options.model)
     places = places_of(options.resolved_lambda, found.lambdas, say=opening.say)
     shape = PretrainedShape(CONFIGURATION, found.identity, places)
-    return DhvcEncoder(Coder(found, places), opening.times), shape
+    coder = Coder(found, places)
+    return DhvcEncoder(coder, options.resynchronised, opening.times), shape

@@ -1,0 +1,307 @@
+"""Hierarchical streams: what is encoded comes back, whole or in part, however it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import vireo
+from tests.clips import moving, write_y4m
+from tests.dhvc.models import loud, tiny
+from vireo import weights
+from vireo.cli import main
+from vireo.codecs.base import Limits, picture_decoder
+from vireo.codecs.dhvc import config, reference
+from vireo.codecs.dhvc.coding import Coder
+from vireo.codecs.dhvc.config import CONFIGS
+from vireo.codecs.rate_points import Places
+from vireo.container import CodedFrame, FrameType, GopStart, MatroskaReader, read_packet
+from vireo.errors import HeaderError, SyntaxElementError, UsageError
+from vireo.options import EncodeOptions
+from vireo.stream.losses import read_losses
+
+LAMBDAS = (8e-3, 2e-3, 5e-4, 1.25e-4)
+FRAMES = 8
+MODELS = ("small", "small-parallel", "paper")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory: pytest.TempPathFactory):
+    """Files of weights of tiny models, made at random: they needn't compress."""
+    folder = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in MODELS:
+            patch.setitem(config.CONFIGS, name, tiny(name))
+        for name in MODELS:
+            weights.save(
+                loud(CONFIGS[name]), name, LAMBDAS, folder / f"{name}.safetensors", {"steps": 0}
+            )
+        patch.setenv(weights.FOLDERS, str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def streams(folder: Path) -> Mapping[str, Path]:
+    """Frames of a size that is no multiple of anything, by model."""
+    source = write_y4m(folder / "source.y4m", moving(150, 90, FRAMES))
+    found = {}
+    for model in MODELS:
+        found[model] = folder / f"{model}.mkv"
+        report = vireo.encode(source, found[model], codec="dhvc", model=model, gop_size=5)
+        assert report.frames == FRAMES
+    return found
+
+
+def frames_of(path: Path, target: Path, **options: object) -> tuple[list, vireo.api.DecodeReport]:
+    report = vireo.decode(path, target, overwrite=True, **options)
+    with vireo.api.open_source(target) as source:
+        return [f.planes for f in source], report
+
+
+def packets(path: Path) -> tuple[list[CodedFrame], GopStart]:
+    found, start = [], None
+    with MatroskaReader(path) as file:
+        for stored in file:
+            frame = read_packet(stored.data, start)
+            start = frame.gop_start if frame.is_key else start
+            found.append(frame)
+    assert start is not None
+    return found, start
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_video_comes_back_as_it_was_encoded(model: str, streams: Mapping[str, Path]) -> None:
+    assert vireo.verify(streams[model]).frames == FRAMES
+    frames, _ = packets(streams[model])
+    assert [f.is_key for f in frames] == [True] + 5 * [False] + [True, False]
+    for frame in frames:
+        assert [s.kind for s in frame.sections] == [0, 1, 2, 3]
+        assert [s.droppable for s in frame.sections] == [False, True, True, True]
+    shares = vireo.probe(streams[model]).parts
+    assert all(shares[f"scale {n}"] > 100 for n in range(1, 5))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_reference_decodes_the_same_samples(model: str, streams: Mapping[str, Path]) -> None:
+    frames, start = packets(streams[model])
+    with vireo.open(streams[model]) as video:
+        expected = [video[i].planes for i in range(3)]
+    place = start.header.configuration[-1]
+    networks = Coder(weights.named(model), Places(place, place)).model
+    decoded: reference.Decoded | None = None
+    for frame, planes in zip(frames[:3], expected, strict=True):
+        sections = {s.kind: s.data for s in frame.sections}
+        decoded = reference.decode(networks, place, sections, (128, 192), decoded)
+        for own, other in zip(decoded.picture, planes, strict=True):
+            assert np.array_equal(own[: other.shape[0], : other.shape[1]], other)
+        assert len(np.unique(planes[0])) > 20
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_how_it_is_computed_changes_no_sample(model: str, streams: Mapping[str, Path]) -> None:
+    frames, _ = packets(streams[model])
+    coder = Coder(weights.named(model), Places(20, 20))
+    before = torch.get_num_threads()
+
+    def decoded() -> list[torch.Tensor]:
+        found, last = [], None
+        for frame in frames[:3]:
+            sections = {s.kind: s.data for s in frame.sections}
+            last = coder.decode(sections, (128, 192), last)
+            found += [last.picture.luma.float(), last.features[0][0].float()]
+        return found
+
+    expected = decoded()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            assert all(torch.equal(a, b) for a, b in zip(decoded(), expected, strict=True))
+    finally:
+        torch.set_num_threads(before)
+    coder.model.to(memory_format=torch.channels_last)
+    assert all(torch.equal(a, b) for a, b in zip(decoded(), expected, strict=True))
+    coder.model.double()
+    assert all(torch.equal(a, b) for a, b in zip(decoded(), expected, strict=True))
+
+
+def test_fewer_scales_are_a_preview(streams: Mapping[str, Path], tmp_path: Path) -> None:
+    """Of a model without auxiliary refinement, all frames have as many scales."""
+    whole, report = frames_of(streams["small-parallel"], tmp_path / "a.y4m")
+    assert report.partial == {}
+    again, report = frames_of(streams["small-parallel"], tmp_path / "b.y4m", scales=4)
+    assert report.partial == {}
+    for scales in (1, 2, 3):
+        part, report = frames_of(streams["small-parallel"], tmp_path / "c.y4m", scales=scales)
+        assert report.partial == dict.fromkeys(range(FRAMES), scales)
+        assert len(part) == FRAMES
+        assert not np.array_equal(part[-1][0], whole[-1][0])
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(whole, again, strict=True))
+    with pytest.raises(UsageError, match="at least one"):
+        vireo.decode(streams["small"], tmp_path / "d.y4m", scales=0)
+
+
+def test_a_loss_lasts_until_the_next_key_frame(streams: Mapping[str, Path], tmp_path: Path) -> None:
+    whole, _ = frames_of(streams["small-parallel"], tmp_path / "a.y4m")
+    part, report = frames_of(streams["small-parallel"], tmp_path / "b.y4m", drop="2:4,4:3")
+    assert report.partial == {2: 3, 3: 3, 4: 2, 5: 2}
+    same = [np.array_equal(a[0], b[0]) for a, b in zip(whole, part, strict=True)]
+    assert same == [True, True, False, False, False, False, True, True]
+    # Where features of the picture before are referred to, no scale is of use behind a loss.
+    _, report = frames_of(streams["small"], tmp_path / "b.y4m", drop="2:4,4:3")
+    assert report.partial == {2: 3, 3: 0, 4: 0, 5: 0}
+
+
+@pytest.mark.parametrize("model", ["small", "small-parallel"])
+def test_a_loss_ends_where_its_scales_are_resynchronised(
+    model: str, folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.mkv"
+    asked: list[int] = []
+
+    def feedback(frame: int) -> int | None:
+        asked.append(frame)
+        return 3 if frame == 4 else None
+
+    source = folder / "source.y4m"
+    vireo.encode(source, target, codec="dhvc", model=model, gop_size=7, resync=feedback)
+    assert asked == list(range(1, FRAMES))
+    assert vireo.verify(target).frames == FRAMES
+    kinds = [0, 1, 6, 7] if model == "small-parallel" else [4, 5, 6, 7]
+    frames, _ = packets(target)
+    assert [s.kind for s in frames[4].sections] == kinds
+    _, report = frames_of(target, tmp_path / "a.y4m", drop="2:3")
+    last = 2 if model == "small-parallel" else 0
+    assert report.partial == {2: 2, 3: last}
+    # A loss of a lower scale, or behind it, is not mended.
+    _, report = frames_of(target, tmp_path / "a.y4m", drop="5:4")
+    assert set(report.partial) == {5, 6, 7}
+    again = tmp_path / "again.mkv"
+    vireo.encode(source, again, codec="dhvc", model=model, gop_size=7, resync="4:3")
+    assert again.read_bytes()[-2000:] == target.read_bytes()[-2000:]
+
+
+def test_any_loss_leaves_a_picture_for_every_frame(
+    streams: Mapping[str, Path], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    for model in ("small", "small-parallel"):
+        for _ in range(6):
+            losses = ",".join(
+                f"{frame}:{rng.integers(2, 5)}" for frame in range(FRAMES) if rng.random() < 0.3
+            )
+            part, report = frames_of(streams[model], tmp_path / "a.y4m", drop=losses)
+            assert len(part) == FRAMES
+            lost = read_losses(losses).by_frame
+            assert set(lost) <= set(report.partial)
+            assert report.damage == ()
+
+
+def test_the_command_says_what_is_missing(streams: Mapping[str, Path], tmp_path: Path) -> None:
+    target = tmp_path / "a.y4m"
+    command = ["decode", str(streams["small-parallel"]), str(target), "--drop", "2:4,4-5:3"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert "frames 2-3 (3 used), 4-5 (2 used)" in done.output
+    command[-1] = "4"
+    done = CliRunner().invoke(main, [*command, "--overwrite"])
+    assert done.exit_code == 2
+    assert "'4' is no loss" in done.output
+
+
+@pytest.mark.parametrize("text", ["5", "a:2", "5:1", "5:0", "7-3:2", "0-99999999:2", "1:2;3:2"])
+def test_losses_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"lost|no loss"):
+        read_losses(text)
+
+
+def test_a_higher_quality_is_nearer_and_larger(folder: Path, tmp_path: Path) -> None:
+    """Of the shipped start of a model, as weights at random have no order."""
+    from vireo.codecs.dhvc.initial import initialise
+    from vireo.codecs.dhvc.model import Model
+
+    torch.manual_seed(0)
+    model = Model(CONFIGS["small"])
+    initialise(model)
+    path = tmp_path / "start.safetensors"
+    weights.save(model, "small", LAMBDAS, path, {})
+    reports = [
+        vireo.encode(
+            folder / "source.y4m",
+            tmp_path / f"{quality}.mkv",
+            codec="dhvc",
+            model=str(path),
+            quality=quality,
+        )
+        for quality in (0, 35, 70, 100)
+    ]
+    sizes, qualities = [r.size for r in reports], [r.psnr for r in reports]
+    assert sizes == sorted(sizes)
+    assert qualities == sorted(qualities)
+    assert sizes[0] < 0.7 * sizes[-1]
+
+
+def test_sections_that_are_none_are_refused(streams: Mapping[str, Path]) -> None:
+    frames, start = packets(streams["small"])
+    decoder = picture_decoder(start.header, Limits())
+    intra, inter = frames[0], frames[1]
+
+    def refused(changed: CodedFrame, message: str) -> None:
+        with pytest.raises(SyntaxElementError, match=message):
+            decoder.parse(changed, [None])
+
+    one, two, three, four = inter.sections
+    refused(replace(inter, sections=()), "lowest scale")
+    refused(replace(inter, sections=(two, three, four)), "lowest scale")
+    refused(replace(inter, sections=(one, three, two)), "order")
+    refused(replace(inter, sections=(one, two, two)), "order")
+    refused(replace(inter, sections=(one, replace(two, droppable=False))), "droppable")
+    refused(replace(inter, sections=(replace(one, kind=8),)), "kind 8")
+    refused(replace(intra, sections=(replace(one, kind=4),)), "kind 4 in I")
+    refused(replace(inter, frame_type=FrameType.B), "no B frames")
+
+
+def test_any_bytes_are_some_picture(streams: Mapping[str, Path]) -> None:
+    frames, start = packets(streams["small"])
+    decoder = picture_decoder(start.header, Limits())
+    rng = np.random.default_rng(0)
+    reference_frame = decoder.reconstruct(decoder.parse(frames[0], []), [])
+    for _ in range(5):
+        sections = tuple(replace(s, data=rng.bytes(80)) for s in frames[1].sections)
+        parsed = decoder.parse(replace(frames[1], sections=sections), [None])
+        planes = decoder.crop(decoder.reconstruct(parsed, [reference_frame]))
+        assert planes[0].shape == (90, 150)
+
+
+def test_a_configuration_that_is_none_is_refused(streams: Mapping[str, Path]) -> None:
+    _, start = packets(streams["small"])
+    header = start.header
+    for configuration, message in [
+        (header.configuration[:-1], "damaged"),
+        (header.configuration + b"\0", "longer"),
+        (header.configuration[:16] + b"\xff" + header.configuration[17:], "place 255"),
+    ]:
+        with pytest.raises(HeaderError, match=message):
+            picture_decoder(replace(header, configuration=configuration), Limits())
+    with pytest.raises(HeaderError, match="profile"):
+        picture_decoder(replace(header, profile=1), Limits())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"codec": "dhvc", "gop": "random-access"}, "I and P frames"),
+        ({"codec": "dhvc", "adapt": "full"}, "adaptation"),
+        ({"codec": "dhvc", "preset": "fast"}, "presets"),
+        ({"codec": "dhvc", "resync": "x"}, "no loss"),
+        ({"codec": "ssf", "resync": "4:2"}, "no scales"),
+    ],
+)
+def test_what_codecs_have_not_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        EncodeOptions(**options)  # type: ignore[arg-type]
