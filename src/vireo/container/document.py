@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vireo.codecs.coolchic import document as coolchic
+from vireo.codecs.dhvc import document as dhvc
 from vireo.codecs.ssf import document as ssf
 from vireo.container.header import HEADER_BODY, HEADER_FRONT, HEADER_REST
 from vireo.container.packet import PACKET, SECTION_START
@@ -29,6 +30,7 @@ STRUCTURES: tuple[Structure, ...] = (
     SECTION_START,
     *coolchic.STRUCTURES,
     *ssf.STRUCTURES,
+    *dhvc.STRUCTURES,
 )
 """Every structure of the format, the codecs' included."""
 
@@ -98,7 +100,7 @@ def _number(value: int) -> str:
 def tables() -> dict[str, str]:
     """Every table of the specification by its name: the structures', and the codecs' others."""
     structures = {structure.name: table(structure) for structure in STRUCTURES}
-    return structures | coolchic.tables() | ssf.tables()
+    return structures | coolchic.tables() | ssf.tables() | dhvc.tables()
 
 
 def fill(text: str, known: Mapping[str, str]) -> str:

@@ -113,7 +113,7 @@ def _scale(
         symbols = latent_tables().decode(section, indices).astype(np.int64).reshape(mean.shape)
     latents = _within(mean + (symbols << FEATURES.bits), FEATURES)
     if scale.steps is not None:
-        steps = _steps(_units(scale.steps, STEPS), place)
+        steps = _steps(np.maximum(_units(scale.steps, STEPS), 1), place)
         finer = STEPS.bits - FEATURES.bits
         total = (mean << finer) + symbols * steps[:, None, None]
         latents = rounded(total, STEPS.bits, FEATURES)
