@@ -198,16 +198,20 @@ def _anchors() -> Iterable[Anchor]:
             encoder,
             {"preset": "veryslow"},
         )
-    yield Anchor(
-        "x265-dhvc",
-        "DHVC 2.0, appendix, GOP 32",
-        X265,
-        {"preset": "veryslow", "tune": "zerolatency"},
-        {"keyint": "32"},
-        "qp",
-        control_in_parameters=True,
-        values=QPS,
-    )
+    for name, encoder, source in (
+        ("x265", X265, "DHVC 2.0, appendix, GOP 32"),
+        ("x264", X264, "as DHVC 2.0 has x265"),
+    ):
+        yield Anchor(
+            f"{name}-dhvc",
+            source,
+            encoder,
+            {"preset": "veryslow", "tune": "zerolatency"},
+            {"keyint": "32"},
+            "qp",
+            control_in_parameters=True,
+            values=QPS,
+        )
     yield Anchor(
         "x265-nvrc",
         "NVRC, section 4: veryslow; the paper names nothing else",

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from vireo.errors import UsageError
+from vireo.parameters import Size
 from vireo.terminal import USAGE, errors, say
 
 
@@ -128,6 +129,25 @@ def report(
         say(note)
     size = files.page_size / 1e6
     say(f"wrote {files.page} ({size:.1f} MB, {files.pictures} pictures) and {files.tables}")
+
+
+@bench.command()
+@click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--size", type=Size(), help="Of the part in the middle.  [default: all of it]")
+def patterns(picture: Path, folder: Path, size: tuple[int, int] | None) -> None:
+    """Make PICTURE, or a video's first frame, move in eight ways: clips in FOLDER to run on.
+
+    It is sharpened, lightened, zoomed into, faded, blurred, darkened, flickers and shakes: what
+    codecs with motion vectors and without are told apart by (DHVC 2.0, section 7.2).
+    """
+    with errors():
+        try:
+            from vireo.bench.patterns import write_patterns
+        except ImportError as error:
+            raise UsageError(f"{error.name} is missing: pip install 'vireo[bench]'") from error
+        for path in write_patterns(picture, folder, size):
+            click.echo(path)
 
 
 @bench.command()
