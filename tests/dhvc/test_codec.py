@@ -113,7 +113,8 @@ def test_how_it_is_computed_changes_no_sample(model: str, streams: Mapping[str, 
         found, last = [], None
         for frame in frames[:3]:
             sections = {s.kind: s.data for s in frame.sections}
-            last = coder.decode(sections, (128, 192), last)
+            last = coder.decoding(sections, (128, 192), last)
+            last.run()
             found += [last.picture.luma.float(), last.features[0][0].float()]
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -62,6 +63,28 @@ class ParsedPicture(Protocol):
     def state(self) -> Any: ...
 
 
+class Stage(NamedTuple):
+    """A part of a picture's making, and what has to be done before, of it or of others."""
+
+    run: Callable[[], None]
+    after: Sequence[Future[None]]
+
+
+class Begun(Protocol):
+    """A picture that is made in stages.
+
+    Attributes:
+        stages: in an order in which they could run; `after` names stages of this and of earlier
+            pictures, failed ones too.
+        result: the decoded picture, when all have run.
+    """
+
+    @property
+    def stages(self) -> Sequence[Stage]: ...
+    @property
+    def result(self) -> Any: ...
+
+
 class PictureDecoder(Protocol):
     """How a codec with one picture per packet decodes; `decoding.GopDecoder` does the rest.
 
@@ -85,6 +108,13 @@ class PictureDecoder(Protocol):
         """What the packet says, as a ParsedPicture whose parts have not run.
 
         `states` holds that of each reference.
+        """
+
+    def begin(self, parsed: Any, references: Sequence[Any]) -> Begun | None:
+        """For pictures that can start before those that they refer to are whole.
+
+        `references` are what this has given for them. None where `reconstruct` is to be called
+        when they are.
         """
 
     def reconstruct(

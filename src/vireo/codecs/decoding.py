@@ -17,7 +17,7 @@ from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
-from vireo.codecs.base import Limits, ParsedPicture, PictureDecoder, picture_decoder
+from vireo.codecs.base import Begun, Limits, ParsedPicture, PictureDecoder, picture_decoder
 from vireo.codecs.workers import Countdown, Workers
 from vireo.container import (
     CodedFrame,
@@ -56,6 +56,7 @@ class _Reference:
     """What other pictures need of one: to be parsed, and to be reconstructed."""
 
     state: Future[Any]
+    begun: Future[Any]
     decoded: Future[Any]
 
 
@@ -317,6 +318,7 @@ class _PictureJob:
         self._references = references
         self._times = times
         self._state: Future[Any] = Future()
+        self._begun: Future[Any] = Future()
         self._decoded: Future[Any] = Future()
 
     def start(self) -> _Reference:
@@ -324,7 +326,7 @@ class _PictureJob:
         for reference in self._references:
             reference.state.add_done_callback(ready.arrive)
         ready.arrive()
-        return _Reference(self._state, self._decoded)
+        return _Reference(self._state, self._begun, self._decoded)
 
     def _submit(self, step: Callable[[], None]) -> None:
         self._workers.submit(self._rank, partial(self._run, step))
@@ -334,8 +336,9 @@ class _PictureJob:
             step()
         except BaseException as error:
             self._references = ()
-            if not self._state.done():
-                self._state.set_exception(error)
+            for future in (self._state, self._begun):
+                if not future.done():
+                    future.set_exception(error)
             self._decoded.set_exception(error)
 
     def _parse(self) -> None:
@@ -346,13 +349,13 @@ class _PictureJob:
         errors: dict[int, BaseException] = {}
         ready = Countdown(
             1 + len(parsed.parts) + len(self._references),
-            lambda: self._submit(lambda: self._reconstruct(parsed, errors)),
+            lambda: self._submit(lambda: self._begin(parsed, errors)),
         )
         for index, part in enumerate(parsed.parts):
             run = partial(self._run_part, index, part, errors, ready)
             self._workers.submit(self._rank, run)
         for reference in self._references:
-            reference.decoded.add_done_callback(ready.arrive)
+            reference.begun.add_done_callback(ready.arrive)
         ready.arrive()
 
     def _run_part(
@@ -369,12 +372,54 @@ class _PictureJob:
             errors[index] = error
         ready.arrive()
 
-    def _reconstruct(self, parsed: ParsedPicture, errors: dict[int, BaseException]) -> None:
+    def _begin(self, parsed: ParsedPicture, errors: dict[int, BaseException]) -> None:
         if errors:
             raise errors[min(errors)]
+        begun = self._decoder.begin(parsed, _results([r.begun for r in self._references]))
+        self._begun.set_result(begun)
+        failures: dict[int, BaseException] = {}
+        stages = begun.stages if begun else ()
+        ready = Countdown(
+            1 + len(stages) + len(self._references),
+            lambda: self._submit(lambda: self._finish(parsed, begun, failures)),
+        )
+        for index, stage in enumerate(stages):
+            run = partial(self._run_stage, index, stage.run, failures, ready)
+            waiting = Countdown(
+                1 + len(stage.after), partial(self._workers.submit, self._rank, run)
+            )
+            for future in stage.after:
+                future.add_done_callback(waiting.arrive)
+            waiting.arrive()
+        for reference in self._references:
+            reference.decoded.add_done_callback(ready.arrive)
+        ready.arrive()
+
+    def _run_stage(
+        self,
+        index: int,
+        stage: Callable[[], None],
+        errors: dict[int, BaseException],
+        ready: Countdown,
+    ) -> None:
+        try:
+            with measured(self._times, "stages"):
+                stage()
+        except BaseException as error:
+            errors[index] = error
+        ready.arrive()
+
+    def _finish(
+        self, parsed: ParsedPicture, begun: Begun | None, errors: dict[int, BaseException]
+    ) -> None:
         pictures = _results([r.decoded for r in self._references])
         self._references = ()
-        decoded = self._decoder.reconstruct(parsed, pictures, self._times)
+        if errors:
+            raise errors[min(errors)]
+        if begun is not None:
+            decoded = begun.result
+        else:
+            decoded = self._decoder.reconstruct(parsed, pictures, self._times)
         if self._decoder.layers(decoded).whole:
             with measured(self._times, "hash"):
                 found = picture_hash(self._decoder.crop(decoded), is_key=self._frame.is_key)

@@ -164,6 +164,9 @@ class CoolchicDecoder:
         data = reader.take(reader.remaining, "latents")
         return LatentSection(latents, data, first, count, section.offset)
 
+    def begin(self, parsed: ParsedPicture, references: Sequence[None]) -> None:
+        """Pictures start when those that they refer to are whole."""
+
     def reconstruct(
         self,
         parsed: ParsedPicture,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,14 +10,22 @@ from torch import Tensor
 
 from vireo.codecs.base import Planes
 from vireo.codecs.dhvc.config import CONFIGS, SCALES
-from vireo.codecs.dhvc.model import Context, Decoded, Model, Scale, places_of
+from vireo.codecs.dhvc.model import (
+    Context,
+    Model,
+    Reference,
+    Scale,
+    own_and_before,
+    places_of,
+    used_scales,
+)
 from vireo.codecs.rate_points import Places
 from vireo.entropy.normal import SCALE_ONE
 from vireo.entropy.tables import latent_tables
 from vireo.errors import UsageError
 from vireo.exact import prove
 from vireo.nn.latents import OCTAVES
-from vireo.nn.picture import picture_of
+from vireo.nn.picture import Picture, picture_of
 from vireo.weights import Weights
 
 Symbols = Callable[[Scale, Context, Tensor | None], Tensor]
@@ -57,15 +65,14 @@ class Coder:
                 [scale.steps_at(place) for scale in model.latent_blocks()] for place in self._places
             ]
 
-    @torch.inference_mode()
-    def decode(
+    def decoding(
         self,
         sections: Mapping[int, bytes],
         size: tuple[int, int],
-        reference: Decoded | None,
-        resynchronised: Collection[int] = (),
-    ) -> Decoded:
-        """A frame from its scales' sections.
+        reference: Reference | None,
+        alone: Collection[int] = (),
+    ) -> Walk:
+        """A frame that is to be decoded from its scales' sections.
 
         Latents are their means where a section is missing, or of no use, as something that it
         refers to was missing: a scale below, or a frame before.
@@ -74,23 +81,22 @@ class Coder:
             sections: by scale; any bytes are latents.
             size: of the coded picture.
             reference: the frame before; None for an I frame.
-            resynchronised: scales that refer to no frame before.
+            alone: scales that refer to no frame before.
         """
 
         def symbols(scale: Scale, context: Context, steps: Tensor | None) -> Tensor:
             values = latent_tables().decode(sections[scale.level], _indices(context.octaves))
             return torch.from_numpy(values).float().reshape(context.mean.shape)
 
-        return self._frame(size, reference, resynchronised, symbols, sections)
+        return Walk(self, size, reference, alone, symbols, sections)
 
-    @torch.inference_mode()
     def encode(
-        self, target: Planes, reference: Decoded | None, resynchronised: Collection[int] = ()
-    ) -> tuple[dict[int, bytes], Decoded]:
-        """A frame's sections by scale, and what a decoder makes of them."""
-        inter = reference is not None
-        seen = self._seen[inter]
-        observed = self.model.analysis(picture_of(target), seen)
+        self, target: Planes, reference: Reference | None, alone: Collection[int] = ()
+    ) -> tuple[dict[int, bytes], Walk]:
+        """A frame's sections by scale, and the frame as a decoder has it."""
+        seen = self._seen[reference is not None]
+        with torch.inference_mode():
+            observed = self.model.analysis(picture_of(target), seen)
         sections: dict[int, bytes] = {}
 
         def symbols(scale: Scale, context: Context, steps: Tensor | None) -> Tensor:
@@ -105,41 +111,101 @@ class Coder:
             return found
 
         height, width = target[0].shape
-        everything = range(SCALES)
-        decoded = self._frame((height, width), reference, resynchronised, symbols, everything)
-        return sections, decoded
+        walk = Walk(self, (height, width), reference, alone, symbols, range(SCALES))
+        walk.run()
+        return sections, walk
 
-    def _frame(
+    def settings(self, *, inter: bool) -> tuple[Tensor, list[Tensor | None]]:
+        """What lambda means to the blocks, and each scale's steps, in I or in P frames."""
+        return self._embedded[inter], self._steps[inter]
+
+
+class Walk:
+    """A frame on its way through the scales, and then the frame (see `Reference`).
+
+    Args:
+        reference: the frame before, which has to have come as far as this one is to go.
+        symbols: makes a scale's, from what is sent or from what is to be sent.
+        there: scales that have sections.
+    """
+
+    def __init__(
         self,
+        coder: Coder,
         size: tuple[int, int],
-        reference: Decoded | None,
-        resynchronised: Collection[int],
+        reference: Reference | None,
+        alone: Collection[int],
         symbols: Symbols,
         there: Collection[int],
-    ) -> Decoded:
-        """Scale by scale, with symbols from wherever they are."""
-        model, inter = self.model, reference is not None
-        embedded = self._embedded[inter]
-        auxiliary = model.auxiliary_features(reference, embedded)
-        spatial, decoded = model.start(size)
-        features: list[Tensor] = []
-        used: list[bool] = []
-        for scale, steps in zip(model.latent_blocks(), self._steps[inter], strict=True):
-            level = scale.level
-            alone = reference is None or level in resynchronised
-            before = () if alone or reference is None else reference.features[level]
-            beside = None if alone else auxiliary[level]
-            context = scale.context(spatial, decoded, before, beside, embedded)
-            usable = all(used) and level in there
-            if not alone and reference is not None:
-                usable = usable and all(reference.intact[level])
-                usable = usable and (model.auxiliary is None or reference.used == SCALES)
-            used.append(usable)
-            found = symbols(scale, context, steps) if usable else torch.zeros_like(context.mean)
-            latents = Scale.dequantised(found, context.mean, steps)
-            spatial, decoded = scale.finish(context, latents, embedded)
-            features.append(decoded)
-        return model.finish(features, reference, embedded, used, resynchronised)
+    ) -> None:
+        self._model = coder.model
+        self._embedded, self._steps = coder.settings(inter=reference is not None)
+        self._reference = reference
+        self._alone = alone
+        self._symbols: Symbols | None = symbols
+        self._there = there
+        self._below = coder.model.start(size)
+        self._auxiliary: Sequence[Tensor | None] = ()
+        self._picture: Picture | None = None
+        self.features: list[tuple[Tensor, ...]] = []
+        self.intact: list[tuple[bool, ...]] = []
+
+    @property
+    def picture(self) -> Picture:
+        assert self._picture is not None, "it isn't finished"
+        return self._picture
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """Whether all scales refer to the whole picture before."""
+        return self._model.auxiliary is not None
+
+    def refers(self, level: int) -> bool:
+        """Whether a scale refers to the frame before."""
+        return self._reference is not None and level not in self._alone
+
+    def run(self) -> None:
+        """All of it."""
+        for level in range(SCALES):
+            self.scale(level)
+        self.finish()
+
+    @torch.inference_mode()
+    def scale(self, level: int) -> None:
+        """The next scale; those below it are done."""
+        assert level == len(self.features)
+        assert self._symbols is not None
+        model, embedded, steps = self._model, self._embedded, self._steps[level]
+        scale = list(model.latent_blocks())[level]
+        reference = self._reference if self.refers(level) else None
+        before = reference.features[level] if reference else ()
+        beside = self._beside(level) if reference else None
+        context = scale.context(*self._below, before, beside, embedded)
+        used = level in self._there and all(flags[0] for flags in self.intact)
+        if reference is not None:
+            used = used and all(reference.intact[level])
+            used = used and (model.auxiliary is None or used_scales(reference) == SCALES)
+        symbols = torch.zeros_like(context.mean)
+        if used:
+            symbols = self._symbols(scale, context, steps)
+        latents = Scale.dequantised(symbols, context.mean, steps)
+        self._below = scale.finish(context, latents, embedded)
+        kept = model.config.references
+        features, intact = own_and_before(self._below[1], used, reference, level, kept)
+        self.features.append(features)
+        self.intact.append(intact)
+
+    def _beside(self, level: int) -> Tensor | None:
+        if not self._auxiliary:
+            self._auxiliary = self._model.auxiliary_features(self._reference, self._embedded)
+        return self._auxiliary[level]
+
+    @torch.inference_mode()
+    def finish(self) -> None:
+        """The picture; what it was made from is let go."""
+        self._picture = self._model.picture(self.features[-1][0], self._embedded)
+        self._reference = self._symbols = None
+        self._there = self._auxiliary = ()
 
 
 def _indices(octaves: Tensor) -> np.ndarray:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 from vireo import weights
-from vireo.codecs.base import Complexity, Layers, Limits, Planes
-from vireo.codecs.dhvc.coding import Coder
+from vireo.codecs.base import Complexity, Layers, Limits, Planes, Stage
+from vireo.codecs.dhvc.coding import Coder, Walk
 from vireo.codecs.dhvc.config import SCALES, STRIDE
 from vireo.codecs.dhvc.count import decoder_multiplications, decoder_parameters
-from vireo.codecs.dhvc.model import Decoded
+from vireo.codecs.dhvc.model import used_scales
 from vireo.codecs.dhvc.stream import CONFIGURATION, sections_by_scale
 from vireo.codecs.pretrained import PretrainedShape, coded_size, cropped
 from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
-from vireo.errors import HeaderError, UsageError
+from vireo.errors import HeaderError, MissingReferenceError, UsageError
 from vireo.nn.picture import planes_of
 from vireo.profiling import TimeProfile, measured
 
@@ -30,6 +32,42 @@ class ParsedPicture:
     sections: Mapping[int, tuple[Section, bool]]
     parts: tuple[()] = ()
     state: None = None
+
+
+class Staged:
+    """A picture in stages: a scale starts when that of the picture before is done (section 6.2.2).
+
+    Attributes:
+        stages: four scales, then the picture.
+        result: the picture, as far as it has come.
+    """
+
+    def __init__(self, walk: Walk, before: Staged | None) -> None:
+        self.result = walk
+        self._done: list[Future[None]] = [Future() for _ in range(SCALES + 1)]
+        auxiliary = walk.has_auxiliary
+        self.stages = []
+        for level in range(SCALES):
+            after = [self._done[level - 1]] if level else []
+            if before is not None and walk.refers(level):
+                after.append(before._done[SCALES if auxiliary else level])
+            self.stages.append(Stage(partial(self._run, level, after), after))
+        last = [self._done[-2]]
+        self.stages.append(Stage(partial(self._run, SCALES, last), last))
+
+    def _run(self, place: int, after: Sequence[Future[None]]) -> None:
+        try:
+            for future in after:
+                if future.exception() is not None:
+                    raise MissingReferenceError("a reference could not be decoded")
+            if place < SCALES:
+                self.result.scale(place)
+            else:
+                self.result.finish()
+        except BaseException as error:
+            self._done[place].set_exception(error)
+            raise
+        self._done[place].set_result(None)
 
 
 class DhvcDecoder:
@@ -61,23 +99,32 @@ class DhvcDecoder:
         """Which scales are there."""
         return ParsedPicture(sections_by_scale(frame))
 
-    def reconstruct(
-        self, parsed: ParsedPicture, references: Sequence[Decoded], times: TimeProfile | None = None
-    ) -> Decoded:
-        """The picture at its coded size, and its features."""
-        sections = {level: section.data for level, (section, _) in parsed.sections.items()}
-        again = [level for level, (_, alone) in parsed.sections.items() if alone]
-        reference = references[0] if references else None
-        with measured(times, "networks"):
-            return self._coder.decode(sections, self._size, reference, again)
+    def begin(self, parsed: ParsedPicture, references: Sequence[Staged]) -> Staged:
+        """The picture in stages, a scale each; then `Staged.result`."""
+        before = references[0] if references else None
+        return Staged(self._walk(parsed, before.result if before else None), before)
 
-    def crop(self, decoded: Decoded) -> Planes:
+    def reconstruct(
+        self, parsed: ParsedPicture, references: Sequence[Walk], times: TimeProfile | None = None
+    ) -> Walk:
+        """The picture at its coded size, and its features."""
+        walk = self._walk(parsed, references[0] if references else None)
+        with measured(times, "networks"):
+            walk.run()
+        return walk
+
+    def _walk(self, parsed: ParsedPicture, reference: Walk | None) -> Walk:
+        sections = {level: section.data for level, (section, _) in parsed.sections.items()}
+        alone = [level for level, (_, alone) in parsed.sections.items() if alone]
+        return self._coder.decoding(sections, self._size, reference, alone)
+
+    def crop(self, decoded: Walk) -> Planes:
         """The part of a picture that is shown."""
         return cropped(planes_of(decoded.picture), *self._shown)
 
-    def layers(self, decoded: Decoded) -> Layers:
+    def layers(self, decoded: Walk) -> Layers:
         """Scales that were there, with all that they refer to."""
-        return Layers(decoded.used, SCALES)
+        return Layers(used_scales(decoded), SCALES)
 
     def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
         """Bytes of each scale."""

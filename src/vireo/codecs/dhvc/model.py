@@ -7,8 +7,9 @@ of the frames before (DHVC 2.0, sections 4 and 5).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,8 @@ MERGE_BITS = 9  # of one that gets several references at once
 GREY = 0.5
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded frame, and what frames after it refer to.
+class Reference(Protocol):
+    """What a frame before has; of one that isn't whole yet, as far as it has come.
 
     Attributes:
         picture: its samples.
@@ -51,14 +51,26 @@ class Decoded:
         intact: whether each of them is what the encoder had.
     """
 
+    @property
+    def picture(self) -> Picture: ...
+    @property
+    def features(self) -> Sequence[tuple[Tensor, ...]]: ...
+    @property
+    def intact(self) -> Sequence[tuple[bool, ...]]: ...
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded frame (see `Reference`)."""
+
     picture: Picture
     features: tuple[tuple[Tensor, ...], ...]
     intact: tuple[tuple[bool, ...], ...]
 
-    @property
-    def used(self) -> int:
-        """Scales whose latents the frame has, with all that they refer to."""
-        return sum(flags[0] for flags in self.intact)
+
+def used_scales(frame: Reference) -> int:
+    """Scales whose latents a frame has, with all that they refer to."""
+    return sum(flags[0] for flags in frame.intact)
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ class Model(nn.Module):
         return spatial.expand(shape), decoded.expand(shape)
 
     def auxiliary_features(
-        self, reference: Decoded | None, embedded: Tensor
+        self, reference: Reference | None, embedded: Tensor
     ) -> Sequence[Tensor | None]:
         """Of each scale, from the picture before; None where there is none."""
         if self.auxiliary is None or reference is None:
@@ -122,29 +134,38 @@ class Model(nn.Module):
             yield scale
 
     def finish(
-        self,
-        features: Sequence[Tensor],
-        reference: Decoded | None,
-        embedded: Tensor,
-        used: Sequence[bool] = (True,) * SCALES,
-        alone: Collection[int] = (),
+        self, features: Sequence[Tensor], reference: Reference | None, embedded: Tensor
     ) -> Decoded:
-        """The picture from the decoded features of all scales.
-
-        Args:
-            used: of each scale whether its latents were there.
-            alone: scales that refer to no frame before, nor will those after it.
-        """
-        picture = picture_of_cells(self.tail(features[-1], embedded))
+        """The frame from the decoded features of all scales, nothing of which was missing."""
         kept = self.config.references
-        history, intact = [], []
-        for level, (own, flag) in enumerate(zip(features, used, strict=True)):
-            first = reference is None or level in alone
-            before = () if first or reference is None else reference.features[level]
-            flags = () if first or reference is None else reference.intact[level]
-            history.append((own, *before)[:kept])
-            intact.append((flag, *flags)[:kept])
-        return Decoded(picture, tuple(history), tuple(intact))
+        history = [
+            own_and_before(own, True, reference, level, kept) for level, own in enumerate(features)
+        ]
+        return Decoded(
+            self.picture(features[-1], embedded),
+            tuple(features for features, _ in history),
+            tuple(intact for _, intact in history),
+        )
+
+    def picture(self, decoded: Tensor, embedded: Tensor) -> Picture:
+        """From the decoded features of the highest scale."""
+        return picture_of_cells(self.tail(decoded, embedded))
+
+
+def own_and_before(
+    own: Tensor, used: bool, reference: Reference | None, level: int, kept: int
+) -> tuple[tuple[Tensor, ...], tuple[bool, ...]]:
+    """A scale's features of a frame and of those before it, and which of them are intact.
+
+    Args:
+        used: whether the latents were there.
+        reference: the frame before, if the scale refers to it.
+        kept: of how many frames.
+    """
+    if reference is None:
+        return (own,), (used,)
+    features = (own, *reference.features[level])[:kept]
+    return features, (used, *reference.intact[level])[:kept]
 
 
 class Analysis(nn.Module):

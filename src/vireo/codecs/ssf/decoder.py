@@ -126,6 +126,9 @@ class SsfDecoder:
                 raise SyntaxElementError("no section is droppable", offset=section.offset)
         return ParsedPicture(tuple(_Part(self, section) for section in sections))
 
+    def begin(self, parsed: ParsedPicture, references: Sequence[None]) -> None:
+        """Pictures start when those that they refer to are whole."""
+
     def reconstruct(
         self, parsed: ParsedPicture, references: Sequence[Planes], times: TimeProfile | None = None
     ) -> Planes:
