@@ -10,11 +10,13 @@ import torch
 
 from tests.clips import moving
 from tests.dhvc.models import loud, tiny
+from vireo.codecs.dhvc.blocks import waves
 from vireo.codecs.dhvc.config import CONFIGS, STRIDES
 from vireo.codecs.dhvc.count import encoder_multiplications, parameters
 from vireo.codecs.dhvc.initial import Basis, initialise
 from vireo.codecs.dhvc.model import Decoded, Model, places_of
 from vireo.codecs.dhvc.training import ClipLoss, code, loss_of
+from vireo.codecs.rate_points import STEP_PARTS
 from vireo.exact import exact_layers, prove, unrounded
 from vireo.nn.picture import Picture
 
@@ -143,6 +145,17 @@ def test_without_rounding_it_is_another_arithmetic() -> None:
             smooth, _ = code(model, target, None, place)
     difference = (exact.features[3][0] - smooth.features[3][0]).abs()
     assert 0 < difference.mean() < 1
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_waves_are_far_from_where_they_would_be_rounded_otherwise(name: str) -> None:
+    """Libraries' sines differ in their last bits."""
+    channels = CONFIGS[name].embedding
+    grid = waves(places_of(CONFIGS[name]), channels).double() * 256
+    periods = np.geomspace(2, 96, channels // 2)
+    angles = np.arange(len(grid))[:, None] / STEP_PARTS * (2 * np.pi / periods)
+    exact = 256 * np.hstack([np.sin(angles), np.cos(angles)])
+    assert np.abs(exact - grid.numpy()).max() < 0.5 - 1e-6
 
 
 def test_what_is_not_exact_is_the_encoder_s_alone() -> None:

@@ -5,16 +5,21 @@ A stream says which weights it was made with, and where between their rate point
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from vireo.codecs.base import Planes
 from vireo.codecs.rate_points import Places
+from vireo.container import Exactness, StreamHeader
 from vireo.container.syntax import U8, ByteReader, Field, FixedBytes, Structure
-from vireo.errors import HeaderError, StreamError
+from vireo.errors import HeaderError, StreamError, UsageError
 
 HASH_BYTES = 16  # as in `vireo.weights`, which needs PyTorch
+
+T = TypeVar("T")
 
 
 def configuration(codec: str, title: str) -> Structure:
@@ -67,6 +72,27 @@ class PretrainedShape:
             raise HeaderError("the codec's configuration is longer than its fields")
         places = Places(values["intra_place"], values["inter_place"])
         return PretrainedShape(structure, values["weights"], places)
+
+
+def open_coder(header: StreamHeader, structure: Structure, make: Callable[[Any, Places], T]) -> T:
+    """What `make` makes of the weights and places that a stream names.
+
+    Raises HeaderError for a stream that this isn't of, or whose places the weights don't have, and
+    UsageError where the weights are not here.
+    """
+    from vireo import weights  # which needs PyTorch; who only reads headers doesn't
+
+    if header.profile != 0 or header.exactness is not Exactness.EXACT:
+        raise HeaderError(
+            f"the stream's {header.codec.name} profile {header.profile} "
+            f"({header.exactness.name.lower()}) is unknown"
+        )
+    shape = PretrainedShape.read(structure, header.configuration)
+    found = weights.find(shape.weights)
+    try:
+        return make(found, shape.places)
+    except UsageError as error:
+        raise HeaderError(str(error)) from error
 
 
 def coded_size(height: int, width: int, stride: int) -> tuple[int, int]:

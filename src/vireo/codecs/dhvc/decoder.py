@@ -7,16 +7,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
-from vireo import weights
 from vireo.codecs.base import Complexity, Layers, Limits, Planes, Stage
 from vireo.codecs.dhvc.coding import Coder, Walk
 from vireo.codecs.dhvc.config import SCALES, STRIDE
 from vireo.codecs.dhvc.count import decoder_multiplications, decoder_parameters
 from vireo.codecs.dhvc.model import used_scales
 from vireo.codecs.dhvc.stream import CONFIGURATION, sections_by_scale
-from vireo.codecs.pretrained import PretrainedShape, coded_size, cropped
-from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
-from vireo.errors import HeaderError, MissingReferenceError, UsageError
+from vireo.codecs.pretrained import coded_size, cropped, open_coder
+from vireo.container import CodedFrame, FrameType, Section, StreamHeader
+from vireo.errors import MissingReferenceError
 from vireo.nn.picture import planes_of
 from vireo.profiling import TimeProfile, measured
 
@@ -142,15 +141,4 @@ class DhvcDecoder:
 
 def open_decoder(header: StreamHeader, limits: Limits) -> DhvcDecoder:
     """The entry point that `codecs.base` looks up."""
-    if header.profile != 0 or header.exactness is not Exactness.EXACT:
-        raise HeaderError(
-            f"the stream's DHVC profile {header.profile} ({header.exactness.name.lower()}) "
-            "is unknown"
-        )
-    shape = PretrainedShape.read(CONFIGURATION, header.configuration)
-    found = weights.find(shape.weights)
-    try:
-        coder = Coder(found, shape.places)
-    except UsageError as error:
-        raise HeaderError(str(error)) from error
-    return DhvcDecoder(header, coder)
+    return DhvcDecoder(header, open_coder(header, CONFIGURATION, Coder))

@@ -9,20 +9,17 @@ from time import perf_counter
 
 from torch import Tensor
 
-from vireo import weights
 from vireo.codecs.base import Complexity, Layers, Limits, Planes
 from vireo.codecs.insta import updates
-from vireo.codecs.pretrained import PretrainedShape, coded_size, cropped
+from vireo.codecs.pretrained import coded_size, cropped, open_coder
 from vireo.codecs.ssf.coding import Coder, Content
 from vireo.codecs.ssf.config import STRIDE
 from vireo.codecs.ssf.model import decoder_multiplications, decoder_parameters
 from vireo.codecs.ssf.stream import CONFIGURATION, SectionKind, SentUpdates
-from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
+from vireo.container import CodedFrame, FrameType, Section, StreamHeader
 from vireo.errors import (
-    HeaderError,
     MissingReferenceError,
     SyntaxElementError,
-    UsageError,
 )
 from vireo.exact import InexactError
 from vireo.profiling import TimeProfile
@@ -178,15 +175,4 @@ class SsfDecoder:
 
 def open_decoder(header: StreamHeader, limits: Limits) -> SsfDecoder:
     """The entry point that `codecs.base` looks up."""
-    if header.profile != 0 or header.exactness is not Exactness.EXACT:
-        raise HeaderError(
-            f"the stream's SSF profile {header.profile} ({header.exactness.name.lower()}) "
-            "is unknown"
-        )
-    shape = PretrainedShape.read(CONFIGURATION, header.configuration)
-    found = weights.find(shape.weights)
-    try:
-        coder = Coder(found, shape.places)
-    except UsageError as error:
-        raise HeaderError(str(error)) from error
-    return SsfDecoder(header, coder)
+    return SsfDecoder(header, open_coder(header, CONFIGURATION, Coder))
