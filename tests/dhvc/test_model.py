@@ -167,3 +167,18 @@ def test_what_is_not_exact_is_the_encoder_s_alone() -> None:
     assert floats
     assert all("analysis" in name for name in floats)
     assert STRIDES == (64, 32, 16, 8)
+
+
+def test_the_paper_s_model_codes_a_frame() -> None:
+    """At its full size; nobody has its weights."""
+    torch.manual_seed(0)
+    model = Model(CONFIGS["paper"]).requires_grad_(False)
+    initialise(model)
+    place = torch.tensor([20])
+    first, second = pictures(2, 64)
+    intra, bits = code(model, first, None, place)
+    inter, more = code(model, second, intra, place)
+    assert intra.picture.luma.shape == inter.picture.luma.shape == (1, 1, 64, 64)
+    assert [len(f) for f in inter.features] == [2, 2, 2, 2]
+    assert bits.isfinite().all()
+    assert more.isfinite().all()
