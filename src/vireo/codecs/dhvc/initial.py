@@ -21,6 +21,7 @@ from vireo.nn.cosines import Wave, lowest_waves, wave_of
 GAIN = 32.0
 """Of features over coefficients whose constant wave is the mean of samples between 0 and 1."""
 _FIRST_STEP = 1.25  # of latents at the lowest rate; that of each rate point is half the last one's
+_KEEP = 1.5, -1.0  # what decides on keeping, of channels with latents and of the others
 _QUIET = 0.01  # of the weights of what is added
 
 
@@ -79,6 +80,11 @@ def _start_as_cosines(model: Model) -> None:
                 _set(raised[0], shuffled)
         for layer in (scale.merge_analysis[-1], scale.mean, scale.widen, scale.fuse):
             _scale(layer, 0)
+        keep = scale.keep[0]
+        assert isinstance(keep, ExactLayer)
+        _scale(keep, _QUIET)
+        keep.bias[: scale.latents] = _KEEP[0]
+        keep.bias[scale.latents :] = _KEEP[1]
         waves = np.array([v + u for _, (v, u) in bases[level].waves[: scale.latents]])
         scale.octaves.bias.copy_(_tensor(2 - np.log2(1 + waves)))
         steps = _FIRST_STEP / 2.0 ** torch.arange(config.rates)

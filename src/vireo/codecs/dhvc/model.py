@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from vireo.codecs.dhvc.blocks import (
     FEATURES,
+    GATES,
+    SMOOTH,
     AnalysisBlock,
     Block,
     Blocks,
@@ -28,7 +30,7 @@ from vireo.codecs.dhvc.blocks import (
 )
 from vireo.codecs.dhvc.config import SCALES, STRIDES, Config
 from vireo.codecs.rate_points import STEP_PARTS
-from vireo.exact import Conv, Grid
+from vireo.exact import Conv, Grid, Lookup, hard_sigmoid
 from vireo.nn.latents import OCTAVES, lower_bound, rounded
 from vireo.nn.picture import SAMPLES, Picture
 
@@ -81,6 +83,7 @@ class Context:
         spatial, decoded: e and d of the scale below, at this scale's size.
         predicted: c, from these and from the frames before.
         mean, octaves: of the latents' distributions; octaves are of the deviation in steps.
+        kept: what e takes of the frame before in channels that have no latents; None without one.
     """
 
     spatial: Tensor
@@ -88,6 +91,7 @@ class Context:
     predicted: Tensor
     mean: Tensor
     octaves: Tensor
+    kept: Tensor | None = None
 
 
 class Model(nn.Module):
@@ -282,6 +286,10 @@ class Scale(nn.Module):
         )
         self.mean = Conv(FEATURES, FEATURES, width, self.latents, 1)
         self.octaves = Conv(FEATURES, OCTAVES, width, self.latents, 1)
+        if config.direct:
+            self.keep = nn.Sequential(
+                Conv(FEATURES, SMOOTH, width, width, 1), Lookup(hard_sigmoid, SMOOTH, GATES)
+            )
         self.absent = nn.Parameter(torch.zeros(references * width))
         # The ways on
         self.widen = Conv(FEATURES, FEATURES, self.latents, width, 1)
@@ -327,9 +335,12 @@ class Scale(nn.Module):
         c = self.mixing(c, embedded)
         c = self.prediction(c)
         mean = self.mean(c)
+        kept: Tensor | None = None
         if self._direct and latest is not None:
-            mean = FEATURES.clamp(mean + (latest - spatial)[:, : self.latents])
-        return Context(spatial, decoded, c, mean, self.octaves(c))
+            change = self.keep(c) * (latest - spatial)
+            mean = FEATURES.nearest(mean + change[:, : self.latents])
+            kept = change[:, self.latents :]
+        return Context(spatial, decoded, c, mean, self.octaves(c), kept)
 
     def analyse(self, observed: Tensor, spatial: Tensor, embedded: Tensor) -> Tensor:
         """Latents of a scale's features, not rounded; in floats, an encoder's."""
@@ -365,9 +376,11 @@ class Scale(nn.Module):
         """e and d of this scale."""
         widened = self.widen(latents)
         if self._direct:
-            rest = widened.shape[1] - self.latents
-            widened = widened + functional.pad(latents, (0, 0, 0, 0, 0, rest))
-        spatial = FEATURES.clamp(context.spatial + widened)
+            rest = context.kept
+            if rest is None:
+                rest = torch.zeros_like(widened[:, self.latents :])
+            widened = widened + torch.cat([latents, rest], 1)
+        spatial = FEATURES.nearest(context.spatial + widened)
         spatial = self.spatial(spatial, embedded)
         decoded = self.fuse(torch.cat([context.decoded, context.predicted, spatial], 1))
         if self._direct:

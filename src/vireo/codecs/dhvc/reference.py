@@ -88,7 +88,7 @@ def _scale(
     if scale.level:
         spatial = _through(scale.raise_spatial, spatial)
         decoded = _through(scale.raise_decoded, decoded)
-    width, height = spatial.shape[0], spatial.shape[1:]
+    width, size = spatial.shape[0], spatial.shape[1:]
     latest: Integers | None = None
     absent = _units(scale.absent, FEATURES)
     if before:
@@ -97,7 +97,7 @@ def _scale(
         latest = temporal[0] if auxiliary is None else auxiliary
         temporal += [] if auxiliary is None else [auxiliary]
     else:
-        temporal = [np.broadcast_to(absent[:, None, None], (len(absent), *height))]
+        temporal = [np.broadcast_to(absent[:, None, None], (len(absent), *size))]
     c = run_layer(scale.merge, np.concatenate([spatial, *temporal]))
     c = _blocks(scale.mixing, c, embedded)
     for block in scale.prediction:
@@ -105,8 +105,12 @@ def _scale(
     mean, octaves = run_layer(scale.mean, c), run_layer(scale.octaves, c)
     direct = scale.steps is not None
     coded = slice(0, scale.latents)
+    kept = np.zeros((width - scale.latents, *size), np.int64)
+    bits = GATES.bits + FEATURES.bits
     if direct and latest is not None:
-        mean = _within(mean + (latest - spatial)[coded], FEATURES)
+        change = _through(scale.keep, c) * (latest - spatial)
+        mean = rounded((mean << GATES.bits) + change[coded], bits, FEATURES)
+        kept = change[scale.latents :]
     indices = (octaves + SCALE_ONE).astype(np.uint8).ravel()
     symbols = np.zeros(mean.shape, np.int64)
     if section is not None:
@@ -117,10 +121,11 @@ def _scale(
         finer = STEPS.bits - FEATURES.bits
         total = (mean << finer) + symbols * steps[:, None, None]
         latents = rounded(total, STEPS.bits, FEATURES)
-    widened = run_layer(scale.widen, latents)
+    total = (spatial + run_layer(scale.widen, latents)) << GATES.bits
     if direct:
-        widened[coded] += latents
-    spatial = _blocks(scale.spatial, _within(spatial + widened, FEATURES), embedded)
+        total[coded] += latents << GATES.bits
+        total[scale.latents :] += kept
+    spatial = _blocks(scale.spatial, rounded(total, bits, FEATURES), embedded)
     result = run_layer(scale.fuse, np.concatenate([decoded, c, spatial]))
     if direct:
         result = _within(result + spatial, FEATURES)
