@@ -324,8 +324,8 @@ class Scale(nn.Module):
         count = self.absent.numel() // width
         latest: Tensor | None = None
         if features:
-            kept = count - (auxiliary is not None)
-            before = [*features, *[features[-1]] * kept][:kept]
+            frames = count - (auxiliary is not None)
+            before = [*features, *[features[-1]] * frames][:frames]
             latest = before[0] if auxiliary is None else auxiliary
             before += [] if auxiliary is None else [auxiliary]
         else:
