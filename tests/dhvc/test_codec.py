@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,9 @@ from tests.dhvc.models import loud, tiny
 from vireo import weights
 from vireo.cli import main
 from vireo.codecs.base import Limits, picture_decoder
+from vireo.codecs.decoding import GopDecoder
 from vireo.codecs.dhvc import config, reference
-from vireo.codecs.dhvc.coding import Coder
+from vireo.codecs.dhvc.coding import Coder, Walk
 from vireo.codecs.dhvc.config import CONFIGS
 from vireo.codecs.rate_points import Places
 from vireo.container import CodedFrame, FrameType, GopStart, MatroskaReader, read_packet
@@ -129,6 +132,42 @@ def test_how_it_is_computed_changes_no_sample(model: str, streams: Mapping[str, 
     assert all(torch.equal(a, b) for a, b in zip(decoded(), expected, strict=True))
     coder.model.double()
     assert all(torch.equal(a, b) for a, b in zip(decoded(), expected, strict=True))
+
+
+@pytest.mark.parametrize("model", ["small", "small-parallel"])
+def test_stages_give_what_one_after_another_gives(
+    model: str, streams: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """With losses too, which no hash covers."""
+    for drop in ("", "2:4,4:3"):
+        expected, _ = frames_of(streams[model], tmp_path / "a.y4m", threads=1, drop=drop)
+        for threads in (2, 4):
+            found, _ = frames_of(streams[model], tmp_path / "a.y4m", threads=threads, drop=drop)
+            for ours, theirs in zip(found, expected, strict=True):
+                assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_pictures_that_are_done_with_are_let_go(
+    streams: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and not when cycles are collected: they are large."""
+    alive: weakref.WeakSet[Walk] = weakref.WeakSet()
+    make = Walk.__init__
+
+    def watched(self: Walk, *args: object, **named: object) -> None:
+        make(self, *args, **named)  # type: ignore[arg-type]
+        alive.add(self)
+
+    monkeypatch.setattr(Walk, "__init__", watched)
+    gc.collect()
+    gc.disable()
+    try:
+        with MatroskaReader(streams["small-parallel"]) as file:
+            count = sum(1 for _ in GopDecoder(threads=2).decode(file))
+        assert count == FRAMES
+        assert len(alive) <= 1
+    finally:
+        gc.enable()
 
 
 def test_fewer_scales_are_a_preview(streams: Mapping[str, Path], tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ class Walk:
         self._alone = alone
         self._symbols: Symbols | None = symbols
         self._there = there
-        self._below = coder.model.start(size)
+        self._below: tuple[Tensor, Tensor] | None = coder.model.start(size)
         self._auxiliary: Sequence[Tensor | None] = ()
         self._picture: Picture | None = None
         self.features: list[tuple[Tensor, ...]] = []
@@ -175,6 +175,7 @@ class Walk:
         """The next scale; those below it are done."""
         assert level == len(self.features)
         assert self._symbols is not None
+        assert self._below is not None
         model, embedded, steps = self._model, self._embedded, self._steps[level]
         scale = list(model.latent_blocks())[level]
         reference = self._reference if self.refers(level) else None
@@ -189,9 +190,9 @@ class Walk:
         if used:
             symbols = self._symbols(scale, context, steps)
         latents = Scale.dequantised(symbols, context.mean, steps)
-        self._below = scale.finish(context, latents, embedded)
+        self._below = _, own = scale.finish(context, latents, embedded)
         kept = model.config.references
-        features, intact = own_and_before(self._below[1], used, reference, level, kept)
+        features, intact = own_and_before(own, used, reference, level, kept)
         self.features.append(features)
         self.intact.append(intact)
 
@@ -204,7 +205,11 @@ class Walk:
     def finish(self) -> None:
         """The picture; what it was made from is let go."""
         self._picture = self._model.picture(self.features[-1][0], self._embedded)
-        self._reference = self._symbols = None
+        self.release()
+
+    def release(self) -> None:
+        """Lets go what the frame was made from."""
+        self._reference = self._symbols = self._below = None
         self._there = self._auxiliary = ()
 
 

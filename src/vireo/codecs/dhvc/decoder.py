@@ -45,14 +45,21 @@ class Staged:
         self.result = walk
         self._done: list[Future[None]] = [Future() for _ in range(SCALES + 1)]
         auxiliary = walk.has_auxiliary
-        self.stages = []
+        self._after: list[list[Future[None]]] = []
         for level in range(SCALES):
             after = [self._done[level - 1]] if level else []
             if before is not None and walk.refers(level):
                 after.append(before._done[SCALES if auxiliary else level])
-            self.stages.append(Stage(partial(self._run, level, after), after))
-        last = [self._done[-2]]
-        self.stages.append(Stage(partial(self._run, SCALES, last), last))
+            self._after.append(after)
+        self._after.append([self._done[-2]])
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Not kept: a cycle of references would hold the features until a collection."""
+        return [
+            Stage(partial(self._run, place, after), after)
+            for place, after in enumerate(self._after)
+        ]
 
     def _run(self, place: int, after: Sequence[Future[None]]) -> None:
         try:
@@ -63,8 +70,11 @@ class Staged:
                 self.result.scale(place)
             else:
                 self.result.finish()
-        except BaseException as error:
-            self._done[place].set_exception(error)
+        except BaseException:
+            self.result.release()
+            # Without a traceback, which would hold the frames that it passed through.
+            failed = MissingReferenceError("a reference could not be decoded")
+            self._done[place].set_exception(failed)
             raise
         self._done[place].set_result(None)
 
