@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from vireo.codecs.dhvc.blocks import AnalysisBlock, Block, PredictionBlock
 from vireo.codecs.dhvc.config import STRIDES
-from vireo.codecs.dhvc.model import CELL, CHANNELS, Model
+from vireo.codecs.dhvc.model import CELL, Model
 from vireo.exact import ExactLayer
-from vireo.nn.cosines import Wave, lowest_waves, wave_of
+from vireo.nn.cosines import Basis
 
 GAIN = 32.0
 """Of features over coefficients whose constant wave is the mean of samples between 0 and 1."""
@@ -90,74 +90,6 @@ def _start_as_cosines(model: Model) -> None:
         steps = _FIRST_STEP / 2.0 ** torch.arange(config.rates)
         assert scale.steps is not None
         scale.steps.copy_(steps[:, None].expand_as(scale.steps))
-
-
-class Basis:
-    """The waves that a scale's features start as, those of latents first.
-
-    Args:
-        stride: samples of the picture per place, the side of its block.
-        width: how many; one of eight is U's, one V's.
-        coded: how many of them have latents.
-    """
-
-    def __init__(self, stride: int, width: int, coded: int) -> None:
-        self._stride = stride
-        first = _chosen(stride, coded)
-        self.waves = first + [w for w in _chosen(stride, width) if w not in first]
-        assert len(self.waves) == width
-
-    def planes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Luma `[width, stride, stride]` and chroma `[width, 2, stride / 2, stride / 2]`.
-
-        Rows are orthonormal.
-        """
-        half = self._stride // 2
-        luma = np.zeros((len(self.waves), self._stride, self._stride))
-        chroma = np.zeros((len(self.waves), 2, half, half))
-        for row, (plane, wave) in enumerate(self.waves):
-            if plane:
-                chroma[row, plane - 1] = wave_of(wave, half)
-            else:
-                luma[row] = wave_of(wave, self._stride)
-        return luma, chroma
-
-    def rows(self) -> NDArray[np.float64]:
-        """`[width, CHANNELS]`: of the highest scale, as cells have samples."""
-        luma, chroma = self.planes()
-        flat: NDArray[np.float64] = np.concatenate(
-            [luma.reshape(-1, CELL * CELL), chroma.reshape(-1, CHANNELS - CELL * CELL)], 1
-        )
-        return flat
-
-    def from_cells(self, upper: Basis) -> NDArray[np.float64]:
-        """`[width, upper's width, 2, 2]`: features from those of four blocks of half the side."""
-        luma, chroma = self.planes()
-        small, small_chroma = upper.planes()
-        side, half = upper._stride, upper._stride // 2
-        found = np.empty((len(luma), len(small), 2, 2))
-        for y in range(2):
-            for x in range(2):
-                part = luma[:, y * side : (y + 1) * side, x * side : (x + 1) * side]
-                other = chroma[..., y * half : (y + 1) * half, x * half : (x + 1) * half]
-                found[:, :, y, x] = np.einsum("ayx,byx->ab", part, small)
-                found[:, :, y, x] += np.einsum("acyx,bcyx->ab", other, small_chroma)
-        halved: NDArray[np.float64] = found / 2  # orthonormal coefficients grow with the side
-        return halved
-
-
-def _chosen(stride: int, count: int) -> list[tuple[int, Wave]]:
-    """Planes and waves, as many of chroma as there are, up to an eighth of all for each."""
-    chroma = min(count // 8, (stride // 2) ** 2)
-    if count == CHANNELS and stride == CELL:
-        chroma = (CELL // 2) ** 2
-    counts = count - 2 * chroma, chroma, chroma
-    sides = stride, stride // 2, stride // 2
-    return [
-        (plane, wave)
-        for plane, (side, n) in enumerate(zip(sides, counts, strict=True))
-        for wave in lowest_waves(side, n)
-    ]
 
 
 def _set(layer: nn.Module, weight: NDArray[np.float64]) -> None:
