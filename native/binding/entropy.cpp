@@ -2,15 +2,20 @@
 #include "binding/entropy.hpp"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <numeric>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "core/indices.hpp"
 #include "core/symbols.hpp"
 #include "core/weight_updates.hpp"
 
@@ -36,12 +41,12 @@ void check(const SymbolTables& tables, const Vector<std::int16_t>& values,
   check(tables, indices);
 }
 
-nb::object to_numpy(std::vector<std::int16_t>&& values) {
-  auto* owned = new std::vector<std::int16_t>(std::move(values));
-  nb::capsule owner(owned,
-                    [](void* p) noexcept { delete static_cast<std::vector<std::int16_t>*>(p); });
+template <class T>
+nb::object to_numpy(std::vector<T>&& values) {
+  auto* owned = new std::vector<T>(std::move(values));
+  nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
   const std::size_t shape[1] = {owned->size()};
-  return nb::cast(nb::ndarray<nb::numpy, std::int16_t>(owned->data(), 1, shape, owner));
+  return nb::cast(nb::ndarray<nb::numpy, T>(owned->data(), 1, shape, owner));
 }
 
 nb::bytes to_bytes(const std::vector<std::uint8_t>& data) {
@@ -74,9 +79,104 @@ nb::object read_updates(const SymbolTables& table, const nb::bytes& data,
   return to_numpy(std::move(values));
 }
 
+using vireo::IndexCoder;
+using Stages = std::vector<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t>>;
+using Indices = Vector<std::uint16_t>;
+using Skips = Vector<std::uint8_t>;
+
+constexpr std::uint32_t kMostPlaces = 1u << 16;
+constexpr std::uint64_t kMostFrequencies = vireo::AdaptiveTable::kMost;
+
+IndexCoder make_index_coder(const Stages& given,
+                            const std::vector<std::vector<std::uint32_t>>& frequencies) {
+  std::vector<vireo::IndexStage> stages;
+  std::vector<std::uint32_t> sizes;
+  for (const auto& [rows, columns, books, size] : given) {
+    if (rows < 1 || columns < 1 || rows > kMostPlaces || columns > kMostPlaces || books < 1 ||
+        books > 256 || size < 1 || size > 1u << 16 || (size & (size - 1)))
+      throw std::invalid_argument("a stage has places and books of 1 to 65536 = 2**n entries");
+    stages.push_back({rows, columns, books, size});
+    sizes.insert(sizes.end(), books, size);
+  }
+  if (stages.empty()) throw std::invalid_argument("there are no stages");
+  for (const auto& stage : stages)
+    if (stage.rows % stages.back().rows || stage.columns % stages.back().columns)
+      throw std::invalid_argument("windows have whole places of every stage");
+  if (sizes.size() != frequencies.size())
+    throw std::invalid_argument("each book has its frequencies");
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    std::uint64_t total = 0;
+    for (const auto f : frequencies[i]) {
+      if (f < 1) throw std::invalid_argument("frequencies are at least 1");
+      total += f;
+    }
+    if (frequencies[i].size() != sizes[i] || total > kMostFrequencies)
+      throw std::invalid_argument("a book has a frequency per entry, 2**18 in all at most");
+  }
+  return IndexCoder(std::move(stages), frequencies);
+}
+
+void check(const IndexCoder& coder, const Indices& indices) {
+  if (indices.shape(0) != coder.count()) throw std::invalid_argument("a frame has other indices");
+  std::size_t at = 0;
+  for (const auto& stage : coder.stages())
+    for (std::size_t n = std::size_t{stage.rows} * stage.columns * stage.books; n > 0; --n, ++at)
+      if (indices(at) >= stage.size) throw std::invalid_argument("there is no such entry");
+}
+
+void check(const IndexCoder& coder, const std::optional<Indices>& before, bool skips) {
+  if (before) check(coder, *before);
+  if (skips && !before) throw std::invalid_argument("windows can't be as in no frame");
+}
+
+nb::bytes encode_indices(IndexCoder& self, const Indices& indices,
+                         const std::optional<Indices>& before, const std::optional<Skips>& skips) {
+  check(self, indices);
+  check(self, before, skips.has_value());
+  if (skips && skips->shape(0) != self.windows())
+    throw std::invalid_argument("there are as many skips as windows");
+  std::vector<std::uint8_t> data;
+  {
+    nb::gil_scoped_release release;
+    data = self.encode(indices.data(), before ? before->data() : nullptr,
+                       skips ? skips->data() : nullptr);
+  }
+  return to_bytes(data);
+}
+
+nb::tuple decode_indices(IndexCoder& self, const nb::bytes& data,
+                         const std::optional<Indices>& before, bool skips) {
+  check(self, before, skips);
+  std::vector<std::uint16_t> indices(self.count());
+  std::vector<std::uint8_t> skipped(skips ? self.windows() : 0);
+  {
+    nb::gil_scoped_release release;
+    self.decode(bytes_of(data), data.size(), indices.data(), before ? before->data() : nullptr,
+                skips ? skipped.data() : nullptr);
+  }
+  return nb::make_tuple(to_numpy(std::move(indices)), to_numpy(std::move(skipped)));
+}
+
 }  // namespace
 
 void bind_entropy(nb::module_& m) {
+  nb::class_<IndexCoder>(m, "IndexCoder", "Codes frames of codebooks' indices, and adapts to them.")
+      .def(
+          "__init__",
+          [](IndexCoder* self, const Stages& stages,
+             const std::vector<std::vector<std::uint32_t>>& frequencies) {
+            new (self) IndexCoder(make_index_coder(stages, frequencies));
+          },
+          "stages"_a, "frequencies"_a,
+          "Of each stage rows, columns, books and entries; of each book how frequent entries are.")
+      .def("copy", [](const IndexCoder& self) { return IndexCoder(self); })
+      .def("encode", &encode_indices, "indices"_a, "before"_a = nb::none(),
+           "skips"_a = nb::none(),
+           "Of all stages, place by place and book by book; `before` are those of the frame "
+           "before, `skips` says which windows are as they were.")
+      .def("decode", &decode_indices, "data"_a, "before"_a = nb::none(), "skips"_a = false,
+           "Indices and skips.");
+
   m.def("encode_updates", &write_updates, "table"_a, "values"_a, "sizes"_a,
         "Changes of weights, tensor after tensor; `table` is for those that are not 0.");
   m.def("decode_updates", &read_updates, "table"_a, "data"_a, "sizes"_a);

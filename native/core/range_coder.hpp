@@ -38,6 +38,8 @@ class RangeDecoder {
   // The interval's unit for symbols of `bits`-bit probability; code() / unit() is where
   // the symbol lies among the cumulative frequencies.
   std::uint64_t unit(int bits = kProbabilityBits) const { return range_ >> bits; }
+  // The same for symbols whose frequencies are `total` in all, up to 2**20.
+  std::uint64_t share(std::uint32_t total) const { return range_ / total; }
   std::uint64_t code() const { return code_; }
 
   // Takes the symbol whose interval is [start, start + size) in units.
@@ -85,13 +87,12 @@ class RangeDecoder {
 class RangeEncoder {
  public:
   void put(std::uint32_t start, std::uint32_t size, int bits = kProbabilityBits) {
-    const std::uint64_t unit = range_ >> bits;
-    low_ += unit * start;
-    range_ = unit * size;
-    while (range_ < kRenormalise) {
-      shift();
-      range_ <<= 8;
-    }
+    narrow(range_ >> bits, start, size);
+  }
+
+  // Of frequencies that are `total` in all (`RangeDecoder::share`).
+  void put_in(std::uint32_t total, std::uint32_t start, std::uint32_t size) {
+    narrow(range_ / total, start, size);
   }
 
   void bits(std::uint32_t value, int count) { put(value, 1, count); }
@@ -123,6 +124,15 @@ class RangeEncoder {
   }
 
  private:
+  void narrow(std::uint64_t unit, std::uint32_t start, std::uint32_t size) {
+    low_ += unit * start;
+    range_ = unit * size;
+    while (range_ < kRenormalise) {
+      shift();
+      range_ <<= 8;
+    }
+  }
+
   void carry() {
     if (low_ < kCodeOne) return;
     low_ -= kCodeOne;

@@ -170,6 +170,25 @@ def predict(
     fields: Sequence[NDArray[np.int32]], references: References, height: int, width: int
 ) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]: ...
 
+class IndexCoder:
+    """Codes frames of codebooks' indices, and adapts to them."""
+
+    def __init__(
+        self,
+        stages: Sequence[tuple[int, int, int, int]],
+        frequencies: Sequence[Sequence[int]],
+    ) -> None: ...
+    def copy(self) -> IndexCoder: ...
+    def encode(
+        self,
+        indices: NDArray[np.uint16],
+        before: NDArray[np.uint16] | None = None,
+        skips: NDArray[np.uint8] | None = None,
+    ) -> bytes: ...
+    def decode(
+        self, data: bytes, before: NDArray[np.uint16] | None = None, skips: bool = False
+    ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]: ...
+
 class SymbolTables:
     """Distributions of integers, in frequencies."""
 
