@@ -30,6 +30,7 @@ class Recipe:
 
     Attributes:
         model: its name, such as ssf1.
+        codec: whose, where several have a model of that name.
         lambdas: what a bit per luma sample costs against the mean squared error (samples
             between 0 and 1), one per rate point, the most (the lowest rate) first.
         stages: one after another.
@@ -57,6 +58,7 @@ class Recipe:
     held_out: int = 24
     validate_every: int = 1000
     start: str | None = None
+    codec: str | None = None
 
     @property
     def steps(self) -> int:
@@ -78,7 +80,10 @@ class Recipe:
 
     def values(self) -> dict[str, Any]:
         """As plain values: what a checkpoint remembers."""
-        return asdict(self)
+        values = asdict(self)
+        if self.codec is None:
+            del values["codec"]
+        return values
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -114,6 +119,8 @@ def _check(recipe: Recipe, path: Path) -> None:
         wrong = "rates and the gradient's clip are above 0, and the average keeps less than all"
     elif recipe.start is not None and type(recipe.start) is not str:
         wrong = "a start is a name or a file"
+    elif recipe.codec is not None and type(recipe.codec) is not str:
+        wrong = "a codec is a name"
     elif not 0 <= recipe.seed < 1 << 20 or recipe.warm_up < 0:
         wrong = "the seed is 0 to 1048575, and there is no warm-up of less than nothing"
     elif not recipe.stages or any(s.steps < 1 or not 1 <= s.frames <= 7 for s in recipe.stages):

@@ -16,7 +16,7 @@ from vireo.train.data import open_clips
 from vireo.train.loop import CHECKPOINT, Run, Worker
 from vireo.train.recipe import read_recipe
 
-CODECS = "ssf", "dhvc"  # with a `training` module beside their `config`
+CODECS = "ssf", "dhvc", "codebook"  # with a `training` module beside their `config`
 
 
 def open_run(
@@ -38,7 +38,7 @@ def open_run(
     worker = Worker.here(device)
     clips = open_clips(data, cache, held_out=recipe.held_out, say=say)
     torch.manual_seed(recipe.seed)
-    training, loss = _training_of(recipe.model)
+    training, loss = _training_of(recipe.model, recipe.codec)
     if len(recipe.lambdas) != (rates := loss.model.config.rates):
         raise UsageError(f"{recipe.model} has {rates} rate points; give as many lambdas")
     if recipe.start is not None and not (folder / CHECKPOINT).exists():
@@ -46,11 +46,14 @@ def open_run(
 
         if left := weights.named(recipe.start).start(loss.model):
             say(f"{recipe.start} has not all of {recipe.model}: {len(left)} tensors start afresh")
+    elif hasattr(loss, "prepare") and not (folder / CHECKPOINT).exists():
+        say("preparing the model on the clips")
+        loss.prepare(clips, recipe.seed)
     return Run(
         recipe,
         loss,
         training.loss_of,
-        describe,
+        getattr(training, "describe", describe),
         clips,
         folder,
         device=device,
@@ -59,13 +62,15 @@ def open_run(
     )
 
 
-def _training_of(model: str) -> tuple[ModuleType, Any]:
+def _training_of(model: str, codec: str | None) -> tuple[ModuleType, Any]:
     """The codec's training module, and its ClipLoss of a model."""
+    if codec is not None and codec not in CODECS:
+        raise UsageError(f"there is no codec {codec!r} to train; there is {', '.join(CODECS)}")
     known: list[str] = []
-    for codec in CODECS:
-        configs = import_module(f"vireo.codecs.{codec}.config").CONFIGS
+    for name in CODECS if codec is None else (codec,):
+        configs = import_module(f"vireo.codecs.{name}.config").CONFIGS
         if model in configs:
-            training = import_module(f"vireo.codecs.{codec}.training")
+            training = import_module(f"vireo.codecs.{name}.training")
             return training, training.ClipLoss(model)
         known += configs
     raise UsageError(f"there is no model {model!r}; there is {', '.join(known)}")
