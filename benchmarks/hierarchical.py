@@ -244,9 +244,8 @@ def _with_feedback(
     before: Walk | None = None
     for place, target in enumerate(video):
         lowest = kept[place - delay] if place >= delay else SCALES
-        if lowest < SCALES and coder.model.auxiliary is not None:
-            lowest = 0
-        alone = frozenset(range(lowest, SCALES)) if before else frozenset[int]()
+        lossless = before is None or lowest == SCALES
+        alone = frozenset[int]() if lossless else coder.scales_alone(lowest)
         sections, before = coder.encode(target, before, alone)
         sent.append(sections)
         choices.append(alone)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vireo.codecs.coolchic.presets import DEFAULT_PRESET, PRESETS
+from vireo.codecs.dhvc.config import SCALES
 from vireo.errors import UsageError
 from vireo.gop import GopStructure
-from vireo.stream.losses import read_losses
+from vireo.stream.losses import lowest_layers
 from vireo.targets import Goal
 
 CODECS = ("coolchic", "ssf", "dhvc")
@@ -123,8 +124,7 @@ class EncodeOptions:
                 raise UsageError("updates come every 1 to 65536 GOPs")
         if self.resync and self.codec != "dhvc":
             raise UsageError(f"{self.codec} has no scales to resynchronise; dhvc has")
-        if isinstance(self.resync, str):
-            read_losses(self.resync)
+        _ = self.resynchronised  # a list of none raises
         checked_threads(self.threads)
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"the seed is {self.seed}; it must be 0 to {2**31 - 1}")
@@ -157,12 +157,19 @@ class EncodeOptions:
             return self.lambda_
         return lambda_of_quality(50 if self.quality is None else self.quality)
 
-    def resynchronised(self, frame: int) -> int | None:
-        """The lowest scale of a frame that shall not refer to the frames before, if any."""
+    @property
+    def resynchronised(self) -> Callable[[int], int | None]:
+        """What tells a frame's lowest scale that shall not refer to the frames before, if any.
+
+        Scales count from 1. Raises UsageError for a list that is none.
+        """
         if not isinstance(self.resync, str):
-            return self.resync(frame)
-        kept = read_losses(self.resync).by_frame.get(frame)
-        return None if kept is None else kept + 1
+            return self.resync
+        lowest = lowest_layers(self.resync, "scale to resynchronise")
+        for frame, scale in lowest.items():
+            if not 1 <= scale <= SCALES:
+                raise UsageError(f"frame {frame} has no scale {scale}; it has 1 to {SCALES}")
+        return lowest.get
 
     @property
     def resolved_adaptation_time(self) -> float:

@@ -226,6 +226,35 @@ def test_a_loss_ends_where_its_scales_are_resynchronised(
     assert again.read_bytes()[-2000:] == target.read_bytes()[-2000:]
 
 
+@pytest.mark.parametrize("model", ["small", "small-parallel"])
+def test_all_scales_can_be_resynchronised(
+    model: str, streams: Mapping[str, Path], folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.mkv"
+    source = folder / "source.y4m"
+    vireo.encode(source, target, codec="dhvc", model=model, gop_size=7, resync="4-5:2,4:1")
+    frames, _ = packets(target)
+    assert [s.kind for s in frames[4].sections] == [4, 5, 6, 7]
+    assert [s.kind for s in frames[5].sections][1:] == [5, 6, 7]
+    _, report = frames_of(target, tmp_path / "a.y4m", drop="2:2")
+    assert report.partial == {2: 1, 3: 1 if model == "small-parallel" else 0}
+    assert vireo.verify(target).frames == FRAMES
+
+
+@pytest.mark.parametrize("answer", [0, 5, -1, "3"])
+def test_an_answer_that_is_no_scale_is_refused(
+    answer: object, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"frame 1 can't .* from scale {answer!r} on"):
+        vireo.encode(
+            folder / "source.y4m",
+            tmp_path / "out.mkv",
+            codec="dhvc",
+            frames=3,
+            resync=lambda frame: answer,
+        )
+
+
 def test_any_loss_leaves_a_picture_for_every_frame(
     streams: Mapping[str, Path], tmp_path: Path
 ) -> None:
@@ -338,7 +367,9 @@ def test_a_configuration_that_is_none_is_refused(streams: Mapping[str, Path]) ->
         ({"codec": "dhvc", "gop": "random-access"}, "I and P frames"),
         ({"codec": "dhvc", "adapt": "full"}, "adaptation"),
         ({"codec": "dhvc", "preset": "fast"}, "presets"),
-        ({"codec": "dhvc", "resync": "x"}, "no loss"),
+        ({"codec": "dhvc", "resync": "x"}, "no scale"),
+        ({"codec": "dhvc", "resync": "4:0"}, "no scale 0"),
+        ({"codec": "dhvc", "resync": "2:3,4-6:5"}, "frame 4 has no scale 5"),
         ({"codec": "ssf", "resync": "4:2"}, "no scales"),
     ],
 )

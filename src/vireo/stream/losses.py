@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from vireo.container import CodedFrame
 from vireo.errors import UsageError
 
-_LOSS = re.compile(r"(\d+)(?:-(\d+))?:(\d+)")
-_MOST_FRAMES = 1 << 20  # of a list of losses
+_LAYER = re.compile(r"(\d+)(?:-(\d+))?:(\d+)")
+_MOST_FRAMES = 1 << 20  # of one entry of a list
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class Losses:
 
     Attributes:
         layers: of every frame; None for all.
-        by_frame: of single frames, by their place in the stream's coding order.
+        by_frame: of single frames, by their packet's place in the file, from 0. Codecs that have
+            layers code frames in the order in which they are shown, so that these are the places
+            of `GopDecoder.partial` where every packet gives a frame.
     """
 
     layers: int | None = None
@@ -53,21 +55,32 @@ def read_losses(text: str, layers: int | None = None) -> Losses:
 
     Raises UsageError for what can't be lost.
     """
-    by_frame: dict[int, int] = {}
-    for part in filter(None, text.split(",")):
-        match = _LOSS.fullmatch(part.strip())
-        if match is None:
-            raise UsageError(f"{part!r} is no loss: write frame:layer or first-last:layer")
-        first, last, layer = (int(n) if n else None for n in match.groups())
-        assert first is not None
-        assert layer is not None
-        last = first if last is None else last
-        if not first <= last < first + _MOST_FRAMES:
-            raise UsageError(f"{part!r} is no loss: frames {first} to {last}")
+    lowest = lowest_layers(text, "loss")
+    for frame, layer in lowest.items():
         if layer < 2:
-            raise UsageError(f"{part!r} can't be lost: without the lowest layer there is no frame")
-        for frame in range(first, last + 1):
-            by_frame[frame] = min(layer - 1, by_frame.get(frame, layer - 1))
+            raise UsageError(
+                f"layer {layer} of frame {frame} can't be lost: without the lowest one there is "
+                "no frame"
+            )
     if layers is not None and layers < 1:
         raise UsageError("at least one layer has to be kept")
-    return Losses(layers, by_frame)
+    return Losses(layers, {frame: layer - 1 for frame, layer in lowest.items()})
+
+
+def lowest_layers(text: str, what: str) -> dict[int, int]:
+    """From "5:4,9-11:2": layer 4 for frame 5, layer 2 for frames 9 to 11, the lower one of two.
+
+    Raises UsageError for text that is no list of `what`.
+    """
+    found: dict[int, int] = {}
+    for part in filter(None, text.split(",")):
+        match = _LAYER.fullmatch(part.strip())
+        if match is None:
+            raise UsageError(f"{part!r} is no {what}: write frame:layer or first-last:layer")
+        first, layer = int(match[1]), int(match[3])
+        last = first if match[2] is None else int(match[2])
+        if not first <= last < first + _MOST_FRAMES:
+            raise UsageError(f"{part!r} is no {what}: frames {first} to {last}")
+        for frame in range(first, last + 1):
+            found[frame] = min(layer, found.get(frame, layer))
+    return found

@@ -115,6 +115,12 @@ class Coder:
         walk.run()
         return sections, walk
 
+    def scales_alone(self, lowest: int) -> frozenset[int]:
+        """Scales to refer to no frame before, so that losses of those from `lowest` on end."""
+        # The picture before, which auxiliary features are of, has what was lost at any scale.
+        first = 0 if self.model.auxiliary is not None else lowest
+        return frozenset(range(first, SCALES))
+
     def settings(self, *, inter: bool) -> tuple[Tensor, list[Tensor | None]]:
         """What lambda means to the blocks, and each scale's steps, in I or in P frames."""
         return self._embedded[inter], self._steps[inter]

@@ -12,6 +12,7 @@ from vireo.codecs.dhvc.stream import section_of
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.codecs.pretrained import padded
 from vireo.container import StreamHeader
+from vireo.errors import UsageError
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
@@ -22,8 +23,10 @@ class DhvcEncoder:
 
     Args:
         coder: the model, at its places.
-        resynchronised: asked before each frame is coded, by its place: from which scale on,
-            counted from 1, it shall refer to no frame before; None for what need not.
+        resynchronised: asked before each P frame is coded, by its place in the video: from which
+            scale on, counted from 1, it shall refer to no frame before; None if all may. By the
+            thread that codes the frame: where GOPs are coded side by side, at the same time as
+            others and for later frames first, but in order within a GOP.
     """
 
     identity = ""
@@ -48,13 +51,16 @@ class DhvcEncoder:
         return EncodedPicture(tuple(sections), decoded, 0)
 
     def _alone(self, index: int) -> frozenset[int]:
-        """Scales, from 0, of a frame that refer to none before."""
+        """Scales, from 0, of a frame that refer to none before; raises UsageError."""
         lowest = self._resynchronised(index)
         if lowest is None:
             return frozenset()
-        # The picture before, which auxiliary features are of, has what was lost at any scale.
-        first = 0 if self._coder.model.auxiliary is not None else lowest - 1
-        return frozenset(range(first, SCALES))
+        if lowest not in range(1, SCALES + 1):
+            raise UsageError(
+                f"frame {index} can't be resynchronised from scale {lowest!r} on; it has scales 1 "
+                f"to {SCALES}"
+            )
+        return self._coder.scales_alone(lowest - 1)
 
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """Each frame from the one before, which has with it what it kept of those before it."""
