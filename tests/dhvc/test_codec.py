@@ -333,6 +333,8 @@ def test_sections_that_are_none_are_refused(streams: Mapping[str, Path]) -> None
     refused(replace(inter, sections=(replace(one, kind=8),)), "kind 8")
     refused(replace(intra, sections=(replace(one, kind=4),)), "kind 4 in I")
     refused(replace(inter, frame_type=FrameType.B), "no B frames")
+    refused(replace(frames[3], references=(1,)), "frame 3 of a GOP refers to 1")
+    refused(replace(frames[3], references=(4,)), "frame 3 of a GOP refers to 4")
 
 
 def test_any_bytes_are_some_picture(streams: Mapping[str, Path]) -> None:

@@ -23,10 +23,15 @@ def section_of(level: int, data: bytes, *, resynchronised: bool) -> Section:
 def sections_by_scale(frame: CodedFrame) -> Mapping[int, tuple[Section, bool]]:
     """A packet's sections, and whether they refer to no frame before; some may be missing.
 
-    Raises SyntaxElementError for sections that a frame can't have.
+    Raises SyntaxElementError for sections and references that a frame can't have.
     """
     if frame.frame_type is FrameType.B:
         raise SyntaxElementError("a hierarchical stream has no B frames")
+    if any(r != frame.display_index - 1 for r in frame.references):
+        raise SyntaxElementError(
+            f"frame {frame.display_index} of a GOP refers to {frame.references[0]}, and not to the "
+            "frame before"
+        )
     found: dict[int, tuple[Section, bool]] = {}
     for section in frame.sections:
         resynchronised, level = divmod(section.kind, RESYNCHRONISED)
