@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import rmtree
 from time import perf_counter
 from typing import Any
+from uuid import uuid4
 
 from av.container import OutputContainer
 
@@ -132,9 +133,13 @@ def encode(
         update_every: with `adapt`: GOPs that are adapted to together (1 … 65,536); the whole
             video if not given.
         resync: of dhvc: which scales shall not refer to the frames before, so that losses there
-            end: "8:3" is scale 3 and those above it of frame 8. Or what to ask before each frame
-            is coded, by its place: returns the lowest such scale, or None. In a model with
-            auxiliary refinement it is all scales.
+            end: "8:3" is scale 3 and those above it of frame 8, counted from 0. In a model with
+            auxiliary refinement it is all scales. Or what to ask before a P frame is coded, by
+            its place: returns the lowest such scale, 1 … 4, or None; anything else raises
+            UsageError. It is asked once for each P frame, by the thread that codes it: in order
+            within a GOP, but with several threads also for frames of different GOPs at the same
+            time; with a target, in every trial. As nobody knows what it would answer, no encode
+            with it goes on where an interrupted one was.
         start, frames: frames to skip, and to encode at most.
         size, fps, pix_fmt: of raw video: (width, height), frames per second, FFmpeg's name.
         threads: threads to use; all processors by default. Doesn't change the result.
@@ -266,6 +271,8 @@ class _Job:
         """Everything that determines the packets, but the stream header; threads don't."""
         status = self.source.stat()
         options = {k: str(v) for k, v in vars(replace(asked, threads=None)).items()}
+        if callable(asked.resync):
+            options["resync"] = uuid4().hex  # its answers aren't known: this is no earlier encode
         return {
             "source": str(self.source.resolve()),
             "size": status.st_size,

@@ -255,6 +255,31 @@ def test_an_answer_that_is_no_scale_is_refused(
         )
 
 
+def test_an_encode_with_feedback_starts_afresh(folder: Path, tmp_path: Path) -> None:
+    asked: list[int] = []
+    fails = True
+
+    def feedback(frame: int) -> int | None:
+        asked.append(frame)
+        if fails and frame == 4:
+            raise RuntimeError("the receiver is gone")
+        return None
+
+    def encode() -> vireo.api.EncodeReport:
+        target = tmp_path / "out.mkv"
+        return vireo.encode(
+            folder / "source.y4m", target, codec="dhvc", gop_size=7, threads=1, resync=feedback
+        )
+
+    with pytest.raises(RuntimeError, match="gone"):
+        encode()
+    assert asked == [1, 2, 3, 4]
+    fails = False
+    assert encode().resumed == 0
+    assert asked[4:] == list(range(1, FRAMES))
+    assert not list(tmp_path.glob("*.vireo-journal"))
+
+
 def test_any_loss_leaves_a_picture_for_every_frame(
     streams: Mapping[str, Path], tmp_path: Path
 ) -> None:
