@@ -108,3 +108,19 @@ def test_without_rounding_it_is_nearly_the_same_and_not_the_same() -> None:
     assert not torch.equal(exact, smooth)
     assert (exact - smooth).abs().max() < 0.2
     assert torch.equal(layer(norm(x)), exact)
+
+
+@pytest.mark.parametrize(("table", "result"), [(gelu, NORMED), (hard_sigmoid, GATES)])
+def test_without_rounding_a_table_is_straight_lines(table, result: Grid) -> None:
+    layer = Lookup(table, NORMED, result)
+    x = torch.linspace(-9, 9, 2001, dtype=torch.float64, requires_grad=True)
+    values = layer.table(NORMED, result) * result.unit
+    places = np.arange(NORMED.low, NORMED.high + 1) * NORMED.unit
+    with unrounded():
+        found = layer(x)
+    expected = np.interp(x.detach().numpy(), places, values)
+    assert np.abs(found.detach().numpy() - expected).max() < 1e-12
+    assert not torch.equal(found, layer(x))
+    found.sum().backward()
+    assert x.grad is not None
+    assert 0 < x.grad.max() < 1.2

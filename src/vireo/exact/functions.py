@@ -98,6 +98,8 @@ def _short(x: Tensor) -> Tensor:
 class Lookup(nn.Module):
     """A function of one number, by a table that holds its value for each number of a grid.
 
+    Within `unrounded`, straight lines between those.
+
     Args:
         table: of `table_of`, in units of the result.
         source, result: grids.
@@ -118,10 +120,15 @@ class Lookup(nn.Module):
 class _Lookup(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, source: Grid, values: Tensor, slopes: Tensor) -> Tensor:
-        at = (x * 2.0**source.bits).round().long().sub_(source.low)
-        at = at.clamp_(0, len(values) - 1)
+        last = len(values) - 1
+        place = x * 2.0**source.bits - source.low
+        at = place.round().long().clamp_(0, last)
         ctx.save_for_backward(at, slopes)
-        return values[at]
+        if not is_unrounded():
+            return values[at]
+        place = place.clamp(0, last)
+        before = place.long().clamp_(max=last - 1)
+        return torch.lerp(values[before], values[before + 1], place - before)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
