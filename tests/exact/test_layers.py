@@ -135,20 +135,51 @@ def test_autocast_changes_nothing() -> None:
         assert layer(x[:, :, :2].bfloat16()).dtype == torch.float32
 
 
-def test_single_precision_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a library takes fewer bits than it is given, layers go over to doubles."""
+def fewer_bits(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, float]:
+    return x.bfloat16().float(), weight.bfloat16().float(), 1.0
+
+
+def rounded_on_the_way(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, float]:
+    """As Winograd's convolutions are: only the longest sums come out otherwise."""
+    return x, weight / 9, 9.0
+
+
+@pytest.mark.parametrize(
+    ("inexact", "kernel", "groups", "dilation"),
+    [
+        (fewer_bits, None, None, None),
+        (rounded_on_the_way, 3, 1, 1),
+        (rounded_on_the_way, 3, 32, 1),
+        (rounded_on_the_way, 7, 32, 1),
+        (rounded_on_the_way, 3, 32, 3),
+    ],
+)
+def test_single_precision_is_tried(
+    inexact: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, float]],
+    kernel: int | None,
+    groups: int | None,
+    dilation: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a library adds up inexactly, if only in one kind of convolution, doubles are used."""
     assert layers.single_precision_is_exact()
     layer = LAYERS["3x3"]()
     layer.prove()
     assert not layer.in_double
     conv2d = torch.nn.functional.conv2d
 
-    def fewer_bits(x: Tensor, weight: Tensor, *rest: object, **named: object) -> Tensor:
-        if x.dtype == torch.float32:
-            x, weight = x.bfloat16().float(), weight.bfloat16().float()
-        return conv2d(x, weight, *rest, **named)
+    def tampered(x: Tensor, weight: Tensor, *rest: object, **named: object) -> Tensor:
+        factor = 1.0
+        mine = kernel is None or (kernel, groups, dilation) == (
+            weight.shape[-1],
+            named.get("groups"),
+            named.get("dilation"),
+        )
+        if x.dtype == torch.float32 and mine:
+            x, weight, factor = inexact(x, weight)
+        return conv2d(x, weight, *rest, **named) * factor
 
-    monkeypatch.setattr(layers.functional, "conv2d", fewer_bits)
+    monkeypatch.setattr(layers.functional, "conv2d", tampered)
     layers.single_precision_is_exact.cache_clear()
     try:
         layer.prove()

@@ -185,7 +185,12 @@ class TransposedConv(ExactLayer):
 
 @contextmanager
 def _full_precision(device: str) -> Iterator[None]:
-    """Without autocast, and without TF32, which cuDNN uses unless told otherwise."""
+    """Without autocast, and without TF32, which cuDNN uses unless told otherwise.
+
+    Autocast is a thread's own, but cuDNN's flags are the process': where one thread leaves this,
+    they are as it found them, whatever another one's layer needs. On a GPU only one thread at a
+    time may run exact layers; those on processors change no flag.
+    """
     with ExitStack() as without:
         if torch.amp.is_autocast_available(device):
             without.enter_context(torch.autocast(device, enabled=False))
@@ -194,25 +199,44 @@ def _full_precision(device: str) -> Iterator[None]:
         yield
 
 
+_TRIED = (
+    (1, 1, 1, 1),
+    (3, 1, 1, 1),
+    (5, 2, 1, 1),
+    (3, 1, 32, 1),
+    (5, 1, 32, 1),
+    (7, 1, 32, 1),
+    (3, 1, 32, 3),
+    (7, 1, 32, 3),
+)
+"""Sides of kernels, strides, groups and dilations of convolutions with 32 inputs and outputs."""
+
+
 @cache
 def single_precision_is_exact() -> bool:
     """Whether this process' single-precision convolutions give exact sums.
 
     A library may be set to take fewer bits than it is given, by its environment or by whoever
-    imported it: oneDNN's `DNNL_DEFAULT_FPMATH_MODE` is such a setting.
+    imported it: oneDNN's `DNNL_DEFAULT_FPMATH_MODE` is such a setting. Or it may have a faster way
+    than to add products up, as Winograd's for small kernels, whose intermediate results round.
     """
     rng = torch.Generator().manual_seed(0)
-    x = torch.randint(-(1 << 11), 1 << 11, (1, 32, 12, 16), generator=rng).double()
-    for kernel, stride, groups in ((1, 1, 1), (3, 1, 1), (5, 2, 1), (5, 1, 32)):
-        shape = 32, 32 // groups, kernel, kernel
-        # Sums of up to 2**11 * (32 * 25 * 3 + 8 * 513) stay below 2**24.
-        weight = torch.randint(-3, 4, shape, generator=rng).double()
-        weight[:, :8, 0, 0] += (1 << 9) + 1  # a factor of more bits than a bfloat16 has
-        ways = [partial(functional.conv2d, stride=stride, groups=groups)]
-        if groups == 1:
-            ways.append(partial(functional.conv_transpose2d, stride=stride))
-        for way in ways:
-            if not torch.equal(way(x.float(), weight.float()).double(), way(x, weight)):
+    size = 2, 32, 12, 16
+    x = torch.randint(-(1 << 11) + 1, 1 << 11, size, generator=rng).double()
+    x[0].abs_()  # so that some sums are nearly as large as they may be
+    for kernel, stride, groups, dilation in _TRIED:
+        # Factors of all sizes, up to more bits than a bfloat16 or TF32 has, 2**13 in all.
+        shares = torch.rand(32, 32 // groups, kernel, kernel, generator=rng).double() ** 8
+        weight = torch.floor((1 << 13) * shares / shares.sum((1, 2, 3), keepdim=True))
+        weight[::2].neg_()
+        padding = dilation * (kernel // 2)
+        way = partial(functional.conv2d, padding=padding, dilation=dilation, groups=groups)
+        ways = [(partial(way, stride=stride), weight)]
+        if groups == dilation == 1:
+            way = partial(functional.conv_transpose2d, stride=stride, padding=padding)
+            ways.append((way, weight.transpose(0, 1)))
+        for way, factors in ways:
+            if not torch.equal(way(x.float(), factors.float()).double(), way(x, factors)):
                 return False
     return True
 
