@@ -14,7 +14,7 @@ from vireo.codecs.dhvc.blocks import waves
 from vireo.codecs.dhvc.config import CONFIGS, STRIDES
 from vireo.codecs.dhvc.count import encoder_multiplications, parameters
 from vireo.codecs.dhvc.initial import Basis, initialise
-from vireo.codecs.dhvc.model import Decoded, Model, places_of
+from vireo.codecs.dhvc.model import Decoded, Model, place_count
 from vireo.codecs.dhvc.training import ClipLoss, code, loss_of
 from vireo.codecs.rate_points import STEP_PARTS
 from vireo.exact import exact_layers, prove, unrounded
@@ -54,7 +54,7 @@ def test_it_starts_as_a_transform_codec(name: str) -> None:
     initialise(model)
     prove(model)
     target = pictures(1)[0]
-    place = torch.tensor([places_of(model.config) - 1])
+    place = torch.tensor([place_count(model.config) - 1])
     with torch.no_grad():
         intra, bits = code(model, target, None, place)
         still, fewer = code(model, target, intra, place)
@@ -151,7 +151,7 @@ def test_without_rounding_it_is_another_arithmetic() -> None:
 def test_waves_are_far_from_where_they_would_be_rounded_otherwise(name: str) -> None:
     """Libraries' sines differ in their last bits."""
     channels = CONFIGS[name].embedding
-    grid = waves(places_of(CONFIGS[name]), channels).double() * 256
+    grid = waves(place_count(CONFIGS[name]), channels).double() * 256
     periods = np.geomspace(2, 96, channels // 2)
     angles = np.arange(len(grid))[:, None] / STEP_PARTS * (2 * np.pi / periods)
     exact = 256 * np.hstack([np.sin(angles), np.cos(angles)])

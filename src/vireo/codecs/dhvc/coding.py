@@ -15,8 +15,7 @@ from vireo.codecs.dhvc.model import (
     Model,
     Reference,
     Scale,
-    own_and_before,
-    places_of,
+    place_count,
     used_scales,
 )
 from vireo.codecs.rate_points import Places
@@ -48,7 +47,7 @@ class Coder:
             raise UsageError(f"{weights.path} has weights of {weights.name!r}, no model of DHVC")
         config = CONFIGS[weights.name]
         for place in places:
-            if not 0 <= place < places_of(config):
+            if not 0 <= place < place_count(config):
                 raise UsageError(f"{config.name} has no place {place} between its rate points")
         with torch.device("meta"):
             model = Model(config)
@@ -154,7 +153,7 @@ class Walk:
         self._auxiliary: Sequence[Tensor | None] = ()
         self._picture: Picture | None = None
         self.features: list[tuple[Tensor, ...]] = []
-        self.intact: list[tuple[bool, ...]] = []
+        self.intact: list[bool] = []
 
     @property
     def picture(self) -> Picture:
@@ -188,19 +187,17 @@ class Walk:
         before = reference.features[level] if reference else ()
         beside = self._beside(level) if reference else None
         context = scale.context(*self._below, before, beside, embedded)
-        used = level in self._there and all(flags[0] for flags in self.intact)
+        used = level in self._there and all(self.intact)
         if reference is not None:
-            used = used and all(reference.intact[level])
+            used = used and reference.intact[level]
             used = used and (model.auxiliary is None or used_scales(reference) == SCALES)
         symbols = torch.zeros_like(context.mean)
         if used:
             symbols = self._symbols(scale, context, steps)
         latents = Scale.dequantised(symbols, context.mean, steps)
         self._below = _, own = scale.finish(context, latents, embedded)
-        kept = model.config.references
-        features, intact = own_and_before(own, used, reference, level, kept)
-        self.features.append(features)
-        self.intact.append(intact)
+        self.features.append((own, *before)[: model.config.references])
+        self.intact.append(used)
 
     def _beside(self, level: int) -> Tensor | None:
         if not self._auxiliary:

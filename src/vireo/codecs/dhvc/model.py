@@ -50,7 +50,7 @@ class Reference(Protocol):
     Attributes:
         picture: its samples.
         features: at each scale those of this frame and of those before it, the latest first.
-        intact: whether each of them is what the encoder had.
+        intact: at each scale whether all of them are what the encoder had.
     """
 
     @property
@@ -58,7 +58,7 @@ class Reference(Protocol):
     @property
     def features(self) -> Sequence[tuple[Tensor, ...]]: ...
     @property
-    def intact(self) -> Sequence[tuple[bool, ...]]: ...
+    def intact(self) -> Sequence[bool]: ...
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class Decoded:
 
     picture: Picture
     features: tuple[tuple[Tensor, ...], ...]
-    intact: tuple[tuple[bool, ...], ...]
+    intact: tuple[bool, ...]
 
 
 def used_scales(frame: Reference) -> int:
     """Scales whose latents a frame has, with all that they refer to."""
-    return sum(flags[0] for flags in frame.intact)
+    return sum(frame.intact)
 
 
 @dataclass(frozen=True)
@@ -141,35 +141,19 @@ class Model(nn.Module):
         self, features: Sequence[Tensor], reference: Reference | None, embedded: Tensor
     ) -> Decoded:
         """The frame from the decoded features of all scales, nothing of which was missing."""
-        kept = self.config.references
-        history = [
-            own_and_before(own, True, reference, level, kept) for level, own in enumerate(features)
-        ]
+        history = reference.features if reference else [()] * SCALES
         return Decoded(
             self.picture(features[-1], embedded),
-            tuple(features for features, _ in history),
-            tuple(intact for _, intact in history),
+            tuple(
+                (own, *before)[: self.config.references]
+                for own, before in zip(features, history, strict=True)
+            ),
+            (True,) * SCALES,
         )
 
     def picture(self, decoded: Tensor, embedded: Tensor) -> Picture:
         """From the decoded features of the highest scale."""
         return picture_of_cells(self.tail(decoded, embedded))
-
-
-def own_and_before(
-    own: Tensor, used: bool, reference: Reference | None, level: int, kept: int
-) -> tuple[tuple[Tensor, ...], tuple[bool, ...]]:
-    """A scale's features of a frame and of those before it, and which of them are intact.
-
-    Args:
-        used: whether the latents were there.
-        reference: the frame before, if the scale refers to it.
-        kept: of how many frames.
-    """
-    if reference is None:
-        return (own,), (used,)
-    features = (own, *reference.features[level])[:kept]
-    return features, (used, *reference.intact[level])[:kept]
 
 
 class Analysis(nn.Module):
@@ -406,11 +390,11 @@ class Tail(nn.Module):
 
 def embedded_waves(config: Config, places: Tensor) -> Tensor:
     """`[B, E, 1, 1]`: waves of places `[B]`."""
-    found = waves(places_of(config), config.embedding).to(places.device)
+    found = waves(place_count(config), config.embedding).to(places.device)
     return found[places][:, :, None, None]
 
 
-def places_of(config: Config) -> int:
+def place_count(config: Config) -> int:
     """Places between the first and the last rate point, both among them."""
     return STEP_PARTS * (config.rates - 1) + 1
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from vireo.codecs.dhvc.blocks import FEATURES, GATES, MODULATION, NORMED, waves
 from vireo.codecs.dhvc.config import STRIDES
-from vireo.codecs.dhvc.model import CELL, CENTRED, RESIDUALS, STEPS, Model, Scale, places_of
+from vireo.codecs.dhvc.model import CELL, CENTRED, RESIDUALS, STEPS, Model, Scale, place_count
 from vireo.codecs.rate_points import STEP_PARTS
 from vireo.entropy.normal import SCALE_ONE
 from vireo.entropy.tables import latent_tables
@@ -38,7 +38,7 @@ def decode(
     reference: Decoded | None,
 ) -> Decoded:
     """A frame from its scales' sections, as `coding.Coder.decode`."""
-    embedded = _units(waves(places_of(model.config), model.config.embedding)[place], MODULATION)
+    embedded = _units(waves(place_count(model.config), model.config.embedding)[place], MODULATION)
     embedded = _through(model.embedding, embedded[:, None, None])
     shape = size[0] // STRIDES[0], size[1] // STRIDES[0]
     spatial, decoded = (

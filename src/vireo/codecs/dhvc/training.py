@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vireo.codecs.dhvc.config import CONFIGS
 from vireo.codecs.dhvc.initial import initialise
-from vireo.codecs.dhvc.model import Decoded, Model, Scale, places_of
+from vireo.codecs.dhvc.model import Decoded, Model, Scale, place_count
 from vireo.codecs.rate_points import STEP_PARTS
 from vireo.nn.latents import symbol_bits, with_noise
 from vireo.nn.losses import balanced, picture_error
@@ -32,7 +32,7 @@ class ClipLoss(nn.Module):
 
     def draw(self, rng: np.random.Generator, batch: int) -> NDArray[np.float64]:
         """A place between the rate points for each clip."""
-        return rng.integers(places_of(self.model.config), size=batch) / STEP_PARTS
+        return rng.integers(place_count(self.model.config), size=batch) / STEP_PARTS
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """For an optimiser."""
