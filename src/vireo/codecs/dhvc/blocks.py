@@ -1,6 +1,6 @@
 """Units of the hierarchical models: ConvNeXt blocks that lambda modulates, and prediction blocks.
 
-(DHVC 2.0, section 5 and figure 6). The encoder's own are floats, the decoder's exact.
+DHVC 2.0, section 5 and figure 6. Those that only an encoder has are in floats, the others exact.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vireo.codecs.dhvc.config import Config
 from vireo.codecs.rate_points import STEP_PARTS
 from vireo.exact import Conv, Grid, LayerNorm, Lookup, gelu, hard_sigmoid, sigmoid
 
@@ -129,6 +130,20 @@ class Upsample(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(Conv(FEATURES, FEATURES, inputs, 4 * outputs, 1), nn.PixelShuffle(2))
+
+
+def exact_blocks(config: Config, width: int, kernel: int, count: int) -> Blocks:
+    """So many of a model's, as decoders have them."""
+    return Blocks(
+        Block(width, kernel, config.embedding, smooth=config.smooth) for _ in range(count)
+    )
+
+
+def analysis_blocks(config: Config, width: int, kernel: int, count: int) -> Blocks:
+    """So many of a model's encoder, in floats."""
+    return Blocks(
+        AnalysisBlock(width, kernel, config.embedding, smooth=config.smooth) for _ in range(count)
+    )
 
 
 def _depthwise(width: int, kernel: int, *, dilation: int = 1, source: Grid = FEATURES) -> Conv:

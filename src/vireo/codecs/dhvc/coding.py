@@ -10,14 +10,8 @@ from torch import Tensor
 
 from vireo.codecs.base import Planes
 from vireo.codecs.dhvc.config import CONFIGS, SCALES
-from vireo.codecs.dhvc.model import (
-    Context,
-    Model,
-    Reference,
-    Scale,
-    place_count,
-    used_scales,
-)
+from vireo.codecs.dhvc.model import Model, Reference, place_count, used_scales
+from vireo.codecs.dhvc.scale import Context, Scale
 from vireo.codecs.rate_points import Places
 from vireo.entropy.normal import SCALE_ONE
 from vireo.entropy.tables import latent_tables

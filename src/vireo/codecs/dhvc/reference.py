@@ -13,7 +13,8 @@ import numpy as np
 
 from vireo.codecs.dhvc.blocks import FEATURES, GATES, MODULATION, NORMED, waves
 from vireo.codecs.dhvc.config import STRIDES
-from vireo.codecs.dhvc.model import CELL, CENTRED, RESIDUALS, STEPS, Model, Scale, place_count
+from vireo.codecs.dhvc.model import CELL, CENTRED, RESIDUALS, Model, place_count
+from vireo.codecs.dhvc.scale import STEPS, Scale
 from vireo.codecs.rate_points import STEP_PARTS
 from vireo.entropy.normal import SCALE_ONE
 from vireo.entropy.tables import latent_tables

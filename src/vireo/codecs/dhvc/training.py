@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from vireo.codecs.dhvc.config import CONFIGS
 from vireo.codecs.dhvc.initial import initialise
-from vireo.codecs.dhvc.model import Decoded, Model, Scale, place_count
+from vireo.codecs.dhvc.model import Decoded, Model, place_count
+from vireo.codecs.dhvc.scale import Scale
 from vireo.codecs.rate_points import STEP_PARTS
 from vireo.nn.latents import symbol_bits, with_noise
 from vireo.nn.losses import balanced, picture_error
