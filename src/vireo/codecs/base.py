@@ -128,6 +128,13 @@ class PictureDecoder(Protocol):
     def crop(self, decoded: Any) -> Planes:
         """The part of a decoded picture that is shown."""
 
+    def hash(self, decoded: Any, *, is_key: bool) -> int:
+        """What a packet carries to check a decoded picture by.
+
+        Of exact codecs it is the picture's (`container.picture_hash`); of bounded ones, whose
+        pictures may differ, that of what was parsed.
+        """
+
     def layers(self, decoded: Any) -> Layers:
         """How much of what was sent a decoded picture is made of."""
 

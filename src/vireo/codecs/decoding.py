@@ -25,7 +25,6 @@ from vireo.container import (
     StoredPacket,
     StreamHeader,
     Timeline,
-    picture_hash,
     read_packet,
 )
 from vireo.container.packet import MAX_PTS
@@ -422,7 +421,7 @@ class _PictureJob:
             decoded = self._decoder.reconstruct(parsed, pictures, self._times)
         if self._decoder.layers(decoded).whole:
             with measured(self._times, "hash"):
-                found = picture_hash(self._decoder.crop(decoded), is_key=self._frame.is_key)
+                found = self._decoder.hash(decoded, is_key=self._frame.is_key)
             if found != self._frame.picture_hash:
                 raise PictureHashError("the decoded picture is not the one that was encoded")
         self._decoded.set_result(decoded)

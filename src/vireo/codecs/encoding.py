@@ -28,7 +28,6 @@ from vireo.container import (
     Packet,
     Section,
     StreamHeader,
-    picture_hash,
     read_packet,
     write_packet,
 )
@@ -293,7 +292,7 @@ class GopEncoder:
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
             decoded, iterations = picture.decoded, picture.iterations
-            data = write_packet(self._coded(picture, decoder.crop(decoded), task), task.start)
+            data = write_packet(self._coded(picture, decoder, task), task.start)
             parsed = _parse(decoder, data, task)
             seconds = perf_counter() - began
         shown = decoder.crop(decoded)
@@ -318,7 +317,7 @@ class GopEncoder:
             self._listener(finished.report)
         return Packet(finished.data, task.frame.pts, task.planned.display_index == 0)
 
-    def _coded(self, picture: EncodedPicture, shown: Planes, task: Task) -> CodedFrame:
+    def _coded(self, picture: EncodedPicture, decoder: PictureDecoder, task: Task) -> CodedFrame:
         planned = task.planned
         is_key = planned.display_index == 0
         return CodedFrame(
@@ -326,7 +325,7 @@ class GopEncoder:
             display_index=planned.display_index,
             pts=task.frame.pts,
             references=planned.references,
-            picture_hash=picture_hash(shown, is_key=is_key),
+            picture_hash=decoder.hash(picture.decoded, is_key=is_key),
             sections=picture.sections,
             header=self.header if is_key else None,
             gop_frames=task.start.gop_frames if is_key else None,

@@ -20,7 +20,7 @@ from vireo.codecs.coolchic.stream import (
     StreamShape,
     coded_size,
 )
-from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader
+from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader, picture_hash
 from vireo.container.syntax import ByteReader
 from vireo.errors import HeaderError, LimitError, SyntaxElementError
 from vireo.profiling import TimeProfile
@@ -191,6 +191,10 @@ class CoolchicDecoder:
         height, width = self._shown
         y, u, v = planes
         return y[:height, :width], u, v
+
+    def hash(self, decoded: Planes, *, is_key: bool) -> int:
+        """That of the picture."""
+        return picture_hash(self.crop(decoded), is_key=is_key)
 
     def layers(self, decoded: Planes) -> Layers:
         """One, and it is there."""

@@ -14,7 +14,7 @@ from vireo.codecs.dhvc.count import decoder_multiplications, decoder_parameters
 from vireo.codecs.dhvc.model import used_scales
 from vireo.codecs.dhvc.stream import CONFIGURATION, sections_by_scale
 from vireo.codecs.pretrained import coded_size, cropped, open_coder
-from vireo.container import CodedFrame, FrameType, Section, StreamHeader
+from vireo.container import CodedFrame, FrameType, Section, StreamHeader, picture_hash
 from vireo.errors import MissingReferenceError
 from vireo.nn.picture import planes_of
 from vireo.profiling import TimeProfile, measured
@@ -130,6 +130,10 @@ class DhvcDecoder:
     def crop(self, decoded: Walk) -> Planes:
         """The part of a picture that is shown."""
         return cropped(planes_of(decoded.picture), *self._shown)
+
+    def hash(self, decoded: Walk, *, is_key: bool) -> int:
+        """That of the picture."""
+        return picture_hash(self.crop(decoded), is_key=is_key)
 
     def layers(self, decoded: Walk) -> Layers:
         """Scales that were there, with all that they refer to."""

@@ -16,7 +16,7 @@ from vireo.codecs.ssf.coding import Coder, Content
 from vireo.codecs.ssf.config import STRIDE
 from vireo.codecs.ssf.model import decoder_multiplications, decoder_parameters
 from vireo.codecs.ssf.stream import CONFIGURATION, SectionKind, SentUpdates
-from vireo.container import CodedFrame, FrameType, Section, StreamHeader
+from vireo.container import CodedFrame, FrameType, Section, StreamHeader, picture_hash
 from vireo.errors import (
     MissingReferenceError,
     SyntaxElementError,
@@ -147,6 +147,10 @@ class SsfDecoder:
     def crop(self, decoded: Planes) -> Planes:
         """The part of a picture that is shown."""
         return cropped(decoded, *self._shown)
+
+    def hash(self, decoded: Planes, *, is_key: bool) -> int:
+        """That of the picture."""
+        return picture_hash(self.crop(decoded), is_key=is_key)
 
     def layers(self, decoded: Planes) -> Layers:
         """One, and it is there."""
