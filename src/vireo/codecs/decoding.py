@@ -1,24 +1,24 @@
 """Decoding a stream of GOPs: references, display order, verification, damage.
 
-The same for every codec with one picture per packet. A picture is parsed, part by part,
-and reconstructed when its parts and its references are there. Whatever can be done next
-is done by whichever thread is free, earlier pictures first: parts of one picture, pictures
-of one level of the hierarchy and pictures of different GOPs run at the same time.
+The same for every codec with one picture per packet. Whatever can be done next is done by
+whichever thread is free, earlier pictures first: parts and stages of one picture
+(`decoding_job`), pictures of one level of the hierarchy and pictures of different GOPs run at the
+same time.
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from functools import partial
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
-from vireo.codecs.base import Begun, Limits, ParsedPicture, PictureDecoder, picture_decoder
-from vireo.codecs.workers import Countdown, Workers
+from vireo.codecs.base import Limits, PictureDecoder, picture_decoder
+from vireo.codecs.decoding_job import DecodingJob, Pending
+from vireo.codecs.workers import Workers
 from vireo.container import (
     CodedFrame,
     GopStart,
@@ -32,15 +32,12 @@ from vireo.errors import (
     HeaderError,
     LimitError,
     MissingReferenceError,
-    PictureHashError,
     StreamError,
     SyntaxElementError,
 )
 from vireo.profiling import TimeProfile, measured
 from vireo.stream.losses import Losses
 from vireo.video.frame import Frame
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,22 +47,13 @@ class _Picture:
     decoded: Future[Any]
 
 
-@dataclass(frozen=True)
-class _Reference:
-    """What other pictures need of one: to be parsed, and to be reconstructed."""
-
-    state: Future[Any]
-    begun: Future[Any]
-    decoded: Future[Any]
-
-
 @dataclass
 class _Gop:
     start: GopStart
     decoder: PictureDecoder
     shift: int  # ticks from the stream's clock to the file's
     next_packet: int  # behind its last packet so far
-    references: dict[int, _Reference] = field(default_factory=dict)
+    references: dict[int, Pending] = field(default_factory=dict)
     waiting: dict[int, _Picture] = field(default_factory=dict)  # for their turn to be shown
     shown: int = 0  # display index of the next frame to give out
 
@@ -194,7 +182,7 @@ class GopDecoder:
         if _waiting(gops) >= self.limits.pictures:
             raise LimitError(f"over {self.limits.pictures} pictures wait to be shown")
         references = [gop.references[r] for r in frame.references]
-        job = _PictureJob(pool, packet.index, gop.decoder, frame, references, self._times)
+        job = DecodingJob(pool, packet.index, gop.decoder, frame, references, self._times)
         coming = job.start()
         gop.waiting[frame.display_index] = _Picture(frame, packet.index, coming.decoded)
         if frame.display_index not in frame.released:
@@ -287,141 +275,5 @@ def _waiting(gops: Iterable[_Gop]) -> int:
     return sum(len(g.waiting) for g in gops)
 
 
-def _results(references: Sequence[Future[T]]) -> list[T]:
-    try:
-        return [r.result() for r in references]
-    except StreamError as error:
-        raise MissingReferenceError("a reference could not be decoded") from error
-
-
 def _packet_of(error: StreamError) -> float:
     return inf if error.packet is None else error.packet
-
-
-class _PictureJob:
-    """One picture's way through the workers."""
-
-    def __init__(
-        self,
-        workers: Workers,
-        rank: int,
-        decoder: PictureDecoder,
-        frame: CodedFrame,
-        references: Sequence[_Reference],
-        times: TimeProfile | None,
-    ) -> None:
-        self._workers = workers
-        self._rank = rank
-        self._decoder = decoder
-        self._frame = frame
-        self._references = references
-        self._times = times
-        self._state: Future[Any] = Future()
-        self._begun: Future[Any] = Future()
-        self._decoded: Future[Any] = Future()
-
-    def start(self) -> _Reference:
-        ready = Countdown(1 + len(self._references), lambda: self._submit(self._parse))
-        for reference in self._references:
-            reference.state.add_done_callback(ready.arrive)
-        ready.arrive()
-        return _Reference(self._state, self._begun, self._decoded)
-
-    def _submit(self, step: Callable[[], None]) -> None:
-        self._workers.submit(self._rank, partial(self._run, step))
-
-    def _run(self, step: Callable[[], None]) -> None:
-        try:
-            step()
-        except BaseException as error:
-            self._references = ()
-            for future in (self._state, self._begun):
-                if not future.done():
-                    future.set_exception(error)
-            self._decoded.set_exception(error)
-
-    def _parse(self) -> None:
-        states = _results([r.state for r in self._references])
-        with measured(self._times, "parse"):
-            parsed = self._decoder.parse(self._frame, states)
-        self._state.set_result(parsed.state)
-        errors: dict[int, BaseException] = {}
-        ready = Countdown(
-            1 + len(parsed.parts) + len(self._references),
-            lambda: self._submit(lambda: self._begin(parsed, errors)),
-        )
-        for index, part in enumerate(parsed.parts):
-            run = partial(self._run_part, index, part, errors, ready)
-            self._workers.submit(self._rank, run)
-        for reference in self._references:
-            reference.begun.add_done_callback(ready.arrive)
-        ready.arrive()
-
-    def _run_part(
-        self,
-        index: int,
-        part: Callable[[], None],
-        errors: dict[int, BaseException],
-        ready: Countdown,
-    ) -> None:
-        try:
-            with measured(self._times, "parse"):
-                part()
-        except BaseException as error:
-            errors[index] = error
-        ready.arrive()
-
-    def _begin(self, parsed: ParsedPicture, errors: dict[int, BaseException]) -> None:
-        if errors:
-            raise errors[min(errors)]
-        begun = self._decoder.begin(parsed, _results([r.begun for r in self._references]))
-        self._begun.set_result(begun)
-        failures: dict[int, BaseException] = {}
-        stages = begun.stages if begun else ()
-        ready = Countdown(
-            1 + len(stages) + len(self._references),
-            lambda: self._submit(lambda: self._finish(parsed, begun, failures)),
-        )
-        for index, stage in enumerate(stages):
-            run = partial(self._run_stage, index, stage.run, failures, ready)
-            waiting = Countdown(
-                1 + len(stage.after), partial(self._workers.submit, self._rank, run)
-            )
-            for future in stage.after:
-                future.add_done_callback(waiting.arrive)
-            waiting.arrive()
-        for reference in self._references:
-            reference.decoded.add_done_callback(ready.arrive)
-        ready.arrive()
-
-    def _run_stage(
-        self,
-        index: int,
-        stage: Callable[[], None],
-        errors: dict[int, BaseException],
-        ready: Countdown,
-    ) -> None:
-        try:
-            with measured(self._times, "stages"):
-                stage()
-        except BaseException as error:
-            errors[index] = error
-        ready.arrive()
-
-    def _finish(
-        self, parsed: ParsedPicture, begun: Begun | None, errors: dict[int, BaseException]
-    ) -> None:
-        pictures = _results([r.decoded for r in self._references])
-        self._references = ()
-        if errors:
-            raise errors[min(errors)]
-        if begun is not None:
-            decoded = begun.result
-        else:
-            decoded = self._decoder.reconstruct(parsed, pictures, self._times)
-        if self._decoder.layers(decoded).whole:
-            with measured(self._times, "hash"):
-                found = self._decoder.hash(decoded, is_key=self._frame.is_key)
-            if found != self._frame.picture_hash:
-                raise PictureHashError("the decoded picture is not the one that was encoded")
-        self._decoded.set_result(decoded)
