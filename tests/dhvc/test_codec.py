@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,17 +21,19 @@ from vireo.cli import main
 from vireo.codecs.base import Limits, picture_decoder
 from vireo.codecs.decoding import GopDecoder
 from vireo.codecs.dhvc import config, reference
+from vireo.codecs.dhvc.blocks import FEATURES
 from vireo.codecs.dhvc.coding import Coder, Walk
 from vireo.codecs.dhvc.config import CONFIGS
 from vireo.codecs.rate_points import Places
 from vireo.container import CodedFrame, FrameType, GopStart, MatroskaReader, read_packet
 from vireo.errors import HeaderError, SyntaxElementError, UsageError
+from vireo.nn.picture import planes_of
 from vireo.options import EncodeOptions
 from vireo.stream.losses import read_losses
 
 LAMBDAS = (8e-3, 2e-3, 5e-4, 1.25e-4)
 FRAMES = 8
-MODELS = ("small", "small-parallel", "paper")
+MODELS = ("small", "small-parallel", "paper", "paper-parallel")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,20 +92,69 @@ def test_a_video_comes_back_as_it_was_encoded(model: str, streams: Mapping[str, 
     assert all(shares[f"scale {n}"] > 100 for n in range(1, 5))
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """A frame as it was encoded, what arrived of it, and what that decodes to."""
+
+    encoded: Walk
+    sections: Mapping[int, bytes]
+    alone: frozenset[int]
+    decoded: Walk
+
+
+SIZE = 64, 128
+KEPT = 4, 4, 2, 4, 4, 4  # scales that arrive of each frame
+RESYNCHRONISED = 4  # a frame, from scale 3 on
+
+
+def arrivals(coder: Coder) -> Iterator[Arrival]:
+    encoded: Walk | None = None
+    decoded: Walk | None = None
+    for place, (frame, kept) in enumerate(zip(moving(*SIZE[::-1], len(KEPT)), KEPT, strict=True)):
+        alone = coder.scales_alone(2) if place == RESYNCHRONISED else frozenset[int]()
+        sections, encoded = coder.encode(frame.planes, encoded, alone)
+        sections = {level: data for level, data in sections.items() if level < kept}
+        decoded = coder.decoding(sections, SIZE, decoded, alone & sections.keys())
+        decoded.run()
+        yield Arrival(encoded, sections, alone & sections.keys(), decoded)
+
+
 @pytest.mark.parametrize("model", MODELS)
-def test_the_reference_decodes_the_same_samples(model: str, streams: Mapping[str, Path]) -> None:
-    frames, start = packets(streams[model])
-    with vireo.open(streams[model]) as video:
-        expected = [video[i].planes for i in range(3)]
-    place = start.header.configuration[-1]
-    networks = Coder(weights.named(model), Places(place, place)).model
+def test_the_reference_decodes_the_same(model: str) -> None:
+    coder = Coder(weights.named(model), Places(9, 20))
     decoded: reference.Decoded | None = None
-    for frame, planes in zip(frames[:3], expected, strict=True):
-        sections = {s.kind: s.data for s in frame.sections}
-        decoded = reference.decode(networks, place, sections, (128, 192), decoded)
+    for place, frame in enumerate(arrivals(coder)):
+        decoded = reference.decode(
+            coder.model, 20 if place else 9, frame.sections, SIZE, decoded, frame.alone
+        )
+        planes = planes_of(frame.decoded.picture)
         for own, other in zip(decoded.picture, planes, strict=True):
-            assert np.array_equal(own[: other.shape[0], : other.shape[1]], other)
+            assert np.array_equal(own, other)
         assert len(np.unique(planes[0])) > 20
+        assert list(decoded.intact) == frame.decoded.intact
+        for own, other in zip(decoded.features, frame.decoded.features, strict=True):
+            assert len(own) == len(other) <= 2
+            for a, b in zip(own, other, strict=True):
+                assert np.array_equal(a, b[0].numpy() * 2.0**FEATURES.bits)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_features_of_what_is_intact_are_the_encoder_s(model: str) -> None:
+    coder = Coder(weights.named(model), Places(9, 20))
+    intact = []
+    for frame in arrivals(coder):
+        intact.append(sum(frame.decoded.intact))
+        assert frame.decoded.intact == [level < intact[-1] for level in range(4)]
+        for ours, theirs, whole in zip(
+            frame.decoded.features, frame.encoded.features, frame.decoded.intact, strict=True
+        ):
+            assert len(ours) == len(theirs)
+            same = [torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)]
+            assert all(same) if whole else not same[0]
+        pictures = planes_of(frame.decoded.picture), planes_of(frame.encoded.picture)
+        assert np.array_equal(pictures[0][0], pictures[1][0]) == (intact[-1] == 4)
+    parallel = coder.model.auxiliary is None
+    assert intact == [4, 4, 2, 2 if parallel else 0, 4, 4]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -280,20 +331,25 @@ def test_an_encode_with_feedback_starts_afresh(folder: Path, tmp_path: Path) -> 
     assert not list(tmp_path.glob("*.vireo-journal"))
 
 
+@pytest.mark.parametrize("model", ["small", "small-parallel"])
 def test_any_loss_leaves_a_picture_for_every_frame(
-    streams: Mapping[str, Path], tmp_path: Path
+    model: str, streams: Mapping[str, Path], tmp_path: Path
 ) -> None:
+    """And what is used of each is what the losses leave of use."""
     rng = np.random.default_rng(0)
-    for model in ("small", "small-parallel"):
-        for _ in range(6):
-            losses = ",".join(
-                f"{frame}:{rng.integers(2, 5)}" for frame in range(FRAMES) if rng.random() < 0.3
-            )
-            part, report = frames_of(streams[model], tmp_path / "a.y4m", drop=losses)
-            assert len(part) == FRAMES
-            lost = read_losses(losses).by_frame
-            assert set(lost) <= set(report.partial)
-            assert report.damage == ()
+    for _ in range(6):
+        kept = [int(rng.integers(1, 4)) if rng.random() < 0.3 else 4 for _ in range(FRAMES)]
+        drop = ",".join(f"{frame}:{n + 1}" for frame, n in enumerate(kept) if n < 4)
+        used: list[int] = []
+        for frame, n in enumerate(kept):
+            before = used[-1] if frame % 6 else 4  # GOPs are of six frames
+            if model == "small" and before < 4:
+                before = 0
+            used.append(min(n, before))
+        part, report = frames_of(streams[model], tmp_path / "a.y4m", drop=drop)
+        assert len(part) == FRAMES
+        assert report.partial == {frame: n for frame, n in enumerate(used) if n < 4}
+        assert report.damage == ()
 
 
 def test_the_command_says_what_is_missing(streams: Mapping[str, Path], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Everything is `[C, H, W]`, in units of the grid that `model` and `blocks` have i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from vireo.codecs.dhvc.scale import STEPS, Scale
 from vireo.codecs.rate_points import STEP_PARTS
 from vireo.entropy.normal import SCALE_ONE
 from vireo.entropy.tables import latent_tables
-from vireo.exact import Grid, Lookup
+from vireo.exact import ExactLayer, Grid, Lookup
 from vireo.exact.reference import Integers, looked_up, normalised, rounded, run_layer
 from vireo.nn.picture import SAMPLES
 
@@ -29,6 +29,7 @@ class Decoded:
 
     picture: tuple[Integers, Integers, Integers]
     features: tuple[tuple[Integers, ...], ...]
+    intact: tuple[bool, ...]
 
 
 def decode(
@@ -37,8 +38,13 @@ def decode(
     sections: Mapping[int, bytes],
     size: tuple[int, int],
     reference: Decoded | None,
+    alone: Collection[int] = (),
 ) -> Decoded:
-    """A frame from its scales' sections, as `coding.Coder.decode`."""
+    """A frame from its scales' sections, as `coding.Coder.decoding`; of what arguments, see there.
+
+    Args:
+        place: of the frame's type, between the model's rate points.
+    """
     embedded = _units(waves(place_count(model.config), model.config.embedding)[place], MODULATION)
     embedded = _through(model.embedding, embedded[:, None, None])
     shape = size[0] // STRIDES[0], size[1] // STRIDES[0]
@@ -49,31 +55,34 @@ def decode(
     auxiliary: list[Integers | None] = [None] * len(STRIDES)
     if model.auxiliary is not None and reference is not None:
         auxiliary = _auxiliary(model, reference, embedded)
-    features = []
+    features: list[tuple[Integers, ...]] = []
+    intact: list[bool] = []
     for scale in model.latent_blocks():
-        before = reference.features[scale.level] if reference else ()
+        level = scale.level
+        earlier = None if level in alone else reference
+        before = earlier.features[level] if earlier else ()
+        needed = [*intact]
+        if earlier is not None:
+            needed += [earlier.intact[level]] if model.auxiliary is None else earlier.intact
+        of_use = level in sections and all(needed)
         spatial, decoded = _scale(
             scale,
             place,
-            sections.get(scale.level),
+            sections[level] if of_use else None,
             (spatial, decoded),
             before,
-            auxiliary[scale.level],
+            auxiliary[level] if earlier else None,
             embedded,
         )
-        features.append(decoded)
+        features.append((decoded, *before)[: model.config.references])
+        intact.append(of_use)
     x = _blocks(model.tail.blocks, decoded, embedded)
     cells = run_layer(model.tail.picture, x) + (1 << (RESIDUALS.bits - 1))
     samples = rounded(cells, RESIDUALS.bits, SAMPLES)
     half = CELL // 2
     luma = _shuffled(samples[: CELL * CELL], CELL)[0]
     chroma = _shuffled(samples[CELL * CELL :], half)
-    kept = model.config.references
-    history = reference.features if reference else ((),) * len(features)
-    return Decoded(
-        (luma, chroma[0], chroma[1]),
-        tuple((f, *b)[:kept] for f, b in zip(features, history, strict=True)),
-    )
+    return Decoded((luma, chroma[0], chroma[1]), tuple(features), tuple(intact))
 
 
 def _scale(
@@ -139,9 +148,11 @@ def _auxiliary(model: Model, reference: Decoded, embedded: Integers) -> list[Int
     cells = np.concatenate([_unshuffled(y[None], CELL), _unshuffled(np.stack([u, v]), CELL // 2)])
     x = run_layer(model.auxiliary.patch, cells - (1 << (CENTRED.bits - 1)))
     found: list[Integers | None] = []
-    for place, blocks in enumerate(model.auxiliary.blocks):
-        if place:
-            x = run_layer(_any(model.auxiliary.downsample[place - 1]), x)
+    for down, blocks in zip(
+        [None, *model.auxiliary.downsample], model.auxiliary.blocks, strict=True
+    ):
+        if isinstance(down, ExactLayer):
+            x = run_layer(down, x)
         x = _blocks(blocks, x, embedded)
         found.append(x)
     return found[::-1]
@@ -205,7 +216,3 @@ def _units(values: Any, grid: Grid) -> Integers:
 def _within(x: Integers, grid: Grid) -> Integers:
     clipped: Integers = np.clip(x, grid.low, grid.high)
     return clipped
-
-
-def _any(layer: Any) -> Any:
-    return layer
