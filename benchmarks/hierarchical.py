@@ -2,6 +2,7 @@
 
     python benchmarks/hierarchical.py speed CLIP …          # frames a second, and memory
     python benchmarks/hierarchical.py pipeline CLIP         # threads against stages, and the bound
+    python benchmarks/hierarchical.py qualities CLIP …      # rate and PSNR of each from 0 to 100
     python benchmarks/hierarchical.py exactness CLIP …      # cost of integers, same weights
     python benchmarks/hierarchical.py scales CLIP …         # rate and PSNR of each (figure 11)
     python benchmarks/hierarchical.py losses CLIP …         # random losses (figures 12 and 13)
@@ -16,7 +17,7 @@ import json
 import resource
 from collections.abc import Iterator
 from contextlib import nullcontext
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -48,7 +49,8 @@ from vireo.video import open_source
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["speed", "pipeline", "exactness", "scales", "losses"])
+    kinds = ["speed", "pipeline", "qualities", "exactness", "scales", "losses"]
+    parser.add_argument("what", choices=kinds)
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--model", default="small-parallel")
     parser.add_argument("--quality", type=float, default=50)
@@ -72,9 +74,11 @@ def _video(args: argparse.Namespace, clip: Path) -> list[Planes]:
         return [padded(pad_to_even(f), STRIDE) for f in islice(source, args.frames)]
 
 
-def _encoded(args: argparse.Namespace, clip: Path, folder: str, **options: Any) -> Path:
+def _encoded(
+    args: argparse.Namespace, clip: Path, folder: str, **options: Any
+) -> tuple[Path, vireo.EncodeReport]:
     target = Path(folder) / "stream.mkv"
-    vireo.encode(
+    report = vireo.encode(
         clip,
         target,
         codec="dhvc",
@@ -84,7 +88,32 @@ def _encoded(args: argparse.Namespace, clip: Path, folder: str, **options: Any) 
         overwrite=True,
         **options,
     )
-    return target
+    return target, report
+
+
+def _qualities(args: argparse.Namespace, clip: Path) -> Iterator[dict[str, Any]]:
+    """Of all qualities that are coded differently: whether rates rise, and all is decoded."""
+    lambdas = weights.named(args.model).lambdas
+    places = [place_of(lambda_of_quality(q), lambdas) for q in range(101)]
+    found = []
+    with TemporaryDirectory() as folder:
+        for place in sorted(set(places)):
+            asked = argparse.Namespace(**vars(args) | {"quality": places.index(place)})
+            stream, report = _encoded(asked, clip, folder)
+            verified = vireo.verify(stream)
+            if verified.frames < report.frames or verified.damage:
+                raise SystemExit(
+                    f"{clip}: quality {asked.quality} is not decoded as it was encoded"
+                )
+            found.append((report.video_size, report.psnr))
+    sizes, quality = zip(*found, strict=True)
+    yield {
+        "qualities": len(found),
+        "rises": sum(a < b for a, b in pairwise(sizes)),
+        "bytes": [sizes[0], sizes[-1]],
+        "psnr": [round(quality[0], 2), round(quality[-1], 2)],
+        "largest_drop": round(max(a - b for a, b in pairwise(quality)), 3),
+    }
 
 
 def _speed(args: argparse.Namespace, clip: Path) -> Iterator[dict[str, Any]]:
@@ -120,7 +149,7 @@ def _pipeline(args: argparse.Namespace, clip: Path) -> Iterator[dict[str, Any]]:
     """One thread per stage against one after another, PyTorch's own threads aside."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
-        stream = _encoded(args, clip, folder, threads=1, gop_size=args.frames)
+        stream, _ = _encoded(args, clip, folder, threads=1, gop_size=args.frames)
         times = _stage_times(args, clip)
         total = sum(times)
         # One frame after another in its longest stage, or where all of the picture is referred to

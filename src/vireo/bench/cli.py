@@ -133,7 +133,7 @@ def report(
 
 @bench.command()
 @click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--size", type=Size(), help="Of the part in the middle.  [default: all of it]")
 def patterns(picture: Path, folder: Path, size: tuple[int, int] | None) -> None:
     """Make PICTURE, or a video's first frame, move in eight ways: clips in FOLDER to run on.
@@ -146,6 +146,7 @@ def patterns(picture: Path, folder: Path, size: tuple[int, int] | None) -> None:
             from vireo.bench.patterns import write_patterns
         except ImportError as error:
             raise UsageError(f"{error.name} is missing: pip install 'vireo[bench]'") from error
+        folder.mkdir(parents=True, exist_ok=True)
         for path in write_patterns(picture, folder, size):
             click.echo(path)
 
