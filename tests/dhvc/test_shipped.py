@@ -14,8 +14,10 @@ from tests.clips import moving, write_y4m
 from vireo import weights
 from vireo.codecs.dhvc.config import CONFIGS
 from vireo.codecs.dhvc.model import Model
+from vireo.codecs.rate_points import place_of
 from vireo.container import MatroskaReader
 from vireo.exact import exact_layers, prove
+from vireo.options import lambda_of_quality
 
 STREAM = Path(__file__).parent / "shipped.mkv"
 """Four frames that another machine encoded."""
@@ -46,22 +48,25 @@ def test_a_stream_of_another_machine_decodes_to_the_same_samples() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_quality_decodes_and_takes_more_bits_than_the_one_below(
+def test_every_quality_decodes_and_is_nearer_and_larger_than_the_one_below(
     name: str, tmp_path: Path
 ) -> None:
     source = write_y4m(tmp_path / "a.y4m", moving(96, 80, 4))
-    found = []
-    for quality in (0, 15, 30, 45, 60, 75, 90):
-        target = tmp_path / "a.mkv"
+    target = tmp_path / "a.mkv"
+    lambdas = weights.named(name).lambdas
+    found: dict[int, set[tuple[int, float]]] = {}
+    for quality in range(0, 101, 10):
         report = vireo.encode(
             source, target, codec="dhvc", model=name, quality=quality, overwrite=True
         )
         assert vireo.verify(target).frames == 4
-        found.append((report.video_size, report.psnr))
-    within = [x for x in found if x[0] != found[0][0]]  # below its lowest lambda all are alike
-    assert len(within) >= 5
-    assert all(a[0] <= b[0] for a, b in pairwise(found))
-    assert found[-1][1] > found[0][1] + 3
+        place = place_of(lambda_of_quality(quality), lambdas)
+        found.setdefault(place, set()).add((report.video_size, report.psnr))
+    assert len(found) == 9  # beyond the model's lambdas all are alike
+    assert {len(same) for same in found.values()} == {1}
+    for (lower,), (higher,) in pairwise(found.values()):
+        assert lower[0] < higher[0]
+        assert lower[1] < higher[1]
 
 
 @pytest.mark.parametrize("name", ["highway_drive_416x240_65f.mkv", "carphone_176x144_97f.mkv"])
