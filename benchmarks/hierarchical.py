@@ -121,22 +121,15 @@ def _speed(args: argparse.Namespace, clip: Path) -> Iterator[dict[str, Any]]:
     for threads in (1, 2):
         torch.set_num_threads(threads)
         coder, video = _coder(args), _video(args, clip)
-        sections, walk = coder.encode(video[0], None)
-        coded, before = [], walk
-        for target in video[1:3]:  # warm
-            _, before = coder.encode(target, before)
-        began, before = perf_counter(), walk
-        for target in video[1:]:
-            sections, before = coder.encode(target, before)
-            coded.append(sections)
+        first, walk = coder.encode(video[0], None)
+        _sent(coder, video[1:3], walk)  # warm
+        began = perf_counter()
+        sent = _sent(coder, video[1:], walk)
         encoding = perf_counter() - began
-        began, before = perf_counter(), walk
-        for sections in coded:
-            following = coder.decoding(sections, video[0][0].shape, before)
-            following.run()
-            before = following
+        walk = next(_decoded(coder, [first], video[0][0].shape))
+        began = perf_counter()
+        count = sum(1 for _ in _decoded(coder, sent, video[0][0].shape, walk))
         decoding = perf_counter() - began
-        count = len(coded)
         yield {
             "threads": threads,
             "encode_fps": round(count / encoding, 2),
@@ -222,7 +215,7 @@ def _scales(args: argparse.Namespace, clip: Path) -> Iterator[dict[str, Any]]:
     sent = _sent(coder, video)
     samples = sum(y.size for y, _, _ in video)
     for scales in range(1, SCALES + 1):
-        part = [{n: data for n, data in s.items() if n < scales} for s in sent]
+        part = _received(sent, [scales] * len(sent))
         size = sum(len(data) for s in part for data in s.values())
         quality = _quality(coder, part, video)
         yield {"scales": scales, "bpp": round(8 * size / samples, 5), "psnr": round(quality, 3)}
@@ -249,11 +242,7 @@ def _losses(args: argparse.Namespace, clip: Path) -> Iterator[dict[str, Any]]:
                 if delay is not None:
                     frames, alone = _with_feedback(coder, video, kept, delay)
                 rates.append(sum(len(data) for s in frames for data in s.values()))
-                part = [
-                    {n: data for n, data in s.items() if n < k}
-                    for s, k in zip(frames, kept, strict=True)
-                ]
-                found.append(_quality(coder, part, video, alone))
+                found.append(_quality(coder, _received(frames, kept), video, alone))
             yield {
                 "loss": share,
                 "feedback": delay,
@@ -281,29 +270,50 @@ def _with_feedback(
     return sent, choices
 
 
-def _sent(coder: Coder, video: list[Planes]) -> list[dict[int, bytes]]:
-    sent, before = [], None
+def _sent(coder: Coder, video: list[Planes], before: Walk | None = None) -> list[dict[int, bytes]]:
+    """Each frame's sections."""
+    sent = []
     for target in video:
         sections, before = coder.encode(target, before)
         sent.append(sections)
     return sent
 
 
+def _received(sent: list[dict[int, bytes]], kept: list[int]) -> list[dict[int, bytes]]:
+    """What arrives, of each frame so many scales."""
+    return [
+        {level: data for level, data in sections.items() if level < scales}
+        for sections, scales in zip(sent, kept, strict=True)
+    ]
+
+
+def _decoded(
+    coder: Coder,
+    received: list[dict[int, bytes]],
+    size: tuple[int, int],
+    before: Walk | None = None,
+    alone: list[frozenset[int]] | None = None,
+) -> Iterator[Walk]:
+    """Frames from what arrived; of these scales, where they did, without the frame before."""
+    for place, sections in enumerate(received):
+        # Only a section that arrived says that it refers to no frame before.
+        apart = alone[place] & sections.keys() if alone else frozenset[int]()
+        before = coder.decoding(sections, size, before, apart)
+        before.run()
+        yield before
+
+
 def _quality(
     coder: Coder,
-    sent: list[dict[int, bytes]],
+    received: list[dict[int, bytes]],
     video: list[Planes],
     alone: list[frozenset[int]] | None = None,
 ) -> float:
     """Mean PSNR of the frames, in dB."""
     found = []
-    before: Walk | None = None
-    for place, (sections, target) in enumerate(zip(sent, video, strict=True)):
-        # Only a section that arrived says that it refers to no frame before.
-        apart = alone[place] & sections.keys() if alone else frozenset[int]()
-        before = coder.decoding(sections, target[0].shape, before, apart)
-        before.run()
-        errors = [plane_mse(a, b) for a, b in zip(planes_of(before.picture), target, strict=True)]
+    walks = _decoded(coder, received, video[0][0].shape, alone=alone)
+    for walk, target in zip(walks, video, strict=True):
+        errors = [plane_mse(a, b) for a, b in zip(planes_of(walk.picture), target, strict=True)]
         found.append(psnr(weighted_mse(errors)))
     return fmean(found)
 

@@ -78,7 +78,8 @@ class DecodeReport:
         damage: errors that were passed over, with `conceal`.
         concealed: frames that were replaced or left out.
         partial: of frames that are not as they were encoded, as some of their layers were missing
-            or referred to what was missing: how many were used, by the frame's place.
+            or referred to what was missing: how many were used, by the frame's place in the output,
+            from 0.
     """
 
     frames: int
@@ -406,7 +407,7 @@ def decode(
         times: told where the time goes.
         scales: of a stream that has several, how many to decode, from the lowest.
         drop: sections to do without, such as "5:4,9-11:2": of frame 5 scale 4, of frames 9 to 11
-            scale 2 and what is above it; frames count from 0.
+            scale 2 and what is above it; frames count from 0, as in `DecodeReport.partial`.
 
     Raises:
         UsageError: the target can't be made, or what is to be dropped can't be lost.

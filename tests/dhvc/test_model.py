@@ -11,6 +11,7 @@ import torch
 
 from tests.clips import moving
 from tests.dhvc.models import loud, tiny
+from tests.dhvc.streams import LAMBDAS
 from vireo import weights
 from vireo.codecs.dhvc.blocks import waves
 from vireo.codecs.dhvc.coding import Coder, Walk
@@ -101,7 +102,7 @@ def test_training_gives_what_a_decoder_gives(
     assert silent == []
 
     monkeypatch.setitem(CONFIGS, name, tiny(name))
-    weights.save(model, name, (8e-3, 2e-3, 5e-4, 1.25e-4), tmp_path / "w.safetensors", {})
+    weights.save(model, name, LAMBDAS, tmp_path / "w.safetensors", {})
     coder = Coder(weights.named(str(tmp_path / "w.safetensors")), Places(place, place))
     encoded: Walk | None = None
     walk: Walk | None = None

@@ -69,14 +69,16 @@ class GopDecoder:
             raises, after all frames before it.
         timeline: the file's clock, where decoding doesn't start at the file's first frame.
         times: told where the time goes.
-        losses: sections to do without.
+        losses: sections to do without (`stream.losses`).
 
     Attributes:
         damage: the errors met so far, in the packets' order.
         concealed: frames that were replaced or left out.
         verified: frames given out that are what the encoder made, by their hash.
         partial: of frames that aren't, as some of their layers were missing or referred to what
-            was missing, how many were used; by their place in what was given out.
+            was missing, how many were used; by their place in what was given out, from 0. That is
+            a frame's place in the file (`Losses.by_frame`) where decoding starts at its first
+            packet and damage leaves no frame out.
     """
 
     def __init__(

@@ -23,8 +23,7 @@ class Losses:
     Attributes:
         layers: of every frame; None for all.
         by_frame: of single frames, by their packet's place in the file, from 0. Codecs that have
-            layers code frames in the order in which they are shown, so that these are the places
-            of `GopDecoder.partial` where every packet gives a frame.
+            layers code frames in the order in which they are shown.
     """
 
     layers: int | None = None

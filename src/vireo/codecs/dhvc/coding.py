@@ -22,7 +22,7 @@ from vireo.nn.picture import Picture, picture_of
 from vireo.weights import Weights
 
 Symbols = Callable[[Scale, Context, Tensor | None], Tensor]
-"""Of a scale's latents, with their steps."""
+"""What gives a scale's symbols, from its context and the steps of its latents."""
 
 
 class Coder:
@@ -125,7 +125,7 @@ class Walk:
     Args:
         reference: the frame before, which has to have come as far as this one is to go.
         symbols: makes a scale's, from what is sent or from what is to be sent.
-        there: scales that have sections.
+        present: scales that have sections.
     """
 
     def __init__(
@@ -135,14 +135,14 @@ class Walk:
         reference: Reference | None,
         alone: Collection[int],
         symbols: Symbols,
-        there: Collection[int],
+        present: Collection[int],
     ) -> None:
         self._model = coder.model
         self._embedded, self._steps = coder.settings(inter=reference is not None)
         self._reference = reference
         self._alone = alone
         self._symbols: Symbols | None = symbols
-        self._there = there
+        self._present = present
         self._below: tuple[Tensor, Tensor] | None = coder.model.start(size)
         self._auxiliary: Sequence[Tensor | None] = ()
         self._picture: Picture | None = None
@@ -179,9 +179,9 @@ class Walk:
         scale = list(model.latent_blocks())[level]
         reference = self._reference if self.refers(level) else None
         before = reference.features[level] if reference else ()
-        beside = self._beside(level) if reference else None
-        context = scale.context(*self._below, before, beside, embedded)
-        used = level in self._there and all(self.intact)
+        auxiliary = self._auxiliary_at(level) if reference else None
+        context = scale.context(*self._below, before, auxiliary, embedded)
+        used = level in self._present and all(self.intact)
         if reference is not None:
             used = used and reference.intact[level]
             used = used and (model.auxiliary is None or used_scales(reference) == SCALES)
@@ -193,7 +193,7 @@ class Walk:
         self.features.append((own, *before)[: model.config.references])
         self.intact.append(used)
 
-    def _beside(self, level: int) -> Tensor | None:
+    def _auxiliary_at(self, level: int) -> Tensor | None:
         if not self._auxiliary:
             self._auxiliary = self._model.auxiliary_features(self._reference, self._embedded)
         return self._auxiliary[level]
@@ -207,7 +207,7 @@ class Walk:
     def release(self) -> None:
         """Lets go what the frame was made from."""
         self._reference = self._symbols = self._below = None
-        self._there = self._auxiliary = ()
+        self._present = self._auxiliary = ()
 
 
 def _indices(octaves: Tensor) -> np.ndarray:

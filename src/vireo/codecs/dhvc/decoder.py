@@ -124,7 +124,7 @@ class DhvcDecoder:
 
     def _walk(self, parsed: ParsedPicture, reference: Walk | None) -> Walk:
         sections = {level: section.data for level, (section, _) in parsed.sections.items()}
-        alone = [level for level, (_, alone) in parsed.sections.items() if alone]
+        alone = [level for level, (_, is_alone) in parsed.sections.items() if is_alone]
         return self._coder.decoding(sections, self._size, reference, alone)
 
     def crop(self, decoded: Walk) -> Planes:
