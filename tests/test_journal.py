@@ -95,7 +95,14 @@ def test_two_encodes_of_one_output_exclude_each_other(path: Path) -> None:
 
 def start(source: Path, target: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "vireo", "encode", str(source), str(target), *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background ignore interrupts, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for_records(journal: Path, size: int, process: subprocess.Popen[str]) -> None:
