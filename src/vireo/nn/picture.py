@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vireo.exact import Grid
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:  # training has no native core, which that needs
     from vireo.codecs.base import Planes
 
 SAMPLES = Grid(8, 0, 255)  # of a picture: v stands for v / 256
+GREY = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,27 @@ class Picture:
 
     def __sub__(self, other: Picture) -> Picture:
         return Picture(self.luma - other.luma, self.chroma - other.chroma)
+
+
+def blocks_of(picture: Picture, side: int) -> Tensor:
+    """`[B, side**2 * 3 / 2, H / side, W / side]`: samples of blocks, luma's, U's, V's.
+
+    Of side 1 it is `[B, 3, H, W]`, chroma's samples repeated.
+    """
+    if side == 1:
+        chroma = functional.interpolate(picture.chroma, scale_factor=2, mode="nearest")
+        return torch.cat([picture.luma, chroma], 1)
+    chroma = functional.pixel_unshuffle(picture.chroma, side // 2)
+    return torch.cat([functional.pixel_unshuffle(picture.luma, side), chroma], 1)
+
+
+def picture_of_blocks(blocks: Tensor, side: int) -> Picture:
+    """`blocks_of` turned round; of side 1 a sample of chroma is the mean of four."""
+    luma, chroma = blocks[:, : side * side], blocks[:, side * side :]
+    if side == 1:
+        return Picture(luma, functional.avg_pool2d(chroma, 2))
+    luma = functional.pixel_shuffle(luma, side)
+    return Picture(luma, functional.pixel_shuffle(chroma, side // 2))
 
 
 def picture_of(planes: Planes) -> Picture:

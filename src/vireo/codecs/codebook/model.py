@@ -12,14 +12,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vireo.codecs.codebook.config import LATENT_STRIDE, Config
 from vireo.codecs.codebook.layers import Residual, WindowAttention, half, residuals, twice
 from vireo.exact import Grid
-from vireo.nn.picture import Picture
+from vireo.nn.picture import GREY, Picture, blocks_of, picture_of_blocks
 
-GREY = 0.5
 FREQUENCIES = Grid(0, 0, 1 << 14)  # of a codebook's entries, 2**14 and a bit in all
 
 
@@ -83,7 +81,7 @@ class ImageEncoder(nn.Module):
         self.blocks = nn.ModuleList(residuals(channels, n) for n in config.encoder_blocks)
 
     def forward(self, picture: Picture) -> Tensor:
-        x: Tensor = self.blocks[0](self.first(_patches(picture, self._patch)))
+        x: Tensor = self.blocks[0](self.first(blocks_of(picture, self._patch) - GREY))
         for down, blocks in zip(self.down, self.blocks[1:], strict=True):
             x = blocks(down(x))
         return x
@@ -105,28 +103,7 @@ class ImageDecoder(nn.Module):
         x: Tensor = self.blocks[-1](latents)
         for up, blocks in zip(self.up, reversed(self.blocks[:-1]), strict=True):
             x = blocks(up(x))
-        return _picture(self.last(x), self._patch)
-
-
-def _patches(picture: Picture, side: int) -> Tensor:
-    """`[B, samples, H / side, W / side]`, less grey; of side 1 chroma at luma's size."""
-    luma, chroma = picture.luma - GREY, picture.chroma - GREY
-    if side == 1:
-        chroma = functional.interpolate(chroma, scale_factor=2, mode="nearest")
-        return torch.cat([luma, chroma], 1)
-    parts = functional.pixel_unshuffle(luma, side), functional.pixel_unshuffle(chroma, side // 2)
-    return torch.cat(parts, 1)
-
-
-def _picture(patches: Tensor, side: int) -> Picture:
-    luma, chroma = patches[:, : side * side], patches[:, side * side :]
-    if side == 1:
-        return Picture(luma + GREY, functional.avg_pool2d(chroma, 2) + GREY)
-    luma, chroma = (
-        functional.pixel_shuffle(luma, side),
-        functional.pixel_shuffle(chroma, side // 2),
-    )
-    return Picture(luma + GREY, chroma + GREY)
+        return picture_of_blocks(self.last(x) + GREY, self._patch)
 
 
 class Context(nn.Module):

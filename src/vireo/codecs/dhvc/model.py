@@ -13,7 +13,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vireo.codecs.dhvc.blocks import (
     FEATURES,
@@ -27,14 +26,13 @@ from vireo.codecs.dhvc.config import SCALES, STRIDES, Config
 from vireo.codecs.dhvc.scale import Scale
 from vireo.codecs.rate_points import STEP_PARTS
 from vireo.exact import Conv, Grid
-from vireo.nn.picture import SAMPLES, Picture
+from vireo.nn.picture import GREY, SAMPLES, Picture, blocks_of, picture_of_blocks
 
 CELL = STRIDES[-1]  # samples of the picture, the side of a cell of the highest scale
 CHANNELS = CELL * CELL * 3 // 2  # of a picture's cell: luma, U, V
 CENTRED = Grid.signed(8, 9)  # of a picture less grey
 RESIDUALS = Grid.signed(10, 12)
 PICTURE_BITS = 11  # of a weight's fraction between features and pictures
-GREY = 0.5
 
 
 class Reference(Protocol):
@@ -164,10 +162,7 @@ class Analysis(nn.Module):
         return embedded
 
     def forward(self, picture: Picture, embedded: Tensor) -> tuple[Tensor, ...]:
-        half = CELL // 2
-        luma = functional.pixel_unshuffle(picture.luma - GREY, half)
-        chroma = functional.pixel_unshuffle(picture.chroma - GREY, half // 2)
-        x = self.patch(torch.cat([luma, chroma], 1))
+        x = self.patch(blocks_of(picture, CELL // 2) - GREY)
         x = self.quarter(x, embedded)
         found = []
         for place, down in enumerate(self.downsample):
@@ -234,14 +229,9 @@ def place_count(config: Config) -> int:
 
 def cells_of(picture: Picture) -> Tensor:
     """`[B, CHANNELS, H / CELL, W / CELL]`, less grey."""
-    luma = functional.pixel_unshuffle(picture.luma, CELL)
-    chroma = functional.pixel_unshuffle(picture.chroma, CELL // 2)
-    return torch.cat([luma, chroma], 1) - GREY
+    return blocks_of(picture, CELL) - GREY
 
 
 def picture_of_cells(cells: Tensor) -> Picture:
     """The picture whose cells are nearest to these."""
-    samples = SAMPLES.nearest(cells + GREY)
-    luma = functional.pixel_shuffle(samples[:, : CELL * CELL], CELL)
-    chroma = functional.pixel_shuffle(samples[:, CELL * CELL :], CELL // 2)
-    return Picture(luma, chroma)
+    return picture_of_blocks(SAMPLES.nearest(cells + GREY), CELL)

@@ -28,13 +28,12 @@ from vireo.codecs.ssf.light import (
 )
 from vireo.exact import Conv, ExactLayer, Grid, TransposedConv
 from vireo.nn import search
-from vireo.nn.picture import SAMPLES, Picture
+from vireo.nn.picture import GREY, SAMPLES, Picture, blocks_of, picture_of_blocks
 from vireo.nn.warp import DEPTHS, VECTORS, blur_stack, scale_space_warp
 
 RESIDUALS = Grid.signed(10, 12)
 FLOW = Grid.signed(7, 14)
 FLOW_GAIN = 4  # samples, or levels, that 1 in a flow stands for
-GREY = 0.5
 
 
 @dataclass(frozen=True)
@@ -103,19 +102,11 @@ class Model(nn.Module):
 
     def channels(self, picture: Picture) -> Tensor:
         """A picture as the networks have it: samples of blocks, or as many of chroma as of luma."""
-        if self.config.light:
-            chroma = functional.pixel_unshuffle(picture.chroma, BLOCK // 2)
-            return torch.cat([functional.pixel_unshuffle(picture.luma, BLOCK), chroma], 1)
-        chroma = functional.interpolate(picture.chroma, scale_factor=2, mode="nearest")
-        return torch.cat([picture.luma, chroma], 1)
+        return blocks_of(picture, BLOCK if self.config.light else 1)
 
     def planes(self, channels: Tensor) -> Picture:
         """A picture from the networks' result; `channels` turned round."""
-        if self.config.light:
-            luma = functional.pixel_shuffle(channels[:, : BLOCK * BLOCK], BLOCK)
-            chroma = functional.pixel_shuffle(channels[:, BLOCK * BLOCK :], BLOCK // 2)
-            return Picture(luma, chroma)
-        return Picture(channels[:, :1], _halved(channels[:, 1:]))
+        return picture_of_blocks(channels, BLOCK if self.config.light else 1)
 
     def intra_picture(self, output: Tensor) -> Picture:
         """The decoded I frame."""
