@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from vireo.codecs.codebook.config import LATENT_STRIDE, Config
+from vireo.codecs.codebook.config import LATENT_STRIDE, STRIDES, Config
 from vireo.codecs.codebook.model import Model
+from vireo.nn import count
 from vireo.nn.picture import Picture
 
 _SIDE = 1024  # luma samples of the pictures that are counted on
@@ -19,15 +18,14 @@ _SIDE = 1024  # luma samples of the pictures that are counted on
 def parameters(config: Config) -> int:
     """All of a model's, its codebooks' included."""
     with torch.device("meta"):
-        return sum(p.numel() for p in Model(config).parameters())
+        return count.parameters(Model(config))
 
 
 @cache
 def decoder_parameters(config: Config) -> int:
     """All but those that only an encoder has."""
     with torch.device("meta"):
-        model = Model(config)
-    return sum(p.numel() for name, p in model.named_parameters() if "analysis" not in name)
+        return count.decoder_parameters(Model(config))
 
 
 @cache
@@ -47,30 +45,21 @@ def multiplications(config: Config, *, key: bool = False) -> float:
 
 
 def _multiplications(config: Config, *, key: bool, encoder: bool) -> float:
-    total = 0
-
-    def count(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        total += layer.weight.numel() * output.shape[-1] * output.shape[-2]
-
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("meta"):
         model = Model(config)
-        for layer in model.modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.register_forward_hook(count)
+    with count.counted(model) as counted:
         halved = _SIDE // 2
         picture = Picture(torch.empty(1, 1, _SIDE, _SIDE), torch.empty(1, 2, halved, halved))
         places = _SIDE // LATENT_STRIDE
         reference = None if key else torch.empty(1, config.channels, places, places)
         quantiser, books = model.quantiser(None if key else config.rates - 1)
-        latents = torch.empty(1, config.channels, places, places)
         if encoder:
             latents = model.analyse(picture, reference)
             found = [stage.found for stage in quantiser.stages(latents, books)]
         else:
             found = [
-                torch.empty(1, width, places // scale, places // scale)
-                for width, scale in zip(config.quantised, (2, 4, 8), strict=True)
+                torch.empty(1, width, _SIDE // stride, _SIDE // stride)
+                for width, stride in zip(config.quantised, STRIDES, strict=True)
             ]
         model.image(model.latents(quantiser.merge(found), reference))
-    return total / _SIDE**2
+    return counted.total / _SIDE**2

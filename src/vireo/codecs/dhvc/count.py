@@ -6,11 +6,10 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from vireo.codecs.dhvc.config import STRIDES, Config
 from vireo.codecs.dhvc.model import Model
-from vireo.exact import Conv
+from vireo.nn import count
 from vireo.nn.picture import Picture
 
 _SIDE = 16 * STRIDES[0]  # of the pictures that are counted on
@@ -20,15 +19,14 @@ _SIDE = 16 * STRIDES[0]  # of the pictures that are counted on
 def parameters(config: Config) -> int:
     """All of a model's."""
     with torch.device("meta"):
-        return sum(p.numel() for p in Model(config).parameters())
+        return count.parameters(Model(config))
 
 
 @cache
 def decoder_parameters(config: Config) -> int:
     """All but those of analysis networks, which only an encoder has."""
     with torch.device("meta"):
-        model = Model(config)
-    return sum(p.numel() for name, p in model.named_parameters() if "analysis" not in name)
+        return count.decoder_parameters(Model(config))
 
 
 @cache
@@ -44,38 +42,29 @@ def encoder_multiplications(config: Config, *, intra: bool = False) -> float:
 
 
 def _multiplications(config: Config, *, intra: bool, encoder: bool) -> float:
-    total = 0
-
-    def count(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        total += layer.weight.numel() * output.shape[-1] * output.shape[-2]
-
     with torch.device("meta"):
         model = Model(config)
+    with count.counted(model) as counted:
         size = _SIDE, _SIDE
         picture = Picture(torch.empty(1, 1, *size), torch.empty(1, 2, *(n // 2 for n in size)))
         features = [
             (torch.empty(1, width, _SIDE // stride, _SIDE // stride),)
             for width, stride in zip(config.widths, STRIDES, strict=True)
         ]
-        for layer in model.modules():
-            if isinstance(layer, Conv | nn.Conv2d):
-                layer.register_forward_hook(count)
         embedded = torch.empty(1, config.embedding, 1, 1)
-        with torch.no_grad():
+        if encoder:
+            model.analysis(picture, embedded)
+        auxiliary: Any = [None] * len(features)
+        if model.auxiliary is not None and not intra:
+            auxiliary = model.auxiliary(picture, embedded)
+        spatial, decoded = model.start(size)
+        for scale in model.latent_blocks():
+            before = () if intra else features[scale.level]
+            own = auxiliary[scale.level]
+            context = scale.context(spatial, decoded, before, own, embedded)
+            latents = torch.empty_like(context.mean)
             if encoder:
-                model.analysis(picture, embedded)
-            auxiliary: Any = [None] * len(features)
-            if model.auxiliary is not None and not intra:
-                auxiliary = model.auxiliary(picture, embedded)
-            spatial, decoded = model.start(size)
-            for scale in model.latent_blocks():
-                before = () if intra else features[scale.level]
-                own = auxiliary[scale.level]
-                context = scale.context(spatial, decoded, before, own, embedded)
-                latents = torch.empty_like(context.mean)
-                if encoder:
-                    scale.analyse(features[scale.level][0], context.spatial, embedded)
-                spatial, decoded = scale.finish(context, latents, embedded)
-            model.tail(decoded, embedded)
-    return total / _SIDE**2
+                scale.analyse(features[scale.level][0], context.spatial, embedded)
+            spatial, decoded = scale.finish(context, latents, embedded)
+        model.tail(decoded, embedded)
+    return counted.total / _SIDE**2

@@ -27,7 +27,7 @@ from vireo.codecs.ssf.light import (
     start_as_cosines,
 )
 from vireo.exact import Conv, ExactLayer, Grid, TransposedConv
-from vireo.nn import search
+from vireo.nn import count, search
 from vireo.nn.picture import GREY, SAMPLES, Picture, blocks_of, picture_of_blocks
 from vireo.nn.warp import DEPTHS, VECTORS, blur_stack, scale_space_warp
 
@@ -266,39 +266,19 @@ def _transposed(config: Config, inputs: int, outputs: int, result: Grid) -> nn.S
 def decoder_parameters(config: Config) -> int:
     """Parameters that a decoder needs: all but those of the analysis networks."""
     with torch.device("meta"):
-        model = Model(config)
-    return sum(p.numel() for name, p in model.named_parameters() if "analysis" not in name)
+        return count.decoder_parameters(Model(config))
 
 
 @cache
 def decoder_multiplications(config: Config, *, intra: bool = False) -> float:
     """Multiply-accumulates per luma sample of decoding a P or an I frame, large pictures."""
     side = 64 * STRIDE
-    total = 0
     with torch.device("meta"):
         model = Model(config)
-    parts = [model.intra] if intra else [model.flow, model.residual]
-
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        assert isinstance(layer, ExactLayer)
-        nonlocal total
-        source = inputs[0] if isinstance(layer, TransposedConv) else output
-        total += layer.weight.numel() * source.shape[-1] * source.shape[-2]
-
-    hooks = [
-        layer.register_forward_hook(count)
-        for part in parts
-        for layer in part.modules()
-        if isinstance(layer, ExactLayer)
-    ]
-    try:
-        with torch.device("meta"), torch.no_grad():
-            for part in parts:
-                z = torch.empty(1, config.hyperlatent, side // 64, side // 64)
-                part.distributions(z, (side // STRIDE, side // STRIDE))
-                inputs = part.latent + (config.flow_latent if part is model.residual else 0)
-                part.decode(torch.empty(1, inputs, side // STRIDE, side // STRIDE))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total / side**2
+    with count.counted(model) as counted:
+        for part in [model.intra] if intra else [model.flow, model.residual]:
+            z = torch.empty(1, config.hyperlatent, side // 64, side // 64)
+            part.distributions(z, (side // STRIDE, side // STRIDE))
+            inputs = part.latent + (config.flow_latent if part is model.residual else 0)
+            part.decode(torch.empty(1, inputs, side // STRIDE, side // STRIDE))
+    return counted.total / side**2
