@@ -96,22 +96,24 @@ class DecodingJob:
             lambda: self._submit(lambda: self._begin(parsed, errors)),
         )
         for index, part in enumerate(parsed.parts):
-            run = partial(self._run_part, index, part, errors, ready)
+            run = partial(self._attempt, "parse", index, part, errors, ready)
             self._workers.submit(self._rank, run)
         for reference in self._references:
             reference.begun.add_done_callback(ready.arrive)
         ready.arrive()
 
-    def _run_part(
+    def _attempt(
         self,
+        name: str,
         index: int,
-        part: Callable[[], None],
+        work: Callable[[], None],
         errors: dict[int, BaseException],
         ready: Countdown,
     ) -> None:
+        """A part or a stage; `name` is what its time is accounted to."""
         try:
-            with measured(self._times, "parse"):
-                part()
+            with measured(self._times, name):
+                work()
         except BaseException as error:
             errors[index] = error
         ready.arrive()
@@ -128,7 +130,7 @@ class DecodingJob:
             lambda: self._submit(lambda: self._finish(parsed, begun, failures)),
         )
         for index, stage in enumerate(stages):
-            run = partial(self._run_stage, index, stage.run, failures, ready)
+            run = partial(self._attempt, "stages", index, stage.run, failures, ready)
             waiting = Countdown(
                 1 + len(stage.after), partial(self._workers.submit, self._rank, run)
             )
@@ -137,20 +139,6 @@ class DecodingJob:
             waiting.arrive()
         for reference in self._references:
             reference.decoded.add_done_callback(ready.arrive)
-        ready.arrive()
-
-    def _run_stage(
-        self,
-        index: int,
-        stage: Callable[[], None],
-        errors: dict[int, BaseException],
-        ready: Countdown,
-    ) -> None:
-        try:
-            with measured(self._times, "stages"):
-                stage()
-        except BaseException as error:
-            errors[index] = error
         ready.arrive()
 
     def _finish(
