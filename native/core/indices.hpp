@@ -1,4 +1,4 @@
-// Indices of codebooks under adaptive frequencies (docs/bitstream.md, "Indices").
+// Indices of codebooks under adaptive frequencies.
 #pragma once
 
 #include <array>

@@ -17,7 +17,7 @@ from vireo.codecs.codebook.initial import initialise
 from vireo.codecs.codebook.layers import WindowAttention
 from vireo.codecs.codebook.model import FREQUENCIES, Codebooks, Model
 from vireo.codecs.codebook.training import ClipLoss, bits_per_sample, code, describe, loss_of
-from vireo.nn.picture import Picture
+from vireo.nn.picture import Picture, picture_of
 from vireo.train.data import SIDE, Clips
 
 
@@ -58,13 +58,7 @@ def small() -> Config:
 
 
 def pictures(count: int, side: int = 128) -> list[Picture]:
-    return [
-        Picture(
-            torch.from_numpy(f.y)[None, None] / 256,
-            torch.from_numpy(np.stack([f.u, f.v]))[None] / 256,
-        )
-        for f in moving(side, side, count)
-    ]
+    return [picture_of(f.planes) for f in moving(side, side, count)]
 
 
 @pytest.mark.parametrize("name", [n for n in CONFIGS if n != "paper-wide"])

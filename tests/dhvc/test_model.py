@@ -22,7 +22,7 @@ from vireo.codecs.dhvc.model import Decoded, Model, place_count
 from vireo.codecs.dhvc.training import ClipLoss, code, loss_of
 from vireo.codecs.rate_points import STEP_PARTS, Places
 from vireo.exact import exact_layers, prove, unrounded
-from vireo.nn.picture import Picture, planes_of
+from vireo.nn.picture import Picture, picture_of, planes_of
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,7 @@ def test_the_small_model_is_small() -> None:
 
 
 def pictures(count: int, side: int = 128) -> list[Picture]:
-    return [
-        Picture(
-            torch.from_numpy(f.y)[None, None] / 256,
-            torch.from_numpy(np.stack([f.u, f.v]))[None] / 256,
-        )
-        for f in moving(side, side, count)
-    ]
+    return [picture_of(f.planes) for f in moving(side, side, count)]
 
 
 @pytest.mark.parametrize("name", ["small", "small-parallel"])

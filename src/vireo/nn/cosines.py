@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-CELL = 8  # samples of the picture, the side of the smallest block
-CHANNELS = CELL * CELL * 3 // 2  # of its luma, U and V
-
 Wave = tuple[int, int]
 """Half waves down and across."""
 
@@ -31,12 +28,12 @@ def _cosine(frequency: int, size: int) -> NDArray[np.float64]:
 
 
 class Basis:
-    """The waves that a scale's features start as, those of latents first.
+    """Waves that the channels of a light model's features start as.
 
     Args:
         stride: samples of the picture per place, the side of its block.
         width: how many; one of eight is U's, one V's.
-        coded: how many of them have latents.
+        coded: how many come first, of these too one of eight U's and one V's.
     """
 
     def __init__(self, stride: int, width: int, coded: int) -> None:
@@ -61,10 +58,9 @@ class Basis:
         return luma, chroma
 
     def rows(self) -> NDArray[np.float64]:
-        """`[width, CHANNELS]`: of the highest scale, as cells have samples."""
-        luma, chroma = self.planes()
+        """`[width, stride**2 * 3 / 2]`: samples in the order of `picture.blocks_of`."""
         flat: NDArray[np.float64] = np.concatenate(
-            [luma.reshape(-1, CELL * CELL), chroma.reshape(-1, CHANNELS - CELL * CELL)], 1
+            [plane.reshape(len(self.waves), -1) for plane in self.planes()], 1
         )
         return flat
 
@@ -87,8 +83,8 @@ class Basis:
 def _chosen(stride: int, count: int) -> list[tuple[int, Wave]]:
     """Planes and waves, as many of chroma as there are, up to an eighth of all for each."""
     chroma = min(count // 8, (stride // 2) ** 2)
-    if count == CHANNELS and stride == CELL:
-        chroma = (CELL // 2) ** 2
+    if count == stride**2 * 3 // 2:  # all there are
+        chroma = (stride // 2) ** 2
     counts = count - 2 * chroma, chroma, chroma
     sides = stride, stride // 2, stride // 2
     return [

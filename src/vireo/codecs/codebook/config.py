@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STAGES = 3
 LATENT_STRIDE = 8  # luma samples of the picture per place of the latents
 STRIDES = (16, 32, 64)  # per place of each stage's indices
-STRIDE = STRIDES[-1]
-WINDOW = 4  # places, the side of a window of the query
 
 Sizes = tuple[int, int, int]
 """Entries of the codebooks of each stage, powers of two."""
@@ -64,7 +61,7 @@ class Config:
     @property
     def window(self) -> int:
         """Places, the side of a window of the query."""
-        return 64 if self.context == "wide" else WINDOW
+        return 64 if self.context == "wide" else 4
 
     def sizes(self, rate: int | None) -> Sizes:
         """Of the codebooks of a key frame, or of a predicted one at a rate point."""

@@ -113,10 +113,10 @@ class Context(nn.Module):
         super().__init__()
         channels = config.channels
         self._sign = -1 if analysis else 1
-        self._attends = config.context != "blocks"
+        attends = config.context != "blocks"
         self.attention = nn.ModuleList(
             WindowAttention(channels, config.heads, config.head, config.window, config.padding)
-            if self._attends
+            if attends
             else Merge(channels)
             for _ in range(config.context_layers)
         )
@@ -245,9 +245,19 @@ class Codebooks(nn.Module):
     def size(self) -> int:
         return self.entries.shape[1]
 
+    def shares(self, x: Tensor) -> Tensor:
+        """`[codebooks, B * h * w, channels]` of `[B, C, h, w]`: what each book quantises."""
+        count, _, channels = self.entries.shape
+        parts = x.reshape(len(x), count, channels, x[0, 0].numel())
+        return parts.permute(1, 0, 3, 2).flatten(1, 2)
+
+    @torch.no_grad()
     def nearest(self, wanted: Tensor) -> Tensor:
         """`[B, codebooks, h, w]` of `[B, C, h, w]` (equation 1), in single precision."""
-        return nearest(wanted, self.entries)
+        shares = self.shares(wanted.detach())
+        found = [nearest(own, entries) for own, entries in zip(shares, self.entries, strict=True)]
+        batch, _, height, width = wanted.shape
+        return torch.stack(found).reshape(-1, batch, height, width).transpose(0, 1)
 
     def forward(self, indices: Tensor) -> Tensor:
         """`[B, C, h, w]` of `[B, codebooks, h, w]` (equation 2)."""
@@ -255,14 +265,8 @@ class Codebooks(nn.Module):
         return torch.cat(parts, -1).movedim(-1, 1)
 
 
-@torch.no_grad()
-def nearest(wanted: Tensor, entries: Tensor) -> Tensor:
-    """As `Codebooks.nearest`."""
-    count, _, channels = entries.shape
-    batch, _, height, width = wanted.shape
-    flat = wanted.detach().float().reshape(batch, count, channels, height * width)
-    flat = flat.permute(1, 0, 3, 2).reshape(count, -1, channels)
-    books = entries.detach().float()
+def nearest(rows: Tensor, entries: Tensor) -> Tensor:
+    """`[N]`: which of the entries `[K, channels]` each row of `[N, channels]` is nearest to."""
+    rows, entries = rows.float(), entries.float()
     # Half the squared distance less what all have in common.
-    cost = books.square().sum(2)[:, None] / 2 - flat @ books.transpose(1, 2)
-    return cost.argmin(2).reshape(count, batch, height, width).transpose(0, 1)
+    return (entries.square().sum(1) / 2 - rows @ entries.T).argmin(1)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from vireo.codecs.codebook.config import CONFIGS, STRIDES, Config
 from vireo.codecs.codebook.initial import initialise
-from vireo.codecs.codebook.model import FREQUENCIES, Codebooks, Model, Quantised
+from vireo.codecs.codebook.model import FREQUENCIES, Codebooks, Model, Quantised, nearest
+from vireo.nn import losses
 from vireo.nn.losses import picture_error
 from vireo.nn.picture import Picture
 from vireo.train.data import Batch, Clips
@@ -65,25 +66,31 @@ class ClipLoss(nn.Module):
         results = []
         for y, c in zip(luma.unbind(1), chroma.unbind(1), strict=True):
             rate = None if reference is None else int(rates[0])
+            sizes = model.config.sizes(rate)
             target = Picture(y.float() / 256, c.float() / 256)
             reference, stages = code(model, target, reference, rate)
             found = model.image(reference)
             error = picture_error(found.luma, found.chroma, target.luma, target.chroma)
             bits = torch.full_like(error, bits_per_sample(model.config, rate))
+            shares = [frequencies(s.indices, size) for s, size in zip(stages, sizes, strict=True)]
             if self.training:
-                self._keep_used(stages, model.quantiser(rate)[1])
+                self._keep_used(stages, shares, model.quantiser(rate)[1])
             distances = torch.stack(list(map(_distance, stages, STRIDES)))
             columns = [error, bits, distances.sum(0)]
-            columns += [p.expand(len(error)) for p in perplexities(stages, model, rate)]
+            columns += [p.expand(len(error)) for s in shares for p in perplexities(s)]
             results.append(torch.stack(columns, 1))
         self.seen += self.training
         return torch.stack(results)
 
     @torch.no_grad()
-    def _keep_used(self, stages: Sequence[Quantised], books: Sequence[Codebooks]) -> None:
-        for stage, book in zip(stages, books, strict=True):
-            shares = FREQUENCIES.high * frequencies(stage.indices, book.size)
-            book.frequencies.lerp_(shares, _FORGET)
+    def _keep_used(
+        self,
+        stages: Sequence[Quantised],
+        shares: Sequence[Tensor],
+        books: Sequence[Codebooks],
+    ) -> None:
+        for stage, share, book in zip(stages, shares, books, strict=True):
+            book.frequencies.lerp_(FREQUENCIES.high * share, _FORGET)
             if self.seen % _SEED_EVERY == _SEED_EVERY - 1:
                 _seed(book, stage.wanted)
 
@@ -141,13 +148,9 @@ def describe(results: list[Any]) -> dict[str, Any]:
     These are of the codebooks of key frames, then of predicted ones, from the highest resolution.
     """
     means = torch.tensor(results).mean(1)
-    psnr = -10 * means[:, 0].clamp(min=1e-10).log10()
     perplexity = [means[0, 3:]] + ([means[1:, 3:].mean(0)] if len(means) > 1 else [])
-    return {
-        "psnr": [round(p, 3) for p in psnr.tolist()],
-        "bpp": [round(b, 5) for b in means[:, 1].tolist()],
-        "perplexity": [[round(p, 1) for p in row.tolist()] for row in perplexity],
-    }
+    rounded = [[round(p, 1) for p in row.tolist()] for row in perplexity]
+    return {**losses.describe(results), "perplexity": rounded}
 
 
 def bits_per_sample(config: Config, rate: int | None) -> float:
@@ -158,11 +161,9 @@ def bits_per_sample(config: Config, rate: int | None) -> float:
     )
 
 
-def perplexities(stages: Sequence[Quantised], model: Model, rate: int | None) -> Iterator[Tensor]:
-    """Of a batch's indices, codebook by codebook: entries that are used alike would be so many."""
-    for stage, book in zip(stages, model.quantiser(rate)[1], strict=True):
-        shares = frequencies(stage.indices, book.size)
-        yield from torch.exp(-(shares * shares.clamp(min=1e-10).log()).sum(1))
+def perplexities(shares: Tensor) -> Tensor:
+    """Of shares `[codebooks, size]` of entries: so many would be used if all were used alike."""
+    return torch.exp(-(shares * shares.clamp(min=1e-10).log()).sum(1))
 
 
 def frequencies(indices: Tensor, size: int) -> Tensor:
@@ -179,36 +180,24 @@ def _distance(stage: Quantised, stride: int) -> Tensor:
 
 def _seed(book: Codebooks, wanted: Tensor) -> None:
     """Moves what is hardly chosen to places of a batch."""
-    count, size, _ = book.entries.shape
-    mean = FREQUENCIES.high / size
-    places = _by_book(wanted.detach(), count)
-    for entries, frequency, own in zip(book.entries, book.frequencies, places, strict=True):
-        dead = torch.nonzero(frequency < _DEAD * mean)[:, 0]
-        dead = dead[: len(own)]
+    mean = FREQUENCIES.high / book.size
+    shares = book.shares(wanted.detach())
+    for entries, frequency, own in zip(book.entries, book.frequencies, shares, strict=True):
+        dead = torch.nonzero(frequency < _DEAD * mean)[: len(own), 0]
         chosen = torch.randperm(len(own), device=own.device)[: len(dead)]
         entries[dead] = own[chosen]
         frequency[dead] = mean
 
 
-def _by_book(x: Tensor, count: int) -> Tensor:
-    """`[codebooks, places, channels]` of `[B, C, h, w]`."""
-    shares = x.flatten(2).reshape(len(x), count, -1, x[0, 0].numel())
-    return shares.permute(1, 0, 3, 2).flatten(1, 2)
-
-
 def _k_means(book: Codebooks, wanted: Tensor, generator: torch.Generator) -> None:
-    count, size, _ = book.entries.shape
-    for entries, own in zip(book.entries, _by_book(wanted, count), strict=True):
+    size = book.size
+    for entries, own in zip(book.entries, book.shares(wanted), strict=True):
         rows = torch.randint(len(own), (size,), generator=generator)
         entries.copy_(own[rows])
         for _ in range(_ROUNDS):
-            nearest = torch.cat([_nearest_rows(x, entries) for x in torch.split(own, 4096)])
-            sums = torch.zeros_like(entries).index_add_(0, nearest, own)
-            counts = torch.bincount(nearest, minlength=size)
+            chosen = torch.cat([nearest(x, entries) for x in torch.split(own, 4096)])
+            sums = torch.zeros_like(entries).index_add_(0, chosen, own)
+            counts = torch.bincount(chosen, minlength=size)
             means = sums / counts.clamp(min=1)[:, None]
             again = torch.randint(len(own), (size,), generator=generator)
             entries.copy_(torch.where(counts[:, None] > 0, means, own[again]))
-
-
-def _nearest_rows(rows: Tensor, entries: Tensor) -> Tensor:
-    return (entries.square().sum(1) / 2 - rows @ entries.T).argmin(1)
