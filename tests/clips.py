@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -113,6 +113,18 @@ def write_packets(path: Path, header: StreamHeader, packets: Iterable[Packet]) -
     return path
 
 
+def repacked(path: Path, target: Path, change: Callable[[CodedFrame], CodedFrame]) -> Path:
+    """A Vireo file of another's frames, changed; checksums are right."""
+    header, packets = packets_of(path)
+    changed = []
+    gop: GopStart | None = None
+    for packet in packets:
+        frame = read_packet(packet.data, gop)
+        gop = frame.gop_start if frame.is_key else gop
+        changed.append(replace(packet, data=write_packet(change(frame), gop)))
+    return write_packets(target, header, changed)
+
+
 def repeated(sample: Sample, times: int) -> list[Packet]:
     """The sample's GOPs again and again, each time later: a long video at no cost."""
     video = sample.header.video_format
@@ -130,8 +142,6 @@ def repeated(sample: Sample, times: int) -> list[Packet]:
 
 
 def shifted(frame: CodedFrame, ticks: int) -> CodedFrame:
-    from dataclasses import replace
-
     return replace(frame, pts=frame.pts + ticks)
 
 

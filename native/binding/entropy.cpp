@@ -170,6 +170,19 @@ void bind_entropy(nb::module_& m) {
           "stages"_a, "frequencies"_a,
           "Of each stage rows, columns, books and entries; of each book how frequent entries are.")
       .def("copy", [](const IndexCoder& self) { return IndexCoder(self); })
+      .def(
+          "statistics",
+          [](const IndexCoder& self) {
+            nb::list found;
+            for (auto& own : self.statistics()) {
+              std::vector<std::uint32_t> as_before(own.as_before.begin(), own.as_before.end());
+              found.append(nb::make_tuple(to_numpy(std::move(own.frequencies)),
+                                          to_numpy(std::move(as_before))));
+            }
+            return found;
+          },
+          "Of each book of each stage: frequencies of entries, uint32 `[size]`, and the likelihoods "
+          "that an index is that of the frame before, uint32 `[6]` in 2**-16.")
       .def("encode", &encode_indices, "indices"_a, "before"_a = nb::none(),
            "skips"_a = nb::none(),
            "Of all stages, place by place and book by book; `before` are those of the frame "

@@ -179,6 +179,17 @@ void IndexCoder::code(Coder& coder, std::uint16_t* indices, const std::uint16_t*
   }
 }
 
+std::vector<IndexCoder::Statistics> IndexCoder::statistics() const {
+  std::vector<Statistics> found;
+  for (const auto& book : books_) {
+    Statistics own{book.table.frequencies(), {}};
+    for (std::size_t i = 0; i < own.as_before.size(); ++i)
+      own.as_before[i] = static_cast<std::uint32_t>(book.as_before[i].one);
+    found.push_back(std::move(own));
+  }
+  return found;
+}
+
 std::vector<std::uint8_t> IndexCoder::encode(const std::uint16_t* indices,
                                              const std::uint16_t* before,
                                              const std::uint8_t* skips) {

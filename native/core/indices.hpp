@@ -42,6 +42,8 @@ class AdaptiveTable {
   // `frequencies` are at least 1 each; their number is a power of two up to 2**16.
   explicit AdaptiveTable(std::vector<std::uint32_t> frequencies);
 
+  const std::vector<std::uint32_t>& frequencies() const { return frequencies_; }
+
   // `excluded` are symbols that it isn't, rising; where they are all there are, it is any.
   std::uint32_t decode(RangeDecoder& coder, const Excluded& excluded);
   void encode(RangeEncoder& coder, std::uint32_t symbol, const Excluded& excluded);
@@ -75,6 +77,15 @@ class IndexCoder {
   std::size_t count() const { return count_; }
   std::size_t windows() const { return stages_.back().rows * std::size_t{stages_.back().columns}; }
   const std::vector<IndexStage>& stages() const { return stages_; }
+
+  // What it is adapted to: of each book of each stage the frequencies of entries, and how likely
+  // an index is that of the frame before, by how many of the left one, the one above and the book
+  // before are (3 for that), in 2**-16.
+  struct Statistics {
+    std::vector<std::uint32_t> frequencies;
+    std::array<std::uint32_t, 6> as_before;
+  };
+  std::vector<Statistics> statistics() const;
 
   // `indices` are those of all stages, place by place, book by book. `before` are those of the
   // frame before, or null. `skips` has a 1 for each window that is as it was, or is null where

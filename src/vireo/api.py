@@ -18,7 +18,7 @@ from uuid import uuid4
 from av.container import OutputContainer
 
 from vireo import __version__
-from vireo.codecs.base import Limits, Shape, encoder_module
+from vireo.codecs.base import Limits, Precision, Shape, encoder_module
 from vireo.codecs.decoding import GopDecoder
 from vireo.codecs.encoding import FrameReport, GopEncoder, Listener, Opening, PictureEncoder
 from vireo.container import Codec, MatroskaReader, MatroskaWriter, Packet, StreamHeader
@@ -80,6 +80,8 @@ class DecodeReport:
         partial: of frames that are not as they were encoded, as some of their layers were missing
             or referred to what was missing: how many were used, by the frame's place in the output,
             from 0.
+        beyond: of a bounded codec, frames whose samples are not as near to the encoder's as their
+            packets say, by the same places.
     """
 
     frames: int
@@ -87,6 +89,7 @@ class DecodeReport:
     damage: tuple[StreamError, ...] = ()
     concealed: int = 0
     partial: Mapping[int, int] = field(default_factory=dict)
+    beyond: tuple[int, ...] = ()
 
 
 def encode(
@@ -114,12 +117,15 @@ def encode(
         notify: told, in sentences, what is converted or left out.
         on_open: called before the first frame with the source and the journal.
         times: told where the time goes.
-        codec: "coolchic", trained on the video itself, or "ssf" or "dhvc", pretrained ones.
-        profile: "standard", or of coolchic "paper" (as published; larger files).
+        codec: "coolchic", trained on the video itself, or a pretrained one: "ssf", "dhvc", or
+            "codebook", whose decoders' samples are about the same, not the same.
+        profile: "standard", or of coolchic "paper" (as published; larger files); of codebook
+            "entropy" or "paper" (each frame of one type takes the same bytes); the codec's own, the
+            first, if not given.
         model: of a pretrained codec, such as "ssf1" or "small", or a file of weights.
         gop: "random-access" (of coolchic), "low-delay" or "intra"; the codec's own if not given.
         gop_size: frames that follow each I frame (1 … 1024; a power of two in random access);
-            32 of coolchic, 11 of ssf, 31 of dhvc if not given.
+            32 of coolchic, 11 of ssf, else 31 if not given.
         quality: 0 … 100, higher is better and larger; 50 if nothing is asked for.
         lambda_: in place of a quality: cost of a bit per luma sample against mean squared
             error of samples in 0…1.
@@ -330,8 +336,9 @@ def _header(
         longest = min(longest, video.frame_count)
     return StreamHeader.for_video(
         video.format,
-        codec=Codec[asked.codec.upper()],
+        codec=(codec := Codec[asked.codec.upper()]),
         profile=shape.profile,
+        exactness=codec.exactness,
         max_gop_frames=longest,
         max_references=pictures.held_pictures(structure, longest),
         configuration=shape.write(),
@@ -390,6 +397,7 @@ def decode(
     times: TimeProfile | None = None,
     scales: int | None = None,
     drop: str = "",
+    precision: str | None = None,
 ) -> DecodeReport:
     """Decode a Vireo file to y4m, raw YUV, lossless Matroska or MP4, or PNG pictures.
 
@@ -408,6 +416,8 @@ def decode(
         scales: of a stream that has several, how many to decode, from the lowest.
         drop: sections to do without, such as "5:4,9-11:2": of frame 5 scale 4, of frames 9 to 11
             scale 2 and what is above it; frames count from 0, as in `DecodeReport.partial`.
+        precision: of codebook: "float32", "float16" or "bfloat16", what its networks compute in;
+            float32 if not given.
 
     Raises:
         UsageError: the target can't be made, or what is to be dropped can't be lost.
@@ -427,6 +437,7 @@ def decode(
         conceal=conceal,
         times=times,
         losses=read_losses(drop, scales),
+        precision=_precision(precision),
     )
     with MatroskaReader(source) as reader:
         decoder.limits.check(reader.header)
@@ -454,14 +465,24 @@ def verify(
     threads: int | None = None,
     limits: Limits | None = None,
     listener: Callable[[int], None] | None = None,
+    precision: str | None = None,
 ) -> DecodeReport:
     """Decode everything and compare each picture with the hash that its packet carries.
+
+    Of a bounded codec the hash is that of what was parsed; pictures are compared with the samples
+    that some packets carry, and what is farther from them than the packet says is in
+    `DecodeReport.beyond`. `precision` is as in `decode`.
 
     Damage is in the report, not raised; only a file that can't be opened as a Vireo stream
     raises InputError or StreamError.
     """
     began = perf_counter()
-    decoder = GopDecoder(threads=checked_threads(threads), limits=limits, conceal=True)
+    decoder = GopDecoder(
+        threads=checked_threads(threads),
+        limits=limits,
+        conceal=True,
+        precision=_precision(precision),
+    )
     with MatroskaReader(source) as reader:
         decoder.limits.check(reader.header)
         # The decoder keeps all damage; it raises where no frame is left.
@@ -474,7 +495,14 @@ def verify(
 
 def _report(decoder: GopDecoder, frames: int, seconds: float) -> DecodeReport:
     damage = tuple(decoder.damage)
-    return DecodeReport(frames, seconds, damage, decoder.concealed, decoder.partial)
+    beyond = tuple(decoder.beyond)
+    return DecodeReport(frames, seconds, damage, decoder.concealed, decoder.partial, beyond)
+
+
+def _precision(name: str | None) -> Precision | None:
+    if name is not None and name not in tuple(Precision):
+        raise UsageError(f"there is no precision {name!r}; there is {', '.join(Precision)}")
+    return None if name is None else Precision(name)
 
 
 __all__ = ["DecodeReport", "EncodeReport", "decode", "encode", "verify"]

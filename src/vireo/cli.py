@@ -74,19 +74,19 @@ def main() -> None:
     "--codec",
     default="coolchic",
     show_default=True,
-    help="coolchic, trained on the video itself, or ssf or dhvc, pretrained networks.",
+    help="coolchic, trained on the video itself, or ssf, dhvc or codebook, pretrained networks.",
 )
 @click.option(
     "--model",
-    help="Of ssf: ssf1; of dhvc: small, small-parallel; or a file of weights.  "
-    "[default: ssf1; dhvc: small]",
+    help="Of ssf: ssf1; of dhvc: small, small-parallel; of codebook: small; or a file of weights.  "
+    "[default: the first]",
     metavar="NAME",
 )
 @click.option(
     "--profile",
-    default="standard",
-    show_default=True,
-    help="Profile of the codec: standard, or paper (as published; larger files).",
+    metavar="NAME",
+    help="Profile of the codec: standard, of codebook entropy; or paper, of coolchic and codebook "
+    "(as published; larger files).  [default: the first]",
 )
 @click.option(
     "--gop",
@@ -99,7 +99,7 @@ def main() -> None:
     type=int,
     metavar="N",
     help="Frames that follow each I frame; a power of two in random access.  "
-    "[default: 32; ssf: 11; dhvc: 31]",
+    "[default: 32; ssf: 11; dhvc, codebook: 31]",
 )
 @click.option("--quality", type=float, help="0 to 100; higher is better and larger. [default: 50]")
 @click.option(
@@ -237,6 +237,11 @@ def encode(
     help="Of dhvc: as if sections were lost. 5:4,9-11:2 is scale 4 of frame 5, and scale 2 and "
     "what is above it of frames 9 to 11; frames count from 0.",
 )
+@click.option(
+    "--precision",
+    metavar="NAME",
+    help="Of codebook: compute in float32, float16 or bfloat16.  [default: float32]",
+)
 @click.option("--threads", type=int, help="Threads to use. [default: all processors]")
 @click.option(
     "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
@@ -251,6 +256,7 @@ def decode(
     conceal: bool,
     scales: int | None,
     drop: str,
+    precision: str | None,
     threads: int | None,
     max_pixels: int | None,
     profile_time: bool,
@@ -259,8 +265,9 @@ def decode(
 ) -> None:
     """Decode INPUT, a Vireo file, to OUTPUT; - is standard output.
 
-    Every picture is compared with the hash that its packet carries. After damage the frames
-    before it are kept, and the exit status is 3.
+    Every picture is compared with the hash that its packet carries; of codebook, whose samples
+    depend on the machine, the hash is that of what was parsed. After damage the frames before it
+    are kept, and the exit status is 3.
     """
     from vireo.api import decode as run
     from vireo.profiling import TimeProfile
@@ -279,6 +286,7 @@ def decode(
             conceal=conceal,
             scales=scales,
             drop=drop,
+            precision=precision,
             threads=threads,
             limits=_limits(max_pixels),
             listener=count,
@@ -290,7 +298,9 @@ def decode(
     if report.concealed:
         say(f"{report.concealed} damaged frames were replaced or left out")
     if report.partial:
-        say(f"not as they were encoded, for want of scales: {partial_frames(report.partial)}")
+        say(f"not as they were encoded, for want of parts: {partial_frames(report.partial)}")
+    if report.beyond:
+        say(_beyond(report.beyond))
     if as_json:
         stages = {"stages": times.seconds} if times else {}
         summary = {"frames": report.frames, "seconds": report.seconds, **_damage(report)}
@@ -343,18 +353,39 @@ def info(input: Path, as_json: bool, packets: bool) -> None:
 
 @main.command()
 @click.argument("input", type=click.Path(path_type=Path))
+@click.option(
+    "--precision",
+    metavar="NAME",
+    help="Of codebook: compute in float32, float16 or bfloat16.  [default: float32]",
+)
 @click.option("--threads", type=int, help="Threads to use. [default: all processors]")
 @click.option(
     "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def verify(input: Path, threads: int | None, max_pixels: int | None, as_json: bool) -> None:
-    """Check every checksum of INPUT, and every decoded picture against its hash."""
+def verify(
+    input: Path,
+    precision: str | None,
+    threads: int | None,
+    max_pixels: int | None,
+    as_json: bool,
+) -> None:
+    """Check every checksum of INPUT, and every decoded picture against its hash.
+
+    Of codebook the hash is that of what was parsed, and the last picture of each GOP is compared
+    with samples that its packet carries: it has to be as near to them as the packet says.
+    """
     from vireo.api import verify as run
     from vireo.progress import counter
 
     with errors(), counter("verifying") as count:
-        report = run(input, threads=threads, limits=_limits(max_pixels), listener=count)
+        report = run(
+            input,
+            threads=threads,
+            limits=_limits(max_pixels),
+            listener=count,
+            precision=precision,
+        )
     for error in report.damage:
         say(str(error))
     if as_json:
@@ -363,15 +394,25 @@ def verify(input: Path, threads: int | None, max_pixels: int | None, as_json: bo
         verdict = "damaged" if report.damage else "every picture is as it was encoded"
         if report.partial and not report.damage:
             verdict = f"as they were encoded; {len(report.partial)} others lack scales"
+        elif report.beyond and not report.damage:
+            verdict = f"as they were encoded; {_beyond(report.beyond)}"
         click.echo(f"{input}: {report.frames} frames, {verdict}")
-    if report.damage:
+    if report.damage or report.beyond:
         sys.exit(DAMAGED)
+
+
+def _beyond(frames: tuple[int, ...]) -> str:
+    return (
+        f"{len(frames)} frames differ from what was encoded by more than the encoder expected, "
+        f"the first of them frame {frames[0]}"
+    )
 
 
 def _damage(report: Any) -> dict[str, Any]:
     return {
         "concealed": report.concealed,
         "partial": {str(frame): used for frame, used in report.partial.items()},
+        "beyond": list(report.beyond),
         "damage": [
             {"packet": e.packet, "offset": e.offset, "reason": e.reason} for e in report.damage
         ],

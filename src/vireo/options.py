@@ -18,8 +18,14 @@ from vireo.gop import GopStructure
 from vireo.stream.losses import lowest_layers
 from vireo.targets import Goal
 
-CODECS = ("coolchic", "ssf", "dhvc")
-PROFILES = {"coolchic": ("standard", "paper"), "ssf": ("standard",), "dhvc": ("standard",)}
+CODECS = ("coolchic", "ssf", "dhvc", "codebook")
+PROFILES = {
+    "coolchic": ("standard", "paper"),
+    "ssf": ("standard",),
+    "dhvc": ("standard",),
+    "codebook": ("entropy", "paper"),
+}
+"""Each codec's, its own choice first."""
 
 
 class Adapt(StrEnum):
@@ -41,6 +47,7 @@ _OWN: dict[str, dict[str, Any]] = {
     },
     "ssf": {"gop": GopStructure.LOW_DELAY, "gop_size": 11, "model": "ssf1"},
     "dhvc": {"gop": GopStructure.LOW_DELAY, "gop_size": 31, "model": "small"},
+    "codebook": {"gop": GopStructure.LOW_DELAY, "gop_size": 31, "model": "small"},
 }
 DEVICES = ("cpu", "cuda")
 MAX_GOP_SIZE = 1024
@@ -61,12 +68,12 @@ def lambda_of_quality(quality: float) -> float:
 class EncodeOptions:
     """How to encode (see `vireo.encode` for the meaning of each).
 
-    A model, structure or size of GOPs that isn't asked for becomes the codec's own. Raises
+    A profile, model, structure or size of GOPs not asked for becomes the codec's own. Raises
     UsageError at construction for a value that is unknown or out of range.
     """
 
     codec: str = "coolchic"
-    profile: str = "standard"
+    profile: str = ""
     model: str = ""
     gop: str = ""
     gop_size: int = _NOT_ASKED
@@ -90,7 +97,7 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         _one_of("codec", self.codec, CODECS)
-        for name, own in _OWN[self.codec].items():
+        for name, own in {"profile": PROFILES[self.codec][0], **_OWN[self.codec]}.items():
             if getattr(self, name) in ("", _NOT_ASKED):
                 object.__setattr__(self, name, own)
         _one_of("profile", self.profile, PROFILES[self.codec])
@@ -139,8 +146,8 @@ class EncodeOptions:
                 raise UsageError("coolchic trains its networks on the video: there is no more")
             return
         _one_of("adaptation", self.adapt, tuple(Adapt))
-        if self.codec == "dhvc" and self.adapt != Adapt.NONE:
-            raise UsageError("adaptation is for ssf: dhvc has none yet")
+        if self.codec != "ssf" and self.adapt != Adapt.NONE:
+            raise UsageError(f"adaptation is for ssf: {self.codec} has none")
         if self.preset:
             raise UsageError(f"{self.codec} has no presets: its networks are trained already")
         if self.gop == GopStructure.RANDOM_ACCESS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import log2
 
 import numpy as np
@@ -11,14 +10,14 @@ import torch
 from torch import Tensor
 
 from tests.clips import moving
-from vireo.codecs.codebook.config import CONFIGS, STRIDES, Config
+from tests.codebook.conftest import clips, few_entries
+from vireo.codecs.codebook.config import CONFIGS, STRIDES
 from vireo.codecs.codebook.count import decoder_multiplications, multiplications, parameters
 from vireo.codecs.codebook.initial import initialise
 from vireo.codecs.codebook.layers import WindowAttention
 from vireo.codecs.codebook.model import FREQUENCIES, Codebooks, Model
 from vireo.codecs.codebook.training import ClipLoss, bits_per_sample, code, describe, loss_of
 from vireo.nn.picture import Picture, picture_of
-from vireo.train.data import SIDE, Clips
 
 
 @pytest.mark.parametrize(
@@ -50,11 +49,6 @@ def test_the_paper_s_rates_are_those_of_its_codebooks() -> None:
     assert bits_per_sample(config, None) == pytest.approx(key)
     assert bits_per_sample(config, config.rates - 1) == pytest.approx(key)
     assert bits_per_sample(config, 0) == pytest.approx(key - 2 * (13 - 3) / 16**2)
-
-
-def small() -> Config:
-    """Like the small model, of few entries."""
-    return replace(CONFIGS["small"], key=(64, 32, 16), predicted=((8, 8, 8), (32, 16, 8)))
 
 
 def pictures(count: int, side: int = 128) -> list[Picture]:
@@ -157,17 +151,8 @@ def test_it_starts_as_a_transform_codec() -> None:
 @pytest.fixture
 def loss(monkeypatch: pytest.MonkeyPatch) -> ClipLoss:
     torch.manual_seed(0)
-    monkeypatch.setitem(CONFIGS, "small", small())
+    monkeypatch.setitem(CONFIGS, "small", few_entries())
     return ClipLoss("small")
-
-
-def clips() -> Clips:
-    """Of pictures from code, each clip's moving another way."""
-    runs = []
-    for start in range(4):
-        frames = moving(SIDE, SIDE, 7 + 5 * start)[5 * start :]
-        runs.append([np.concatenate([p.ravel() for p in (f.y, f.u, f.v)]) for f in frames])
-    return Clips(np.array(runs, np.uint8))
 
 
 def test_codebooks_start_from_clips(loss: ClipLoss) -> None:

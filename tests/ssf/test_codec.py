@@ -312,7 +312,7 @@ def test_an_analysis_without_numbers_writes_no_stream(
     found = weights.load(folder / "ssf1.safetensors")
     tensors = dict(found.tensors)
     tensors["intra.analysis.deep.0.weight"] = tensors["intra.analysis.deep.0.weight"] * float("nan")
-    monkeypatch.setattr(weights, "named", lambda name: replace(found, tensors=tensors))
+    monkeypatch.setattr(weights, "named", lambda *given: replace(found, tensors=tensors))
     monkeypatch.setattr(weights, "find", lambda identity: found)
     with pytest.raises(UsageError, match="no numbers"):
         vireo.encode(source, tmp_path / "out.mkv", codec="ssf")

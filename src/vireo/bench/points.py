@@ -53,7 +53,8 @@ class Point:
             if model := self.entry.options.model:
                 from vireo import weights
 
-                code["weights"] = sha256(weights.named(model).path.read_bytes()).hexdigest()
+                path = weights.named(model, self.entry.codec).path
+                code["weights"] = sha256(path.read_bytes()).hexdigest()
             if self.entry.options.adapt != Adapt.NONE:  # by the clock
                 code["threads"] = str(self.threads)
             return code

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib import import_module
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from vireo.container import CodedFrame, Packet, StoredPacket, StreamHeader
-from vireo.container.header import Codec
+from vireo.container.header import Codec, Exactness
 from vireo.errors import LimitError, UsageError
 from vireo.profiling import TimeProfile
 from vireo.video.frame import Frame, Plane
@@ -145,16 +146,41 @@ class PictureDecoder(Protocol):
         """What decoding the packet takes, by the shape of its networks."""
 
 
+@runtime_checkable
+class StandsIn(Protocol):
+    """A `PictureDecoder` that can do with the picture before in place of a lost reference."""
+
+    def stand_in(self, before: Any) -> Any:
+        """A lost picture, as the codec has pictures; `before` is the one before it."""
+
+    def stand_in_state(self, before: Any) -> Any:
+        """The same of `ParsedPicture.state`; raises a StreamError where parsing can't go on."""
+
+
 class Layers(NamedTuple):
-    """Of a picture's layers how many were used: all, or something is missing or of no use."""
+    """Of a picture's layers how many were used: all, or something is missing or of no use.
+
+    Attributes:
+        within: whether its samples are as near to the encoder's as its packet says; of exact
+            codecs the hash tells.
+    """
 
     used: int
     of: int
+    within: bool = True
 
     @property
     def whole(self) -> bool:
         """Whether the picture is what the encoder had."""
         return self.used == self.of
+
+
+class Precision(StrEnum):
+    """Of a bounded codec's arithmetic."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -225,8 +251,15 @@ def encoder_module(codec: Codec) -> ModuleType:
     return _module(codec, "open")
 
 
-def picture_decoder(header: StreamHeader, limits: Limits) -> PictureDecoder:
+def picture_decoder(
+    header: StreamHeader, limits: Limits, precision: Precision | None = None
+) -> PictureDecoder:
     """The decoder for a stream; raises HeaderError, LimitError or UsageError."""
     limits.check(header)
-    decoder: PictureDecoder = _module(header.codec, "decoder").open_decoder(header, limits)
+    name = header.codec.name.lower()
+    if precision is not None and header.codec.exactness is Exactness.EXACT:
+        raise UsageError(f"{name} computes with integers: there is no precision to choose")
+    chosen = {} if precision is None else {"precision": precision}
+    module = _module(header.codec, "decoder")
+    decoder: PictureDecoder = module.open_decoder(header, limits, **chosen)
     return decoder

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-from vireo.codecs.base import Limits, PictureDecoder, picture_decoder
+from vireo.codecs.base import Limits, PictureDecoder, Precision, StandsIn, picture_decoder
 from vireo.codecs.decoding_job import DecodingJob, Pending
 from vireo.codecs.workers import Workers
 from vireo.container import (
@@ -65,11 +65,13 @@ class GopDecoder:
         threads: how many to decode with, at least 1.
         limits: what to refuse; a header beyond them raises LimitError.
         conceal: go on after damage. A frame that can't be decoded is replaced by the one
-            shown before it, or left out if there is none. Otherwise the first damage
-            raises, after all frames before it.
+            shown before it, or left out if there is none; so is, where the codec can
+            (`base.StandsIn`), one that others refer to. Otherwise the first damage raises, after
+            all frames before it.
         timeline: the file's clock, where decoding doesn't start at the file's first frame.
         times: told where the time goes.
         losses: sections to do without (`stream.losses`).
+        precision: of a bounded codec's arithmetic; raises UsageError for exact ones.
 
     Attributes:
         damage: the errors met so far, in the packets' order.
@@ -79,6 +81,8 @@ class GopDecoder:
             was missing, how many were used; by their place in what was given out, from 0. That is
             a frame's place in the file (`Losses.by_frame`) where decoding starts at its first
             packet and damage leaves no frame out.
+        beyond: frames whose samples are not as near to the encoder's as their packets say, by the
+            same places.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class GopDecoder:
         timeline: Timeline | None = None,
         times: TimeProfile | None = None,
         losses: Losses | None = None,
+        precision: Precision | None = None,
     ) -> None:
         self.threads = threads
         self.limits = limits or Limits()
@@ -98,6 +103,8 @@ class GopDecoder:
         self.concealed = 0
         self.verified = 0
         self.partial: dict[int, int] = {}
+        self.beyond: list[int] = []
+        self._precision = precision
         self._given = 0
         self._losses = losses or Losses()
         self._opened: tuple[StreamHeader, PictureDecoder] | None = None
@@ -179,8 +186,8 @@ class GopDecoder:
         if frame.display_index in gop.waiting or frame.display_index < gop.shown:
             raise SyntaxElementError(f"display index {frame.display_index} comes twice")
         missing = [r for r in frame.references if r not in gop.references]
-        if missing:
-            raise MissingReferenceError(f"reference {missing[0]} was not decoded")
+        for reference in missing:
+            self._stand_in(gop, reference)
         if _waiting(gops) >= self.limits.pictures:
             raise LimitError(f"over {self.limits.pictures} pictures wait to be shown")
         references = [gop.references[r] for r in frame.references]
@@ -195,11 +202,18 @@ class GopDecoder:
             gop.references.clear()
             raise SyntaxElementError("more reference pictures than the header announces")
 
+    def _stand_in(self, gop: _Gop, lost: int) -> None:
+        """Has the reference before a lost one take its place, or raises MissingReferenceError."""
+        before = max((r for r in gop.references if r < lost), default=None)
+        if not self.conceal or before is None or not isinstance(gop.decoder, StandsIn):
+            raise MissingReferenceError(f"reference {lost} was not decoded")
+        gop.references[lost] = gop.references.pop(before).stand_in(gop.decoder)
+
     def _open(self, header: StreamHeader) -> PictureDecoder:
         if self._opened is None or header != self._opened[0]:
             if self._opened is not None and self._opened[0].video_format != header.video_format:
                 raise HeaderError("the video's format changes within the stream")
-            self._opened = header, picture_decoder(header, self.limits)
+            self._opened = header, picture_decoder(header, self.limits, self._precision)
         return self._opened[1]
 
     def _show(self, gops: deque[_Gop], *, ended: bool) -> Iterator[Frame]:
@@ -227,10 +241,12 @@ class GopDecoder:
             del gop.waiting[gop.shown]
             gop.shown += 1
             layers = gop.decoder.layers(decoded)
-            if layers.whole:
-                self.verified += 1
-            else:
+            if not layers.whole:
                 self.partial[self._given] = layers.used
+            elif not layers.within:
+                self.beyond.append(self._given)
+            else:
+                self.verified += 1
             self._last = frame
             self._given += 1
             yield frame

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from vireo.codecs.base import Begun, ParsedPicture, PictureDecoder
+from vireo.codecs.base import Begun, ParsedPicture, PictureDecoder, StandsIn
 from vireo.codecs.workers import Countdown, Workers
 from vireo.container import CodedFrame
 from vireo.errors import MissingReferenceError, PictureHashError, StreamError
@@ -30,6 +30,28 @@ class Pending:
     state: Future[Any]
     begun: Future[Any]
     decoded: Future[Any]
+
+    def stand_in(self, decoder: StandsIn) -> Pending:
+        """What is to be referred to in place of the picture behind this one, which is lost."""
+        return Pending(
+            _made_of(self.state, decoder.stand_in_state),
+            self.begun,
+            _made_of(self.decoded, decoder.stand_in),
+        )
+
+
+def _made_of(future: Future[Any], make: Callable[[Any], Any]) -> Future[Any]:
+    """What `make` makes of a future's result."""
+    made: Future[Any] = Future()
+
+    def finish(done: Future[Any]) -> None:
+        try:
+            made.set_result(make(done.result()))
+        except StreamError as error:
+            made.set_exception(error)
+
+    future.add_done_callback(finish)
+    return made
 
 
 class DecodingJob:

@@ -56,6 +56,7 @@ class PictureJob:
         references: decoded pictures, as the codec has them.
         parsed: what the codec's `PictureDecoder.parse` made of each reference's packet.
         threads: how many to use.
+        is_last: whether it is the last one of its GOP, in coding order.
     """
 
     index: int
@@ -67,6 +68,7 @@ class PictureJob:
     parsed: Sequence[Any] = ()
     threads: int = 1
     effort: float = 1.0
+    is_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -289,6 +291,7 @@ class GopEncoder:
                 task.parsed,
                 threads,
                 task.planned.effort,
+                task.place + 1 == task.start.gop_frames,
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
             decoded, iterations = picture.decoded, picture.iterations

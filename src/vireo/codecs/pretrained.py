@@ -5,7 +5,7 @@ A stream says which weights it was made with, and where between their rate point
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from vireo.codecs.base import Planes
 from vireo.codecs.rate_points import Places
-from vireo.container import Exactness, StreamHeader
+from vireo.container import StreamHeader
 from vireo.container.syntax import U8, ByteReader, Field, FixedBytes, Structure
 from vireo.errors import HeaderError, StreamError, UsageError
 
@@ -63,15 +63,21 @@ class PretrainedShape:
     @staticmethod
     def read(structure: Structure, data: bytes) -> PretrainedShape:
         """Raises HeaderError where the configuration is damaged."""
-        reader = ByteReader(data)
-        try:
-            values = structure.read(reader)
-        except StreamError as error:  # Its offset is within the configuration.
-            raise HeaderError(f"the codec's configuration is damaged: {error.reason}") from error
-        if reader.remaining:
-            raise HeaderError("the codec's configuration is longer than its fields")
+        values = read_configuration(structure, data)
         places = Places(values["intra_place"], values["inter_place"])
         return PretrainedShape(structure, values["weights"], places)
+
+
+def read_configuration(structure: Structure, data: bytes) -> dict[str, Any]:
+    """Its fields; raises HeaderError where it is damaged."""
+    reader = ByteReader(data)
+    try:
+        values = structure.read(reader)
+    except StreamError as error:  # Its offset is within the configuration.
+        raise HeaderError(f"the codec's configuration is damaged: {error.reason}") from error
+    if reader.remaining:
+        raise HeaderError("the codec's configuration is longer than its fields")
+    return values
 
 
 def open_coder(header: StreamHeader, structure: Structure, make: Callable[[Any, Places], T]) -> T:
@@ -80,17 +86,30 @@ def open_coder(header: StreamHeader, structure: Structure, make: Callable[[Any, 
     Raises HeaderError for a stream that this isn't of, or whose places the weights don't have, and
     UsageError where the weights are not here.
     """
-    from vireo import weights  # which needs PyTorch; who only reads headers doesn't
+    check_kind(header, (0,))
+    shape = PretrainedShape.read(structure, header.configuration)
+    return with_weights(shape.weights, lambda found: make(found, shape.places))
 
-    if header.profile != 0 or header.exactness is not Exactness.EXACT:
+
+def check_kind(header: StreamHeader, profiles: Collection[int]) -> None:
+    """Raises HeaderError for a stream whose profile or exactness its codec doesn't have."""
+    if header.profile not in profiles or header.exactness is not header.codec.exactness:
         raise HeaderError(
             f"the stream's {header.codec.name} profile {header.profile} "
             f"({header.exactness.name.lower()}) is unknown"
         )
-    shape = PretrainedShape.read(structure, header.configuration)
-    found = weights.find(shape.weights)
+
+
+def with_weights(identity: bytes, make: Callable[[Any], T]) -> T:
+    """What `make` makes of the weights that a stream names.
+
+    Raises UsageError where they are not here, and HeaderError where `make` has no use for them.
+    """
+    from vireo import weights  # which needs PyTorch; who only reads headers doesn't
+
+    found = weights.find(identity)
     try:
-        return make(found, shape.places)
+        return make(found)
     except UsageError as error:
         raise HeaderError(str(error)) from error
 

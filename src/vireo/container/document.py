@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from vireo.codecs.codebook import document as codebook
 from vireo.codecs.coolchic import document as coolchic
 from vireo.codecs.dhvc import document as dhvc
 from vireo.codecs.ssf import document as ssf
@@ -31,6 +32,7 @@ STRUCTURES: tuple[Structure, ...] = (
     *coolchic.STRUCTURES,
     *ssf.STRUCTURES,
     *dhvc.STRUCTURES,
+    *codebook.STRUCTURES,
 )
 """Every structure of the format, the codecs' included."""
 
@@ -100,7 +102,9 @@ def _number(value: int) -> str:
 def tables() -> dict[str, str]:
     """Every table of the specification by its name: the structures', and the codecs' others."""
     structures = {structure.name: table(structure) for structure in STRUCTURES}
-    return structures | coolchic.tables() | ssf.tables() | dhvc.tables()
+    for codec in coolchic, ssf, dhvc, codebook:
+        structures |= codec.tables()
+    return structures
 
 
 def fill(text: str, known: Mapping[str, str]) -> str:

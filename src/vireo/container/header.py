@@ -36,19 +36,25 @@ _BIT_DEPTH = 8
 _CHROMA_420 = 1
 
 
+class Exactness(IntEnum):
+    """What a decoder promises about its samples."""
+
+    EXACT = 0
+    BOUNDED = 1
+
+
 class Codec(IntEnum):
     """Codec family of a stream."""
 
     COOLCHIC = 1
     SSF = 2
     DHVC = 3
+    CODEBOOK = 4
 
-
-class Exactness(IntEnum):
-    """What a decoder promises about its samples."""
-
-    EXACT = 0
-    BOUNDED = 1
+    @property
+    def exactness(self) -> Exactness:
+        """What all streams of the family have."""
+        return Exactness.BOUNDED if self is Codec.CODEBOOK else Exactness.EXACT
 
 
 def _ratio(name: str, description: str, *, low: int = 1) -> tuple[Field, Field]:
@@ -81,7 +87,9 @@ HEADER_BODY = Structure(
     "header-body",
     "Body of the stream header",
     (
-        Field("codec", U8, "codec family: 1 is `coolchic`, 2 is `ssf`, 3 is `dhvc`"),
+        Field(
+            "codec", U8, "codec family: 1 is `coolchic`, 2 is `ssf`, 3 is `dhvc`, 4 is `codebook`"
+        ),
         Field("profile", U8, "profile of the codec; the codec's chapter lists them"),
         Field(
             "exactness",

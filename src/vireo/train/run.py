@@ -44,7 +44,7 @@ def open_run(
     if recipe.start is not None and not (folder / CHECKPOINT).exists():
         from vireo import weights
 
-        if left := weights.named(recipe.start).start(loss.model):
+        if left := weights.named(recipe.start, recipe.codec).start(loss.model):
             say(f"{recipe.start} has not all of {recipe.model}: {len(left)} tensors start afresh")
     elif hasattr(loss, "prepare") and not (folder / CHECKPOINT).exists():
         say("preparing the model on the clips")

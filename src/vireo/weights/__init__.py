@@ -1,8 +1,8 @@
 """Pretrained models: files of safetensors, each with a record of how it was made.
 
 A stream names its weights by a hash of what a decoder needs of them: the exact layers' integers,
-priors and steps. Analysis networks, which only an encoder has, are kept in half precision and are
-not in it.
+priors and steps, and networks of floats, which are kept in half precision. Those with `analysis`
+in their names, which only an encoder has, are not in it.
 """
 
 from __future__ import annotations
@@ -184,21 +184,25 @@ def _claims(path: Path) -> str | None:
         return None
 
 
-def named(name: str) -> Weights:
+def named(name: str, codec: str | None = None) -> Weights:
     """The weights of a model by its name, or a file's; `find` finds them from then on.
+
+    Where several codecs have a model of that name, files but the first codec's have the codec's
+    name in front of it, as in `codebook-small`.
 
     Raises UsageError.
     """
     path = Path(name)
     if path.suffix != SUFFIX:
         known = {path.stem: path for path in reversed(_files())}
-        if name not in known:
+        found = known.get(f"{codec}-{name}", known.get(name))
+        if found is None:
             there = ", ".join(sorted(known)) or "none"
             raise UsageError(f"there are no weights of {name!r}; there is {there}")
-        path = known[name]
-    found = load(path)
-    _OPENED[found.identity] = found
-    return found
+        path = found
+    weights = load(path)
+    _OPENED[weights.identity] = weights
+    return weights
 
 
 def _files() -> list[Path]:
@@ -217,9 +221,9 @@ def _identity(tensors: Mapping[str, Tensor]) -> bytes:
     """Of names, shapes and values, whatever the file has between them."""
     hashed = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() and "analysis" in name:
             continue
-        values = tensor.cpu().numpy().astype("<i4")
+        values = tensor.cpu().numpy().astype("<f2" if tensor.is_floating_point() else "<i4")
         hashed.update(name.encode() + b"\0" + np.array(values.shape, "<i4").tobytes())
         hashed.update(values.tobytes())
     return hashed.digest()[:HASH_BYTES]

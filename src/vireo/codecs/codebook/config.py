@@ -87,6 +87,24 @@ def _paper(
     )
 
 
+def _small(name: str, *, context: str = "window") -> Config:
+    return Config(
+        name,
+        channels=96,
+        patch=8,
+        encoder_blocks=(2,),
+        decoder_blocks=(3,),
+        codebooks=4,
+        quantised=(128, 96, 64),
+        stage_blocks=(1, 1),
+        key=(4096, 1024, 256),
+        predicted=((16, 256, 64), (128, 256, 64), (1024, 256, 64)),
+        context=context,
+        heads=6,
+        direct=True,
+    )
+
+
 CONFIGS = {
     c.name: c
     for c in (
@@ -94,19 +112,7 @@ CONFIGS = {
         _paper("paper-wide", context="wide"),
         _paper("paper-blocks", context="blocks"),
         _paper("paper-light", decoder_blocks=(0, 0, 1, 2)),
-        Config(
-            "small",
-            channels=96,
-            patch=8,
-            encoder_blocks=(2,),
-            decoder_blocks=(3,),
-            codebooks=4,
-            quantised=(128, 96, 64),
-            stage_blocks=(1, 1),
-            key=(4096, 1024, 256),
-            predicted=((16, 256, 64), (128, 256, 64), (1024, 256, 64)),
-            heads=6,
-            direct=True,
-        ),
+        _small("small"),
+        _small("small-blocks", context="blocks"),
     )
 }

@@ -5,7 +5,7 @@ All of it is in floats. What a decoder parses, indices, doesn't depend on any of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import log2
 from typing import NamedTuple
@@ -150,6 +150,24 @@ class Merge(nn.Module):
         return found
 
 
+Choice = Callable[[int, Tensor], Tensor]
+"""From a stage and what is to be quantised, `[B, C, h, w]`, to indices `[B, codebooks, h, w]`."""
+
+
+class Penalties(NamedTuple):
+    """What indices cost besides their distance.
+
+    Attributes:
+        other: `[codebooks, size]`, where they are not as before.
+        before: `[codebooks, B * h * w]`, those of the frame before.
+        same: of these, `[codebooks, B * h * w]`.
+    """
+
+    other: Tensor
+    before: Tensor
+    same: Tensor
+
+
 class Quantised(NamedTuple):
     """Of one stage.
 
@@ -199,12 +217,17 @@ class Quantiser(nn.Module):
         assert isinstance(chosen, nn.ModuleList)
         return [book for book in chosen if isinstance(book, Codebooks)]
 
-    def stages(self, latents: Tensor, books: Sequence[Codebooks]) -> Iterator[Quantised]:
-        """Stage by stage, from the highest resolution."""
+    def stages(
+        self, latents: Tensor, books: Sequence[Codebooks], choose: Choice | None = None
+    ) -> Iterator[Quantised]:
+        """Stage by stage, from the highest resolution.
+
+        `choose` chooses the indices; else it is the nearest entries'.
+        """
         left = latents
-        for analysis, book in zip(self.analysis, books, strict=True):
+        for stage, (analysis, book) in enumerate(zip(self.analysis, books, strict=True)):
             wanted = analysis(left)
-            indices = book.nearest(wanted)
+            indices = book.nearest(wanted) if choose is None else choose(stage, wanted)
             entries = book(indices)
             found = entries + (wanted - wanted.detach()) if torch.is_grad_enabled() else entries
             yield Quantised(indices, wanted, entries, found)
@@ -252,10 +275,16 @@ class Codebooks(nn.Module):
         return parts.permute(1, 0, 3, 2).flatten(1, 2)
 
     @torch.no_grad()
-    def nearest(self, wanted: Tensor) -> Tensor:
-        """`[B, codebooks, h, w]` of `[B, C, h, w]` (equation 1), in single precision."""
+    def nearest(self, wanted: Tensor, penalties: Penalties | None = None) -> Tensor:
+        """`[B, codebooks, h, w]` of `[B, C, h, w]` (equation 1), in single precision.
+
+        With `penalties` on half the squared distance, the cheapest.
+        """
         shares = self.shares(wanted.detach())
-        found = [nearest(own, entries) for own, entries in zip(shares, self.entries, strict=True)]
+        if penalties is None:
+            found = list(map(nearest, shares, self.entries))
+        else:
+            found = list(map(_cheapest, shares, self.entries, *penalties))
         batch, _, height, width = wanted.shape
         return torch.stack(found).reshape(-1, batch, height, width).transpose(0, 1)
 
@@ -267,6 +296,20 @@ class Codebooks(nn.Module):
 
 def nearest(rows: Tensor, entries: Tensor) -> Tensor:
     """`[N]`: which of the entries `[K, channels]` each row of `[N, channels]` is nearest to."""
+    return _distances(rows, entries).argmin(1)
+
+
+def _distances(rows: Tensor, entries: Tensor) -> Tensor:
+    """`[N, K]`: half the squared distance less what all entries have in common."""
     rows, entries = rows.float(), entries.float()
-    # Half the squared distance less what all have in common.
-    return (entries.square().sum(1) / 2 - rows @ entries.T).argmin(1)
+    return entries.square().sum(1) / 2 - rows @ entries.T
+
+
+def _cheapest(
+    rows: Tensor, entries: Tensor, penalties: Tensor, before: Tensor, same: Tensor
+) -> Tensor:
+    distances = _distances(rows, entries)
+    costs = distances + penalties
+    found = costs.argmin(1, keepdim=True)
+    kept = distances.gather(1, before[:, None]) + same[:, None]
+    return torch.where(kept <= costs.gather(1, found), before[:, None], found)[:, 0]

@@ -24,6 +24,7 @@ from vireo.nn.picture import Picture
 from vireo.train.data import Batch, Clips
 
 _COMMITMENT = 0.25  # of the distance to the entry, in the unit of distortion
+_PASSED = 0.5  # of a gradient to the frame before, so that it doesn't grow from frame to frame
 _FORGET = 0.02  # of the frequencies, at a batch
 _DEAD = 0.05  # entries chosen less than this share of the mean are seeded anew
 _SEED_EVERY = 25  # batches
@@ -68,6 +69,8 @@ class ClipLoss(nn.Module):
             rate = None if reference is None else int(rates[0])
             sizes = model.config.sizes(rate)
             target = Picture(y.float() / 256, c.float() / 256)
+            if reference is not None:
+                reference = reference.detach().lerp(reference, _PASSED)
             reference, stages = code(model, target, reference, rate)
             found = model.image(reference)
             error = picture_error(found.luma, found.chroma, target.luma, target.chroma)
@@ -191,7 +194,9 @@ def _seed(book: Codebooks, wanted: Tensor) -> None:
 
 def _k_means(book: Codebooks, wanted: Tensor, generator: torch.Generator) -> None:
     size = book.size
-    for entries, own in zip(book.entries, book.shares(wanted), strict=True):
+    for entries, frequency, own in zip(
+        book.entries, book.frequencies, book.shares(wanted), strict=True
+    ):
         rows = torch.randint(len(own), (size,), generator=generator)
         entries.copy_(own[rows])
         for _ in range(_ROUNDS):
@@ -201,3 +206,4 @@ def _k_means(book: Codebooks, wanted: Tensor, generator: torch.Generator) -> Non
             means = sums / counts.clamp(min=1)[:, None]
             again = torch.randint(len(own), (size,), generator=generator)
             entries.copy_(torch.where(counts[:, None] > 0, means, own[again]))
+        frequency.copy_(FREQUENCIES.high * counts / counts.sum())

@@ -14,7 +14,7 @@ from vireo.codecs.rate_points import places_of
 def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, PretrainedShape]:
     """The picture encoder, and what the stream header says of it; raises UsageError."""
     options = opening.options
-    found = weights.named(options.model)
+    found = weights.named(options.model, options.codec)
     places = places_of(options.resolved_lambda, found.lambdas, say=opening.say)
     shape = PretrainedShape(CONFIGURATION, found.identity, places)
     coder = Coder(found, places)

@@ -16,7 +16,7 @@ from vireo.options import Adapt
 def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, PretrainedShape]:
     """The picture encoder, and what the stream header says of it; raises UsageError."""
     options = opening.options
-    found = weights.named(options.model)
+    found = weights.named(options.model, options.codec)
     inter = GopStructure(options.gop) is not GopStructure.INTRA
     finer = INTRA_FINER if inter else 0
     places = places_of(options.resolved_lambda, found.lambdas, finer=finer, say=opening.say)

@@ -1,0 +1,176 @@
+"""From frames to indices and back: what the decoder and the encoder share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vireo.codecs.base import Planes, Precision
+from vireo.codecs.codebook.choice import Prices
+from vireo.codecs.codebook.config import CONFIGS, LATENT_STRIDE, STRIDES
+from vireo.codecs.codebook.indices import Adaptive, FixedLength, IndexCode, Indices, Layout
+from vireo.codecs.codebook.model import Codebooks, Model
+from vireo.codecs.codebook.precision import round_values
+from vireo.codecs.codebook.stream import PROFILES
+from vireo.errors import UsageError
+from vireo.nn.picture import SAMPLES, Picture, picture_of, planes_of
+from vireo.weights import Weights
+
+_WINDOW = STRIDES[-1] // LATENT_STRIDE  # places of latents, a window's side
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A frame as a decoder has it.
+
+    Attributes:
+        indices: what was sent.
+        latents: `[1, C, H / 8, W / 8]`, what the next frame refers to.
+        planes: at the coded size; None where nobody looks at them.
+        twin: the same at a lower precision, where an encoder wants to know the difference.
+        intact: whether no frame that it depends on was lost.
+        within: whether its samples are within the bound that came with it.
+    """
+
+    indices: Indices
+    latents: Tensor
+    planes: Planes | None
+    twin: Decoded | None = None
+    intact: bool = True
+    within: bool = True
+
+
+class Coder:
+    """A model with its weights.
+
+    Args:
+        weights: the model's.
+        rate: which codebooks P frames have.
+        size: at which pictures are coded, multiples of 64 luma samples.
+        precision: of all numbers (`round_values`).
+
+    Raises UsageError for weights of no known model and for a rate that it doesn't have.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        rate: int,
+        size: tuple[int, int],
+        precision: Precision = Precision.FLOAT32,
+    ) -> None:
+        if weights.name not in CONFIGS:
+            raise UsageError(f"{weights.path} has weights of {weights.name!r}, no codebook model")
+        config = CONFIGS[weights.name]
+        if not 0 <= rate < config.rates:
+            raise UsageError(f"{config.name} has no rate {rate}")
+        with torch.device("meta"):
+            model = Model(config)
+        model.to_empty(device="cpu")
+        weights.load_into(model)
+        self.weights = weights
+        self.rate = rate
+        self.key, self.predicted = (Layout.of(config, size, which) for which in (None, rate))
+        self._frequencies = [
+            [_frequencies(book) for book in model.quantiser(which)[1]] for which in (None, rate)
+        ]
+        self.model = model.eval().requires_grad_(False)
+        if precision is not Precision.FLOAT32:
+            round_values(self.model, getattr(torch, precision))
+
+    def index_code(self, profile: int) -> IndexCode:
+        """How indices stand in a stream of a profile."""
+        if PROFILES[profile] == "paper":
+            return FixedLength(self.key, self.predicted)
+        key, predicted = (
+            [own for book in books for own in book.tolist()] for books in self._frequencies
+        )
+        return Adaptive(self.key, self.predicted, key, predicted)
+
+    def bits(self, indices: Indices, *, is_key: bool) -> NDArray[np.float64]:
+        """Of each window, if every index were as frequent as it was in training."""
+        layout = self.key if is_key else self.predicted
+        rows, columns = layout.windows
+        found = np.zeros((rows, columns))
+        for stage, books in zip(
+            layout.split(indices.values), self._frequencies[not is_key], strict=True
+        ):
+            bits = np.log2(books.sum(1, keepdims=True)) - np.log2(books)
+            own = bits[np.arange(len(books)), stage].sum(2)
+            found += own.reshape(rows, -1, columns, own.shape[1] // columns).sum((1, 3))
+        return found
+
+    @torch.inference_mode()
+    def latents(self, indices: Indices, reference: Tensor | None) -> Tensor:
+        """Of a frame, from those of the frame before, or from none of a key frame."""
+        quantiser, books = self.model.quantiser(None if reference is None else self.rate)
+        layout = self.key if reference is None else self.predicted
+        found = [
+            book(torch.from_numpy(stage.astype(np.int64)).permute(2, 0, 1)[None])
+            for book, stage in zip(books, layout.split(indices.values), strict=True)
+        ]
+        latents = self.model.latents(quantiser.merge(found), reference)
+        if reference is not None and indices.skips.any():
+            latents = torch.where(self._skipped(indices, latents), reference, latents)
+        return latents
+
+    @torch.inference_mode()
+    def planes(self, latents: Tensor) -> Planes:
+        """The picture that they make."""
+        picture = self.model.image(latents)
+        luma, chroma = (
+            (p.float() * 256).round().clamp(SAMPLES.low, SAMPLES.high) / 256
+            for p in (picture.luma, picture.chroma)
+        )
+        return planes_of(Picture(luma, chroma))
+
+    @torch.inference_mode()
+    def choose(
+        self, target: Planes, reference: Tensor | None, prices: Prices | None = None
+    ) -> NDArray[np.uint16]:
+        """A picture's indices: of the nearest entries, or of the cheapest at some prices."""
+        wanted = self.model.analyse(picture_of(target), reference)
+        if not bool(torch.isfinite(wanted).all()):
+            raise UsageError("the model's analysis gives no numbers for this picture")
+        quantiser, books = self.model.quantiser(None if reference is None else self.rate)
+
+        def choose(stage: int, wanted: Tensor) -> Tensor:
+            if prices is None:
+                return books[stage].nearest(wanted)
+            return prices.cheapest(stage, wanted, books[stage])
+
+        stages = quantiser.stages(wanted, books, choose)
+        found = [s.indices[0].permute(1, 2, 0).ravel() for s in stages]
+        return torch.cat(found).numpy().astype(np.uint16)
+
+    @staticmethod
+    def _skipped(indices: Indices, latents: Tensor) -> Tensor:
+        """`[h, w]`: which places are in windows that are skipped."""
+        rows, columns = (n // _WINDOW for n in latents.shape[-2:])
+        skips = torch.from_numpy(indices.skips.astype(bool)).reshape(rows, columns)
+        return skips.repeat_interleave(_WINDOW, 0).repeat_interleave(_WINDOW, 1)
+
+
+def reconstruct(
+    coder: Coder, twin: Coder | None, indices: Indices, reference: Decoded | None
+) -> Decoded:
+    """What a frame's indices make of the frame before, or of none; `twin` makes the twin's."""
+    other = None
+    if twin is not None:
+        before = reference.twin if reference else None
+        other = Decoded(indices, twin.latents(indices, before.latents if before else None), None)
+    if reference is not None and indices.skips.all():
+        return replace(reference, indices=indices, twin=other, within=True)
+    latents = coder.latents(indices, reference.latents if reference else None)
+    intact = reference is None or reference.intact
+    return Decoded(indices, latents, coder.planes(latents), other, intact)
+
+
+def _frequencies(book: Codebooks) -> NDArray[np.int64]:
+    """`[books, size]`: at least 1 each, as all can be chosen."""
+    found: NDArray[np.int64] = book.frequencies.to(torch.int64).clamp(min=1).numpy()
+    return found

@@ -1,0 +1,133 @@
+"""Encodes pictures of a codebook stream: one pass of the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireo.codecs.base import PictureDecoder, Planes
+from vireo.codecs.codebook.choice import Prices
+from vireo.codecs.codebook.coding import Coder, Decoded, reconstruct
+from vireo.codecs.codebook.decoder import STRIDE, CodebookDecoder
+from vireo.codecs.codebook.indices import Flat, Indices, Past
+from vireo.codecs.codebook.stream import Probes
+from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.codecs.pretrained import cropped, padded
+from vireo.container import StreamHeader
+from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
+from vireo.metrics import PLANE_WEIGHTS
+from vireo.profiling import TimeProfile, measured
+from vireo.video.frame import Frame
+
+
+class CodebookEncoder:
+    """A stream's picture encoder (see `codecs.encoding.PictureEncoder`).
+
+    Args:
+        coder: the model, in single precision.
+        twin: the same in the lowest precision that decoders have.
+        profile: the stream's.
+        lambda_: what a bit per luma sample costs against mean squared error of samples in 0…1.
+    """
+
+    identity = ""
+
+    def __init__(
+        self,
+        coder: Coder,
+        twin: Coder,
+        profile: int,
+        lambda_: float,
+        times: TimeProfile | None = None,
+    ) -> None:
+        self._coder = coder
+        self._twin = twin
+        self._code = coder.index_code(profile)
+        self._lambda = lambda_
+        self._times = times
+
+    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+        """One picture, from the one before as it was decoded."""
+        target = padded(job.target, STRIDE)
+        reference: Decoded | None = job.references[0] if job.references else None
+        past: Past | None = job.parsed[0].state if job.parsed else None
+        coder = self._code.coder(past)
+        layout = self._coder.predicted if reference else self._coder.key
+        prices = Prices(layout, coder, past, self._lambda) if coder else None
+        with measured(self._times, "networks"):
+            values = self._coder.choose(target, reference.latents if reference else None, prices)
+            indices = Indices(values, np.zeros(self._coder.predicted.window_count, np.uint8))
+            decoded = reconstruct(self._coder, self._twin, indices, reference)
+        if reference is not None and past is not None and self._code.has_skips:
+            with measured(self._times, "skips"):
+                skips = self._skips(target, decoded, reference)
+            if skips.any():
+                with measured(self._times, "networks"):
+                    indices = self._with_skips(values, skips, past)
+                    decoded = reconstruct(self._coder, self._twin, indices, reference)
+        sections = [self._code.encode(indices, past)]
+        if job.is_last:
+            with measured(self._times, "probes"):
+                sections.append(self._probes(decoded, job.target).section())
+        return EncodedPicture(tuple(sections), decoded, 0)
+
+    def _skips(self, target: Planes, decoded: Decoded, reference: Decoded) -> NDArray[np.uint8]:
+        """Of each window whether leaving it as it was costs less than sending it."""
+        bits = self._coder.bits(decoded.indices, is_key=False)
+        sent = _errors(target, _planes(decoded)) + self._lambda * bits / STRIDE**2
+        kept = _errors(target, _planes(reference))
+        return (kept <= sent).astype(np.uint8).ravel()
+
+    def _with_skips(self, values: Flat, skips: NDArray[np.uint8], past: Past) -> Indices:
+        """Skipped windows have the indices of the frame before."""
+        assert past.values is not None
+        layout = self._coder.predicted
+        rows, columns = layout.windows
+        mask = skips.astype(bool).reshape(rows, columns)
+        parts = []
+        for own, before in zip(layout.split(values), layout.split(past.values), strict=True):
+            sides = own.shape[0] // rows, own.shape[1] // columns
+            skipped = mask.repeat(sides[0], 0).repeat(sides[1], 1)[..., None]
+            parts.append(np.where(skipped, before, own).ravel())
+        return Indices(np.concatenate(parts), skips)
+
+    def _probes(self, decoded: Decoded, shown: Planes) -> Probes:
+        """With the difference that the twin's picture has."""
+        assert decoded.twin is not None
+        height, width = shown[0].shape
+        own, other = (
+            cropped(planes, height, width)
+            for planes in (_planes(decoded), self._twin.planes(decoded.twin.latents))
+        )
+        found = max(int(abs(a.astype(int) - b).max()) for a, b in zip(own, other, strict=True))
+        return Probes.of(own[0], min(found + 1, 255))
+
+    def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
+        """Each frame from the one before."""
+        return plan_gop(structure, len(gop))
+
+    def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
+        """The same for all pictures."""
+        return CodebookDecoder(header, self._coder, self._twin)
+
+    def held_pictures(self, structure: GopStructure, frames: int) -> int:
+        """One, where there are P frames."""
+        return held_pictures(plan_gop(structure, frames))
+
+
+def _planes(decoded: Decoded) -> Planes:
+    assert decoded.planes is not None
+    return decoded.planes
+
+
+def _errors(target: Planes, planes: Planes) -> NDArray[np.float64]:
+    """Of each window the mean squared error of samples in 0…1, weighted as `weighted_mse`."""
+    found = np.zeros([n // STRIDE for n in target[0].shape])
+    for a, b, weight in zip(target, planes, PLANE_WEIGHTS, strict=True):
+        side = STRIDE * a.shape[0] // target[0].shape[0]
+        squares = ((a.astype(float) - b) / 255) ** 2
+        rows, columns = (n // side for n in a.shape)
+        found += weight * squares.reshape(rows, side, columns, side).mean((1, 3))
+    return found
