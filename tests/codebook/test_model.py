@@ -196,6 +196,27 @@ def test_training_lowers_the_distortion_and_keeps_codebooks_used(loss: ClipLoss)
     assert book.frequencies.sum(1).tolist() == pytest.approx([FREQUENCIES.high] * 4, rel=0.3)
 
 
+def test_similarity_can_be_trained_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps on it raise it, and the log's PSNR is still that of the squared error."""
+    torch.manual_seed(0)
+    monkeypatch.setitem(CONFIGS, "small", few_entries())
+    loss = ClipLoss("small", "ms-ssim")
+    loss.prepare(clips(), 0, count=16, side=64)
+    batch = clips().draw(np.random.default_rng(1), 2, 2, 192)
+    luma, chroma = (torch.from_numpy(p) for p in (batch.luma, batch.chroma))
+    optimiser = torch.optim.Adam(loss.parameters(), 1e-3)
+    rows = []
+    for _ in range(8):
+        results = loss(luma, chroma, torch.ones(2))
+        cost = loss_of(results, torch.ones(2))
+        optimiser.zero_grad()
+        cost.backward()
+        optimiser.step()
+        rows.append(results.detach())
+    assert rows[-1][..., 3].mean() < 0.9 * rows[0][..., 3].mean()
+    assert 10 < describe(rows[-1].tolist())["psnr"][0] < 50
+
+
 def test_the_log_says_how_much_codebooks_are_used(loss: ClipLoss) -> None:
     batch = clips().draw(np.random.default_rng(1), 4, 3, 64)
     luma, chroma = (torch.from_numpy(p) for p in (batch.luma, batch.chroma))

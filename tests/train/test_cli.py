@@ -83,8 +83,13 @@ def test_what_cannot_be_done_is_said_at_once(
 
 def test_another_model_s_recipe_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    for wrong, message in (('"ssf9"', "no model 'ssf9'"), ('"ssf3"', "has 1 rate points")):
-        Path("wrong.toml").write_text(RECIPE.replace('"ssf1"', wrong))
+    for wrong, message in (
+        ('"ssf9"', "no model 'ssf9'"),
+        ('"ssf3"', "has 1 rate points"),
+        ('"ssf1"\ndistortion = "ms-ssim"', "ssf has no distortion 'ms-ssim'"),
+    ):
+        recipe = RECIPE.replace("crop = 64", "crop = 192").replace('"ssf1"', wrong)
+        Path("wrong.toml").write_text(recipe)
         done = CliRunner().invoke(
             main, ["train", "wrong.toml", "--data", "videos", "--resume", "run"]
         )

@@ -236,6 +236,15 @@ def test_another_recipe_s_folder_is_refused(clips: Clips, tmp_path: Path) -> Non
             'model = "ssf1"\nlambdas = [0.1]\naverage = 3\nstages = [{steps = 1, frames = 1}]',
             "average",
         ),
+        (
+            'model = "ssf1"\nlambdas = [0.1]\ndistortion = 1\nstages = [{steps = 1, frames = 1}]',
+            "distortion is a name",
+        ),
+        (
+            'model = "small"\nlambdas = [0.1]\ndistortion = "ms-ssim"\ncrop = 128\n'
+            "stages = [{steps = 1, frames = 1}]",
+            "crops of 192",
+        ),
     ],
 )
 def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -251,6 +260,7 @@ def test_training_needs_neither_pyav_nor_the_core() -> None:
         "import sys\n"
         "for name in ('av', 'vireo._core', 'vireo._train', 'click', 'rich'):\n"
         "    sys.modules[name] = None\n"
-        "import vireo.train.run, vireo.codecs.ssf.training\n"
+        "import vireo.train.run, vireo.codecs.ssf.training, vireo.codecs.dhvc.training\n"
+        "import vireo.codecs.codebook.training\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

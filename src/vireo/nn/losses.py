@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vireo.errors import UsageError
+from vireo.nn.picture import Picture
+
 
 def picture_error(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
     """`[B]`: mean squared error of samples between 0 and 1, weighted as `metrics.weighted_mse`.
@@ -19,6 +22,21 @@ def picture_error(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tens
     of_luma = (luma - luma_to).square().flatten(1).mean(1)
     of_chroma = (chroma - chroma_to).square().flatten(1).mean(1)
     return scale * (4 * of_luma + 2 * of_chroma) / 6
+
+
+def dissimilarity(picture: Picture, target: Picture) -> Tensor:
+    """`[B]`: what luma lacks of the MS-SSIM of the same pictures, with chroma's squared error.
+
+    Divided by 30, so that it is about as large as `picture_error` of pictures alike. Sides have to
+    be larger than 160 luma samples. Raises UsageError where pytorch-msssim is missing.
+    """
+    try:
+        from pytorch_msssim import ms_ssim
+    except ImportError as error:
+        raise UsageError("MS-SSIM needs pytorch-msssim: pip install 'vireo[bench]'") from error
+    alike: Tensor = ms_ssim(picture.luma, target.luma, data_range=1.0, size_average=False)
+    of_chroma = (picture.chroma - target.chroma).square().flatten(1).mean(1)
+    return (4 * (1 - alike) / 30 + 2 * of_chroma) / 6
 
 
 def balanced(results: Tensor, lambdas: Tensor) -> Tensor:

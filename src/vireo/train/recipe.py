@@ -41,6 +41,8 @@ class Recipe:
         average: of the weights, how much of the average a step keeps.
         seed: of weights, data and noise.
         held_out: clips that are only validated on, every `validate_every` steps.
+        distortion: what is lowered, of those that the codec's training has: the mean squared error
+            ("mse"), or "ms-ssim".
         start: weights to go on from, by the model's name or a file's; what another model has in
             common is taken. Else fresh ones.
     """
@@ -59,6 +61,7 @@ class Recipe:
     validate_every: int = 1000
     start: str | None = None
     codec: str | None = None
+    distortion: str = "mse"
 
     @property
     def steps(self) -> int:
@@ -81,8 +84,9 @@ class Recipe:
     def values(self) -> dict[str, Any]:
         """As plain values: what a checkpoint remembers."""
         values = asdict(self)
-        if self.codec is None:
-            del values["codec"]
+        for name in ("codec", "distortion"):  # younger than some runs that may go on
+            if values[name] == getattr(Recipe, name):
+                del values[name]
         return values
 
 
@@ -121,6 +125,10 @@ def _check(recipe: Recipe, path: Path) -> None:
         wrong = "a start is a name or a file"
     elif recipe.codec is not None and type(recipe.codec) is not str:
         wrong = "a codec is a name"
+    elif type(recipe.distortion) is not str:
+        wrong = "a distortion is a name"
+    elif recipe.distortion == "ms-ssim" and recipe.crop < 192:
+        wrong = "MS-SSIM needs crops of 192 or 256"
     elif not 0 <= recipe.seed < 1 << 20 or recipe.warm_up < 0:
         wrong = "the seed is 0 to 1048575, and there is no warm-up of less than nothing"
     elif not recipe.stages or any(s.steps < 1 or not 1 <= s.frames <= 7 for s in recipe.stages):

@@ -14,7 +14,7 @@ from vireo.errors import UsageError
 from vireo.nn.losses import describe
 from vireo.train.data import open_clips
 from vireo.train.loop import CHECKPOINT, Run, Worker
-from vireo.train.recipe import read_recipe
+from vireo.train.recipe import Recipe, read_recipe
 
 CODECS = "ssf", "dhvc", "codebook"  # with a `training` module beside their `config`
 
@@ -38,7 +38,7 @@ def open_run(
     worker = Worker.here(device)
     clips = open_clips(data, cache, held_out=recipe.held_out, say=say)
     torch.manual_seed(recipe.seed)
-    training, loss = _training_of(recipe.model, recipe.codec)
+    training, loss = _training_of(recipe)
     if len(recipe.lambdas) != (rates := loss.model.config.rates):
         raise UsageError(f"{recipe.model} has {rates} rate points; give as many lambdas")
     if recipe.start is not None and not (folder / CHECKPOINT).exists():
@@ -62,8 +62,9 @@ def open_run(
     )
 
 
-def _training_of(model: str, codec: str | None) -> tuple[ModuleType, Any]:
-    """The codec's training module, and its ClipLoss of a model."""
+def _training_of(recipe: Recipe) -> tuple[ModuleType, Any]:
+    """The codec's training module, and its ClipLoss of the model."""
+    model, codec = recipe.model, recipe.codec
     if codec is not None and codec not in CODECS:
         raise UsageError(f"there is no codec {codec!r} to train; there is {', '.join(CODECS)}")
     known: list[str] = []
@@ -71,6 +72,11 @@ def _training_of(model: str, codec: str | None) -> tuple[ModuleType, Any]:
         configs = import_module(f"vireo.codecs.{name}.config").CONFIGS
         if model in configs:
             training = import_module(f"vireo.codecs.{name}.training")
-            return training, training.ClipLoss(model)
+            distortions = getattr(training, "DISTORTIONS", ("mse",))
+            if recipe.distortion not in distortions:
+                there = ", ".join(distortions)
+                raise UsageError(f"{name} has no distortion {recipe.distortion!r}; it has {there}")
+            chosen = {} if len(distortions) == 1 else {"distortion": recipe.distortion}
+            return training, training.ClipLoss(model, **chosen)
         known += configs
     raise UsageError(f"there is no model {model!r}; there is {', '.join(known)}")

@@ -23,6 +23,8 @@ from vireo.nn.losses import picture_error
 from vireo.nn.picture import Picture
 from vireo.train.data import Batch, Clips
 
+DISTORTIONS = "mse", "ms-ssim"
+
 _COMMITMENT = 0.25  # of the distance to the entry, in the unit of distortion
 _PASSED = 0.5  # of a gradient to the frame before, so that it doesn't grow from frame to frame
 _FORGET = 0.02  # of the frequencies, at a batch
@@ -36,12 +38,14 @@ class ClipLoss(nn.Module):
 
     Args:
         name: the model's.
+        distortion: of DISTORTIONS, what is lowered.
     """
 
     seen: Tensor
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, distortion: str = "mse") -> None:
         super().__init__()
+        self._distortion = distortion
         self.model = Model(CONFIGS[name])
         initialise(self.model)
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
@@ -59,8 +63,9 @@ class ClipLoss(nn.Module):
 
         The first frame is a key frame; the others are predicted, at the rate point `rates[0]`.
 
-        Returns `[T, B, 3 + n]`: mean squared error of samples between 0 and 1, bits per luma
-        sample, the distance to codebooks' entries, and each codebook's perplexity.
+        Returns `[T, B, 4 + n]`: mean squared error of samples between 0 and 1, bits per luma
+        sample, the distance to codebooks' entries, the distortion that is to be lowered, and each
+        codebook's perplexity.
         """
         model = self.model
         reference: Tensor | None = None
@@ -79,7 +84,10 @@ class ClipLoss(nn.Module):
             if self.training:
                 self._keep_used(stages, shares, model.quantiser(rate)[1])
             distances = torch.stack(list(map(_distance, stages, STRIDES)))
-            columns = [error, bits, distances.sum(0)]
+            lowered = error
+            if self._distortion == "ms-ssim":
+                lowered = losses.dissimilarity(found, target)
+            columns = [error, bits, distances.sum(0), lowered]
             columns += [p.expand(len(error)) for s in shares for p in perplexities(s)]
             results.append(torch.stack(columns, 1))
         self.seen += self.training
@@ -142,7 +150,7 @@ def code(
 
 def loss_of(results: Tensor, lambdas: Tensor) -> Tensor:
     """What a step lowers; rates are fixed by the codebooks' sizes."""
-    return (results[..., 0] + _COMMITMENT * results[..., 2]).mean()
+    return (results[..., 3] + _COMMITMENT * results[..., 2]).mean()
 
 
 def describe(results: list[Any]) -> dict[str, Any]:
@@ -151,7 +159,7 @@ def describe(results: list[Any]) -> dict[str, Any]:
     These are of the codebooks of key frames, then of predicted ones, from the highest resolution.
     """
     means = torch.tensor(results).mean(1)
-    perplexity = [means[0, 3:]] + ([means[1:, 3:].mean(0)] if len(means) > 1 else [])
+    perplexity = [means[0, 4:]] + ([means[1:, 4:].mean(0)] if len(means) > 1 else [])
     rounded = [[round(p, 1) for p in row.tolist()] for row in perplexity]
     return {**losses.describe(results), "perplexity": rounded}
 
