@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vireo
+from benchmarks.fuzz import fuzz
 from tests.clips import Sample, moving, repacked, write_y4m
 from tests.codebook.conftest import FRAMES, GOP, LAMBDAS, PROFILES, Folder
 from tests.dhvc.streams import frames_of, packets
@@ -309,6 +310,20 @@ def test_any_bytes_are_indices_or_refused(profile: str, streams: Mapping[str, Pa
         assert outcomes == [*3 * [TruncatedError], tuple, SyntaxElementError]
     else:
         assert outcomes == 5 * [tuple]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_mutated_streams_end_in_errors_or_in_pictures(
+    profile: str, folder: Folder, tmp_path: Path
+) -> None:
+    """A slice of `benchmarks/fuzz.py`."""
+    path = tmp_path / "a.mkv"
+    source = write_y4m(tmp_path / "a.y4m", moving(48, 40, 6))
+    vireo.encode(source, path, codec="codebook", profile=profile, gop_size=2)
+    findings = fuzz(path, 60, seed=1, progress=lambda done: None)
+    assert findings.failures == []
+    assert findings.worst[0] < 5, findings.worst
+    assert findings.outcomes["PictureHashError"] + findings.outcomes["concealed"] > 3
 
 
 def test_sections_that_are_none_are_refused(streams: Mapping[str, Path]) -> None:
