@@ -407,7 +407,9 @@ def decode(
             standard output (y4m, unless `kind` says otherwise).
         kind: "y4m", "yuv", "ffv1", "x264" or "png", in place of the suffix.
         overwrite: whether an existing target may be replaced.
-        conceal: go on after damage, with the frame before in place of a missing one.
+        conceal: go on after damage, with the frame before in place of a missing one; of codebook's
+            profile "paper" frames that refer to it are decoded from that, of all others they are
+            missing, too.
         threads: how many to decode with; as many as processors by default.
         limits: what to refuse whatever the stream says.
         listener: called with the number of frames done.

@@ -224,7 +224,12 @@ def encode(
     help="What to write, where OUTPUT's suffix doesn't tell: .y4m, .yuv, .mkv (FFV1), .mp4 "
     "(lossless x264), a directory or name_%05d.png; - is y4m on standard output.",
 )
-@click.option("--conceal", is_flag=True, help="Go on after damage: repeat the frame before.")
+@click.option(
+    "--conceal",
+    is_flag=True,
+    help="Go on after damage: repeat the frame before. With codebook's profile paper, frames "
+    "behind it are decoded from what was there.",
+)
 @click.option(
     "--scales",
     type=click.IntRange(min=1),
@@ -373,7 +378,8 @@ def verify(
     """Check every checksum of INPUT, and every decoded picture against its hash.
 
     Of codebook the hash is that of what was parsed, and the last picture of each GOP is compared
-    with samples that its packet carries: it has to be as near to them as the packet says.
+    with sixteen samples of luma that its packet carries: it has to be as near to them as the
+    packet says.
     """
     from vireo.api import verify as run
     from vireo.progress import counter
@@ -393,7 +399,7 @@ def verify(
     else:
         verdict = "damaged" if report.damage else "every picture is as it was encoded"
         if report.partial and not report.damage:
-            verdict = f"as they were encoded; {len(report.partial)} others lack scales"
+            verdict = f"as they were encoded; {len(report.partial)} others lack parts"
         elif report.beyond and not report.damage:
             verdict = f"as they were encoded; {_beyond(report.beyond)}"
         click.echo(f"{input}: {report.frames} frames, {verdict}")
@@ -402,10 +408,8 @@ def verify(
 
 
 def _beyond(frames: tuple[int, ...]) -> str:
-    return (
-        f"{len(frames)} frames differ from what was encoded by more than the encoder expected, "
-        f"the first of them frame {frames[0]}"
-    )
+    named = ", ".join(map(str, frames[:12])) + (" and others" if len(frames) > 12 else "")
+    return f"farther from what was encoded than the encoder expected: frames {named}"
 
 
 def _damage(report: Any) -> dict[str, Any]:

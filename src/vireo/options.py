@@ -116,6 +116,10 @@ class EncodeOptions:
             raise UsageError(f"a PSNR of {self.target_psnr:g} dB can't be had; ask for 10 to 60")
         if self.target_bitrate is not None and not self.target_bitrate > 0:
             raise UsageError("the target bit rate must be above 0 bits per second")
+        if self.goal is not None and (self.codec, self.profile) == ("codebook", "paper"):
+            raise UsageError(
+                "frames of codebook's profile paper have one of a few sizes: choose by quality"
+            )
         if self.time_budget is not None and (self.target_psnr or self.target_bitrate):
             raise UsageError("a time budget and a target can't be met together")
         if self.quality is not None and not 0 <= self.quality <= 100:

@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
         loss.prepare(clips(), 0, count=16, side=64)
         weights.save(loss.model, "small", LAMBDAS, path / "codebook-small.safetensors", {})
         patch.setenv(weights.FOLDERS, str(path))
-        frames = moving(150, 90, FRAMES)
+        frames = moving(149, 89, FRAMES)
         yield Folder(path, write_y4m(path / "source.y4m", frames), frames)
 
 

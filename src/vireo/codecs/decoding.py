@@ -55,6 +55,7 @@ class _Gop:
     next_packet: int  # behind its last packet so far
     references: dict[int, Pending] = field(default_factory=dict)
     waiting: dict[int, _Picture] = field(default_factory=dict)  # for their turn to be shown
+    met: set[int] = field(default_factory=set)  # display indices of packets so far
     shown: int = 0  # display index of the next frame to give out
 
 
@@ -185,9 +186,10 @@ class GopDecoder:
             gop.decoder = gop.decoder.gop_decoder(frame)
         if frame.display_index in gop.waiting or frame.display_index < gop.shown:
             raise SyntaxElementError(f"display index {frame.display_index} comes twice")
-        missing = [r for r in frame.references if r not in gop.references]
-        for reference in missing:
-            self._stand_in(gop, reference)
+        for reference in frame.references:
+            if reference not in gop.references:
+                self._stand_in(gop, frame, reference)
+        gop.met.add(frame.display_index)
         if _waiting(gops) >= self.limits.pictures:
             raise LimitError(f"over {self.limits.pictures} pictures wait to be shown")
         references = [gop.references[r] for r in frame.references]
@@ -195,6 +197,8 @@ class GopDecoder:
         coming = job.start()
         gop.waiting[frame.display_index] = _Picture(frame, packet.index, coming.decoded)
         if frame.display_index not in frame.released:
+            if (standing_in := self._standing_in(gop, frame)) is not None:
+                coming = coming.or_else(references[0].stand_in(standing_in))
             gop.references[frame.display_index] = coming
         for released in frame.released:
             gop.references.pop(released, None)
@@ -202,12 +206,21 @@ class GopDecoder:
             gop.references.clear()
             raise SyntaxElementError("more reference pictures than the header announces")
 
-    def _stand_in(self, gop: _Gop, lost: int) -> None:
-        """Has the reference before a lost one take its place, or raises MissingReferenceError."""
+    def _stand_in(self, gop: _Gop, frame: CodedFrame, lost: int) -> None:
+        """Has the reference before a lost one take its place, or raises MissingReferenceError.
+
+        That is for a packet that never came, not for a picture that was released.
+        """
         before = max((r for r in gop.references if r < lost), default=None)
-        if not self.conceal or before is None or not isinstance(gop.decoder, StandsIn):
+        decoder = self._standing_in(gop, frame)
+        if before is None or decoder is None or lost in gop.met:
             raise MissingReferenceError(f"reference {lost} was not decoded")
-        gop.references[lost] = gop.references.pop(before).stand_in(gop.decoder)
+        gop.references[lost] = gop.references.pop(before).stand_in(decoder)
+
+    def _standing_in(self, gop: _Gop, frame: CodedFrame) -> StandsIn | None:
+        """The decoder, where it is to conceal and can, for frames with one reference."""
+        can = self.conceal and len(frame.references) == 1
+        return gop.decoder if can and isinstance(gop.decoder, StandsIn) else None
 
     def _open(self, header: StreamHeader) -> PictureDecoder:
         if self._opened is None or header != self._opened[0]:

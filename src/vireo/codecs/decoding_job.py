@@ -39,6 +39,14 @@ class Pending:
             _made_of(self.decoded, decoder.stand_in),
         )
 
+    def or_else(self, other: Pending) -> Pending:
+        """This, and what can't be had of it from another."""
+        return Pending(
+            _first_of(self.state, other.state),
+            _first_of(self.begun, other.begun),
+            _first_of(self.decoded, other.decoded),
+        )
+
 
 def _made_of(future: Future[Any], make: Callable[[Any], Any]) -> Future[Any]:
     """What `make` makes of a future's result."""
@@ -47,11 +55,31 @@ def _made_of(future: Future[Any], make: Callable[[Any], Any]) -> Future[Any]:
     def finish(done: Future[Any]) -> None:
         try:
             made.set_result(make(done.result()))
-        except StreamError as error:
+        except BaseException as error:
             made.set_exception(error)
 
     future.add_done_callback(finish)
     return made
+
+
+def _first_of(future: Future[Any], other: Future[Any]) -> Future[Any]:
+    """A future's result or, if it fails for what is in the stream, another's."""
+    found: Future[Any] = Future()
+    others = [other]  # not kept, as futures keep their callbacks
+
+    def copy(done: Future[Any]) -> None:
+        error = done.exception()
+        if isinstance(error, StreamError) and others:
+            others.pop().add_done_callback(copy)
+            return
+        others.clear()
+        if error is None:
+            found.set_result(done.result())
+        else:
+            found.set_exception(error)
+
+    future.add_done_callback(copy)
+    return found
 
 
 class DecodingJob:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,16 +25,23 @@ def picture_error(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tens
     return scale * (4 * of_luma + 2 * of_chroma) / 6
 
 
-def dissimilarity(picture: Picture, target: Picture) -> Tensor:
-    """`[B]`: what luma lacks of the MS-SSIM of the same pictures, with chroma's squared error.
-
-    Divided by 30, so that it is about as large as `picture_error` of pictures alike. Sides have to
-    be larger than 160 luma samples. Raises UsageError where pytorch-msssim is missing.
-    """
+def similarity_measure() -> Callable[..., Tensor]:
+    """MS-SSIM; raises UsageError where pytorch-msssim is missing."""
     try:
         from pytorch_msssim import ms_ssim
     except ImportError as error:
         raise UsageError("MS-SSIM needs pytorch-msssim: pip install 'vireo[bench]'") from error
+    measure: Callable[..., Tensor] = ms_ssim
+    return measure
+
+
+def dissimilarity(picture: Picture, target: Picture) -> Tensor:
+    """`[B]`: what luma lacks of the MS-SSIM of the same pictures, with chroma's squared error.
+
+    Divided by 30, so that it is about as large as `picture_error` of pictures alike. Sides have to
+    be larger than 160 luma samples. Raises UsageError as `similarity_measure`.
+    """
+    ms_ssim = similarity_measure()
     alike: Tensor = ms_ssim(picture.luma, target.luma, data_range=1.0, size_average=False)
     of_chroma = (picture.chroma - target.chroma).square().flatten(1).mean(1)
     return (4 * (1 - alike) / 30 + 2 * of_chroma) / 6

@@ -53,7 +53,9 @@ class Weights:
         try:
             model.load_state_dict(self._values(model))
         except RuntimeError as error:
-            raise UsageError(f"{self.path} has not the weights of {self.name}: {error}") from error
+            raise UsageError(
+                f"{self.path} has not the weights of such a model {self.name}"
+            ) from error
 
     def start(self, model: nn.Module) -> list[str]:
         """Fills what a model, perhaps another one, has in common: names and shapes.
@@ -87,6 +89,7 @@ class Weights:
 
 _WHOLE = torch.int16, torch.int32
 _OPENED: dict[bytes, Weights] = {}
+_NAMED_BY_CODEC = {"codebook"}
 
 
 def grids_of(model: nn.Module) -> dict[str, Grid]:
@@ -187,19 +190,19 @@ def _claims(path: Path) -> str | None:
 def named(name: str, codec: str | None = None) -> Weights:
     """The weights of a model by its name, or a file's; `find` finds them from then on.
 
-    Where several codecs have a model of that name, files but the first codec's have the codec's
-    name in front of it, as in `codebook-small`.
+    Files of a codec whose models share their names with another's have its name in front, as in
+    `codebook-small`.
 
     Raises UsageError.
     """
     path = Path(name)
     if path.suffix != SUFFIX:
         known = {path.stem: path for path in reversed(_files())}
-        found = known.get(f"{codec}-{name}", known.get(name))
-        if found is None:
+        file = f"{codec}-{name}" if codec in _NAMED_BY_CODEC else name
+        if file not in known:
             there = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"there are no weights of {name!r}; there is {there}")
-        path = found
+            raise UsageError(f"there are no weights of {file!r}; there is {there}")
+        path = known[file]
     weights = load(path)
     _OPENED[weights.identity] = weights
     return weights

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vireo.codecs.base import Planes, Precision
-from vireo.codecs.codebook.choice import Prices
 from vireo.codecs.codebook.config import CONFIGS, LATENT_STRIDE, STRIDES
 from vireo.codecs.codebook.indices import Adaptive, FixedLength, IndexCode, Indices, Layout
 from vireo.codecs.codebook.model import Codebooks, Model
 from vireo.codecs.codebook.precision import round_values
 from vireo.codecs.codebook.stream import PROFILES
 from vireo.errors import UsageError
-from vireo.nn.picture import SAMPLES, Picture, picture_of, planes_of
+from vireo.nn.picture import SAMPLES, Picture, planes_of
 from vireo.weights import Weights
 
+_MOST_OF_ALL = 1 << 18  # frequencies of a codebook together
 _WINDOW = STRIDES[-1] // LATENT_STRIDE  # places of latents, a window's side
 
 
@@ -28,7 +28,7 @@ class Decoded:
     """A frame as a decoder has it.
 
     Attributes:
-        indices: what was sent.
+        crc: of the indices of the GOP's frames up to this one.
         latents: `[1, C, H / 8, W / 8]`, what the next frame refers to.
         planes: at the coded size; None where nobody looks at them.
         twin: the same at a lower precision, where an encoder wants to know the difference.
@@ -36,7 +36,7 @@ class Decoded:
         within: whether its samples are within the bound that came with it.
     """
 
-    indices: Indices
+    crc: int
     latents: Tensor
     planes: Planes | None
     twin: Decoded | None = None
@@ -47,13 +47,17 @@ class Decoded:
 class Coder:
     """A model with its weights.
 
+    Attributes:
+        key, predicted: layouts of its frames.
+
     Args:
         weights: the model's.
         rate: which codebooks P frames have.
         size: at which pictures are coded, multiples of 64 luma samples.
         precision: of all numbers (`round_values`).
 
-    Raises UsageError for weights of no known model and for a rate that it doesn't have.
+    Raises UsageError for weights of no known model, for a rate that it doesn't have, and for
+    frequencies that are too many.
     """
 
     def __init__(
@@ -78,6 +82,8 @@ class Coder:
         self._frequencies = [
             [_frequencies(book) for book in model.quantiser(which)[1]] for which in (None, rate)
         ]
+        if max(own.sum(1).max() for books in self._frequencies for own in books) > _MOST_OF_ALL:
+            raise UsageError(f"{weights.path} has frequencies of more than {_MOST_OF_ALL} in all")
         self.model = model.eval().requires_grad_(False)
         if precision is not Precision.FLOAT32:
             round_values(self.model, getattr(torch, precision))
@@ -90,19 +96,6 @@ class Coder:
             [own for book in books for own in book.tolist()] for books in self._frequencies
         )
         return Adaptive(self.key, self.predicted, key, predicted)
-
-    def bits(self, indices: Indices, *, is_key: bool) -> NDArray[np.float64]:
-        """Of each window, if every index were as frequent as it was in training."""
-        layout = self.key if is_key else self.predicted
-        rows, columns = layout.windows
-        found = np.zeros((rows, columns))
-        for stage, books in zip(
-            layout.split(indices.values), self._frequencies[not is_key], strict=True
-        ):
-            bits = np.log2(books.sum(1, keepdims=True)) - np.log2(books)
-            own = bits[np.arange(len(books)), stage].sum(2)
-            found += own.reshape(rows, -1, columns, own.shape[1] // columns).sum((1, 3))
-        return found
 
     @torch.inference_mode()
     def latents(self, indices: Indices, reference: Tensor | None) -> Tensor:
@@ -128,25 +121,6 @@ class Coder:
         )
         return planes_of(Picture(luma, chroma))
 
-    @torch.inference_mode()
-    def choose(
-        self, target: Planes, reference: Tensor | None, prices: Prices | None = None
-    ) -> NDArray[np.uint16]:
-        """A picture's indices: of the nearest entries, or of the cheapest at some prices."""
-        wanted = self.model.analyse(picture_of(target), reference)
-        if not bool(torch.isfinite(wanted).all()):
-            raise UsageError("the model's analysis gives no numbers for this picture")
-        quantiser, books = self.model.quantiser(None if reference is None else self.rate)
-
-        def choose(stage: int, wanted: Tensor) -> Tensor:
-            if prices is None:
-                return books[stage].nearest(wanted)
-            return prices.cheapest(stage, wanted, books[stage])
-
-        stages = quantiser.stages(wanted, books, choose)
-        found = [s.indices[0].permute(1, 2, 0).ravel() for s in stages]
-        return torch.cat(found).numpy().astype(np.uint16)
-
     @staticmethod
     def _skipped(indices: Indices, latents: Tensor) -> Tensor:
         """`[h, w]`: which places are in windows that are skipped."""
@@ -162,12 +136,20 @@ def reconstruct(
     other = None
     if twin is not None:
         before = reference.twin if reference else None
-        other = Decoded(indices, twin.latents(indices, before.latents if before else None), None)
-    if reference is not None and indices.skips.all():
-        return replace(reference, indices=indices, twin=other, within=True)
-    latents = coder.latents(indices, reference.latents if reference else None)
-    intact = reference is None or reference.intact
-    return Decoded(indices, latents, coder.planes(latents), other, intact)
+        other = _decoded(twin, indices, before, shown=False)
+    return replace(_decoded(coder, indices, reference, shown=True), twin=other)
+
+
+def _decoded(coder: Coder, indices: Indices, reference: Decoded | None, *, shown: bool) -> Decoded:
+    if reference is None:
+        latents, crc = coder.latents(indices, None), indices.crc(0)
+        return Decoded(crc, latents, coder.planes(latents) if shown else None)
+    crc = indices.crc(reference.crc)
+    if indices.skips.all():
+        return replace(reference, crc=crc, within=True)
+    latents = coder.latents(indices, reference.latents)
+    planes = coder.planes(latents) if shown else None
+    return Decoded(crc, latents, planes, intact=reference.intact)
 
 
 def _frequencies(book: Codebooks) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from vireo.codecs.codebook.stream import (
 )
 from vireo.codecs.pretrained import check_kind, coded_size, cropped, with_weights
 from vireo.container import CodedFrame, FrameType, StreamHeader
+from vireo.container.checksum import in_packet
 from vireo.profiling import TimeProfile, measured
 
 STRIDE = STRIDES[-1]  # samples that the sides of coded pictures are multiples of
@@ -105,8 +106,8 @@ class CodebookDecoder:
         return cropped(decoded.planes, *self._shown)
 
     def hash(self, decoded: Decoded, *, is_key: bool) -> int:
-        """That of the indices: pictures are about the same, not the same."""
-        return decoded.indices.hash(is_key=is_key)
+        """That of the GOP's indices so far: pictures are about the same, not the same."""
+        return in_packet(decoded.crc, is_key=is_key)
 
     def layers(self, decoded: Decoded) -> Layers:
         """All or, where a frame was lost that it depends on, nothing."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo.codecs.base import PictureDecoder, Planes
-from vireo.codecs.codebook.choice import Prices
+from vireo.codecs.codebook.choice import Prices, choose
 from vireo.codecs.codebook.coding import Coder, Decoded, reconstruct
 from vireo.codecs.codebook.decoder import STRIDE, CodebookDecoder
 from vireo.codecs.codebook.indices import Flat, Indices, Past
@@ -29,6 +29,7 @@ class CodebookEncoder:
         coder: the model, in single precision.
         twin: the same in the lowest precision that decoders have.
         profile: the stream's.
+        shown: rows and columns of the pictures.
         lambda_: what a bit per luma sample costs against mean squared error of samples in 0…1.
     """
 
@@ -39,46 +40,49 @@ class CodebookEncoder:
         coder: Coder,
         twin: Coder,
         profile: int,
+        shown: tuple[int, int],
         lambda_: float,
         times: TimeProfile | None = None,
     ) -> None:
         self._coder = coder
         self._twin = twin
         self._code = coder.index_code(profile)
+        self._shown = shown
         self._lambda = lambda_
         self._times = times
+        self._decoder: CodebookDecoder | None = None
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """One picture, from the one before as it was decoded."""
         target = padded(job.target, STRIDE)
         reference: Decoded | None = job.references[0] if job.references else None
         past: Past | None = job.parsed[0].state if job.parsed else None
-        coder = self._code.coder(past)
+        adapted = self._code.adapted(past)
         layout = self._coder.predicted if reference else self._coder.key
-        prices = Prices(layout, coder, past, self._lambda) if coder else None
-        with measured(self._times, "networks"):
-            values = self._coder.choose(target, reference.latents if reference else None, prices)
-            indices = Indices(values, np.zeros(self._coder.predicted.window_count, np.uint8))
-            decoded = reconstruct(self._coder, self._twin, indices, reference)
-        if reference is not None and past is not None and self._code.has_skips:
+        prices = Prices(layout, adapted, past, self._lambda) if adapted else None
+        with measured(self._times, "choice"):
+            values = choose(self._coder, target, reference.latents if reference else None, prices)
+        indices = Indices(values, np.zeros(layout.window_count, np.uint8))
+        if reference is not None and past is not None and prices is not None:
             with measured(self._times, "skips"):
-                skips = self._skips(target, decoded, reference)
-            if skips.any():
-                with measured(self._times, "networks"):
-                    indices = self._with_skips(values, skips, past)
-                    decoded = reconstruct(self._coder, self._twin, indices, reference)
+                skips = self._skips(target, indices, reference, prices)
+                indices = self._with_skips(values, skips, past)
+        with measured(self._times, "networks"):
+            decoded = reconstruct(self._coder, self._twin, indices, reference)
         sections = [self._code.encode(indices, past)]
         if job.is_last:
             with measured(self._times, "probes"):
-                sections.append(self._probes(decoded, job.target).section())
+                sections.append(self._probes(decoded).section())
         return EncodedPicture(tuple(sections), decoded, 0)
 
-    def _skips(self, target: Planes, decoded: Decoded, reference: Decoded) -> NDArray[np.uint8]:
+    def _skips(
+        self, target: Planes, indices: Indices, reference: Decoded, prices: Prices
+    ) -> NDArray[np.uint8]:
         """Of each window whether leaving it as it was costs less than sending it."""
-        bits = self._coder.bits(decoded.indices, is_key=False)
-        sent = _errors(target, _planes(decoded)) + self._lambda * bits / STRIDE**2
-        kept = _errors(target, _planes(reference))
-        return (kept <= sent).astype(np.uint8).ravel()
+        sent = reconstruct(self._coder, None, indices, reference)
+        cost = _errors(target, _planes(sent))
+        cost += self._lambda * prices.bits(indices.values) / STRIDE**2
+        return (_errors(target, _planes(reference)) <= cost).astype(np.uint8).ravel()
 
     def _with_skips(self, values: Flat, skips: NDArray[np.uint8], past: Past) -> Indices:
         """Skipped windows have the indices of the frame before."""
@@ -93,12 +97,11 @@ class CodebookEncoder:
             parts.append(np.where(skipped, before, own).ravel())
         return Indices(np.concatenate(parts), skips)
 
-    def _probes(self, decoded: Decoded, shown: Planes) -> Probes:
+    def _probes(self, decoded: Decoded) -> Probes:
         """With the difference that the twin's picture has."""
         assert decoded.twin is not None
-        height, width = shown[0].shape
         own, other = (
-            cropped(planes, height, width)
+            cropped(planes, *self._shown)
             for planes in (_planes(decoded), self._twin.planes(decoded.twin.latents))
         )
         found = max(int(abs(a.astype(int) - b).max()) for a, b in zip(own, other, strict=True))
@@ -110,7 +113,9 @@ class CodebookEncoder:
 
     def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
         """The same for all pictures."""
-        return CodebookDecoder(header, self._coder, self._twin)
+        if self._decoder is None:
+            self._decoder = CodebookDecoder(header, self._coder, self._twin)
+        return self._decoder
 
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """One, where there are P frames."""

@@ -12,7 +12,6 @@ from vireo import _core
 from vireo.codecs.codebook.config import STRIDES, Config
 from vireo.codecs.codebook.stream import SectionKind, packed, unpacked
 from vireo.container import Section
-from vireo.container.checksum import in_packet
 from vireo.errors import MissingReferenceError, SyntaxElementError
 
 Flat = NDArray[np.uint16]
@@ -31,10 +30,11 @@ class Indices:
     values: Flat
     skips: NDArray[np.uint8]
 
-    def hash(self, *, is_key: bool) -> int:
-        """What a packet holds of their CRC-32C, as `container.picture_hash` of pictures."""
-        crc = _core.crc32c(self.values.astype("<u2").view(np.uint8))
-        return in_packet(_core.crc32c(self.skips, crc), is_key=is_key)
+    def crc(self, before: int) -> int:
+        """The CRC-32C of the GOP's indices so far; `before` is that of the frames before."""
+        return _core.crc32c(
+            self.skips, _core.crc32c(self.values.astype("<u2").view(np.uint8), before)
+        )
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,10 @@ class Past:
 
 
 class IndexCode(Protocol):
-    """How indices stand in a section. Frames of a GOP are coded in their order.
+    """How indices stand in a section. Frames of a GOP are coded in their order."""
 
-    Attributes:
-        has_skips: whether windows can be skipped.
-    """
-
-    has_skips: bool
-
-    def coder(self, past: Past | None) -> _core.IndexCoder | None:
-        """What codes a frame's indices, if they don't all cost the same; not to be used up."""
+    def adapted(self, past: Past | None) -> _core.IndexCoder | None:
+        """What codes a frame's indices, if they don't all cost the same; only to look at."""
 
     def encode(self, indices: Indices, past: Past | None) -> Section:
         """A frame's; `past` is None for a key frame."""
@@ -142,13 +136,11 @@ class FixedLength:
         key, predicted: frames' layouts.
     """
 
-    has_skips = False
-
     def __init__(self, key: Layout, predicted: Layout) -> None:
         self._bits = predicted.bits(), key.bits()
         self._none = _no_skips(predicted)
 
-    def coder(self, past: Past | None) -> None:
+    def adapted(self, past: Past | None) -> None:
         return None
 
     def encode(self, indices: Indices, past: Past | None) -> Section:
@@ -176,8 +168,6 @@ class Adaptive:
         key_frequencies, frequencies: of their books, stage by stage; at least 1 each.
     """
 
-    has_skips = True
-
     def __init__(
         self,
         key: Layout,
@@ -192,11 +182,14 @@ class Adaptive:
         self._none = _no_skips(predicted)
         self._fixed = FixedLength(key, predicted)
 
-    def coder(self, past: Past | None) -> _core.IndexCoder:
-        return self._key if past is None else _adapted(past)
+    def adapted(self, past: Past | None) -> _core.IndexCoder:
+        if past is None:
+            return self._key
+        assert past.coder is not None
+        return past.coder
 
     def encode(self, indices: Indices, past: Past | None) -> Section:
-        coder = self.coder(past).copy()
+        coder = self.adapted(past).copy()
         if past is None:
             data = coder.encode(indices.values)
         else:
@@ -211,23 +204,18 @@ class Adaptive:
             indices, _ = self._fixed.decode(section, past)
             if past is None:
                 return indices, self._first
-            coder = _adapted(past).copy()
+            coder = self.adapted(past).copy()
             coder.encode(indices.values, past.values, indices.skips)  # to adapt
             return indices, Past(indices.values, coder)
         if past is None:
             values, _ = self._key.copy().decode(section.data)
             return Indices(values, self._none), self._first
-        coder = _adapted(past).copy()
+        coder = self.adapted(past).copy()
         values, skips = coder.decode(section.data, past.values, skips=True)
         return Indices(values, skips), Past(values, coder)
 
     def lost(self, past: Past) -> Past:
         raise MissingReferenceError("indices depend on those of a frame that was lost")
-
-
-def _adapted(past: Past) -> _core.IndexCoder:
-    assert past.coder is not None
-    return past.coder
 
 
 def _no_skips(layout: Layout) -> NDArray[np.uint8]:

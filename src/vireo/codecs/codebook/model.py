@@ -18,6 +18,7 @@ from vireo.codecs.codebook.layers import Residual, WindowAttention, half, residu
 from vireo.exact import Grid
 from vireo.nn.picture import GREY, Picture, blocks_of, picture_of_blocks
 
+_ROWS = 4096  # whose distances to all entries are in memory at a time
 FREQUENCIES = Grid(0, 0, 1 << 14)  # of a codebook's entries, 2**14 and a bit in all
 
 
@@ -158,14 +159,14 @@ class Penalties(NamedTuple):
     """What indices cost besides their distance.
 
     Attributes:
-        other: `[codebooks, size]`, where they are not as before.
-        before: `[codebooks, B * h * w]`, those of the frame before.
-        same: of these, `[codebooks, B * h * w]`.
+        entries: `[codebooks, size]`.
+        before: `[codebooks, B * h * w]`, those of the frame before; None if there are none.
+        same: in place of `entries`, of these, `[codebooks, B * h * w]`.
     """
 
-    other: Tensor
-    before: Tensor
-    same: Tensor
+    entries: Tensor
+    before: Tensor | None = None
+    same: Tensor | None = None
 
 
 class Quantised(NamedTuple):
@@ -281,10 +282,10 @@ class Codebooks(nn.Module):
         With `penalties` on half the squared distance, the cheapest.
         """
         shares = self.shares(wanted.detach())
-        if penalties is None:
-            found = list(map(nearest, shares, self.entries))
-        else:
-            found = list(map(_cheapest, shares, self.entries, *penalties))
+        found = []
+        for n, (own, entries) in enumerate(zip(shares, self.entries, strict=True)):
+            given = [] if penalties is None else [p if p is None else p[n] for p in penalties]
+            found.append(nearest(own, entries, *given))
         batch, _, height, width = wanted.shape
         return torch.stack(found).reshape(-1, batch, height, width).transpose(0, 1)
 
@@ -294,22 +295,28 @@ class Codebooks(nn.Module):
         return torch.cat(parts, -1).movedim(-1, 1)
 
 
-def nearest(rows: Tensor, entries: Tensor) -> Tensor:
-    """`[N]`: which of the entries `[K, channels]` each row of `[N, channels]` is nearest to."""
-    return _distances(rows, entries).argmin(1)
-
-
-def _distances(rows: Tensor, entries: Tensor) -> Tensor:
-    """`[N, K]`: half the squared distance less what all entries have in common."""
-    rows, entries = rows.float(), entries.float()
-    return entries.square().sum(1) / 2 - rows @ entries.T
-
-
-def _cheapest(
-    rows: Tensor, entries: Tensor, penalties: Tensor, before: Tensor, same: Tensor
+def nearest(
+    rows: Tensor,
+    entries: Tensor,
+    penalties: Tensor | None = None,
+    before: Tensor | None = None,
+    same: Tensor | None = None,
 ) -> Tensor:
-    distances = _distances(rows, entries)
-    costs = distances + penalties
-    found = costs.argmin(1, keepdim=True)
-    kept = distances.gather(1, before[:, None]) + same[:, None]
-    return torch.where(kept <= costs.gather(1, found), before[:, None], found)[:, 0]
+    """`[N]`: which of the entries `[K, channels]` each row of `[N, channels]` is nearest to.
+
+    The other arguments are as in `Penalties`, of one codebook.
+    """
+    entries = entries.float()
+    # Half the squared distance less what all have in common.
+    constant = entries.square().sum(1) / 2
+    found = []
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        distances = constant - rows[part].float() @ entries.T
+        costs = distances if penalties is None else distances + penalties
+        least, chosen = costs.min(1)
+        if before is not None and same is not None:
+            kept = distances.gather(1, before[part, None])[:, 0] + same[part]
+            chosen = torch.where(kept <= least, before[part], chosen)
+        found.append(chosen)
+    return torch.cat(found)

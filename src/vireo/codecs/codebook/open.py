@@ -10,7 +10,8 @@ from vireo.codecs.codebook.encoder import CodebookEncoder
 from vireo.codecs.codebook.stream import PROFILES, CodebookShape
 from vireo.codecs.encoding import Opening, PictureEncoder
 from vireo.codecs.pretrained import coded_size
-from vireo.codecs.rate_points import STEP_PARTS, places_of
+from vireo.codecs.rate_points import STEP_PARTS, place_of
+from vireo.gop import GopStructure, gop_frames
 
 
 def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, CodebookShape]:
@@ -18,17 +19,27 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, CodebookShap
     options, video = opening.options, opening.video
     found = weights.named(options.model, options.codec)
     lambda_ = options.resolved_lambda
-    place = places_of(lambda_, found.lambdas, say=opening.say).inter
-    shape = CodebookShape(
-        PROFILES.index(options.profile), found.identity, round(place / STEP_PARTS)
-    )
+    rate = (place_of(lambda_, found.lambdas) + STEP_PARTS // 2) // STEP_PARTS
+    shape = CodebookShape(PROFILES.index(options.profile), found.identity, rate)
     size = coded_size(video.height, video.width, STRIDE)
     coder = Coder(found, shape.rate, size)
     twin = Coder(found, shape.rate, size, Precision.BFLOAT16)
     if options.profile == "paper":
-        key, predicted = coder.key.fixed_bytes, coder.predicted.fixed_bytes
-        rate = ""
-        if video.frame_rate:
-            rate = f", {8 * predicted * float(video.frame_rate) / 1000:.1f} kbit/s"
-        opening.say(f"indices take {key} bytes in an I frame and {predicted} in a P frame{rate}")
-    return CodebookEncoder(coder, twin, shape.profile, lambda_, opening.times), shape
+        opening.say(_announcement(coder, len(found.lambdas), opening))
+    shown = video.height, video.width
+    return CodebookEncoder(coder, twin, shape.profile, shown, lambda_, opening.times), shape
+
+
+def _announcement(coder: Coder, rates: int, opening: Opening) -> str:
+    """What frames of fixed length will take."""
+    key, predicted = coder.key.fixed_bytes, coder.predicted.fixed_bytes
+    sizes = [f"{key} bytes in an I frame"]
+    frames = gop_frames(GopStructure(opening.options.gop), opening.options.gop_size)
+    if frames > 1:
+        sizes.append(f"{predicted} in a P frame")
+    text = f"rate {coder.rate + 1} of {rates}: indices take {' and '.join(sizes)}"
+    if opening.video.frame_rate:
+        mean = (key + (frames - 1) * predicted) / frames
+        bits = 8 * mean * float(opening.video.frame_rate)
+        text += f", {bits / 1000:.1f} kbit/s over a GOP; headers take some ten bytes a frame more"
+    return text

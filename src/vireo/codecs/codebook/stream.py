@@ -157,7 +157,7 @@ def unpacked(data: bytes, bits: NDArray[np.uint8]) -> NDArray[np.uint16]:
     size = -(-total // 8)
     if len(data) < size:
         raise TruncatedError(f"indices take {size} bytes, and there are {len(data)}")
-    flat = np.unpackbits(np.frombuffer(data, np.uint8))
+    flat = np.unpackbits(np.frombuffer(data[:size], np.uint8))
     if len(data) > size or flat[total:].any():
         raise SyntaxElementError("there are more bits than indices have")
     places = np.arange(16)[::-1]

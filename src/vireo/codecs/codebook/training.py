@@ -46,6 +46,8 @@ class ClipLoss(nn.Module):
     def __init__(self, name: str, distortion: str = "mse") -> None:
         super().__init__()
         self._distortion = distortion
+        if distortion == "ms-ssim":
+            losses.similarity_measure()  # before clips are prepared
         self.model = Model(CONFIGS[name])
         initialise(self.model)
         self.register_buffer("seen", torch.zeros((), dtype=torch.long))
@@ -208,7 +210,7 @@ def _k_means(book: Codebooks, wanted: Tensor, generator: torch.Generator) -> Non
         rows = torch.randint(len(own), (size,), generator=generator)
         entries.copy_(own[rows])
         for _ in range(_ROUNDS):
-            chosen = torch.cat([nearest(x, entries) for x in torch.split(own, 4096)])
+            chosen = nearest(own, entries)
             sums = torch.zeros_like(entries).index_add_(0, chosen, own)
             counts = torch.bincount(chosen, minlength=size)
             means = sums / counts.clamp(min=1)[:, None]
