@@ -7,8 +7,9 @@
     python benchmarks/codebook.py speed CLIP …        # frames a second, and memory
 
 `drift` and `gops` take 97 frames unless told otherwise, the others 32. `speed` takes the paper's
-models, too (`--model paper`, `paper-light`): with weights at random, as nobody has theirs, and without
-the encoder's choice of windows; its peaks of memory are the process's, so give one clip at a time.
+models, too (`--model paper`, `paper-light`): with weights at random, as nobody has theirs, and
+without the encoder's choice of windows; its peaks of memory are the process's, so give one clip at
+a time.
 Each line of standard output is a JSON object.
 """
 
