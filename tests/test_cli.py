@@ -293,22 +293,21 @@ def test_a_reader_that_goes_away_is_no_error(sample: Sample, tmp_path: Path, com
     "command", ["decode in.mkv out.y4m", "info in.mkv", "decode -h", "encode -h"]
 )
 def test_decoding_starts_at_once_and_without_training_code(folder: Path, command: str) -> None:
+    """It imports nothing that takes long; the time itself depends on the machine and its load."""
+    slow = {"torch", "safetensors", "plotly", "jinja2", "PIL", "pytorch_msssim", "bjontegaard"}
+    slow |= {"vireo._train", "vireo.codecs.coolchic.trainer"}
     program = (
-        "import os, sys\n"
+        "import sys\n"
         "from vireo.cli import main\n"
         f"try: main({command.split()!r})\n"
         "except SystemExit as end: assert not end.code\n"
-        "times = os.times()\n"
-        "print(times.user + times.system, file=sys.stderr)\n"
-        "loaded = {'torch', 'vireo._train', 'vireo.codecs.coolchic.trainer'} & set(sys.modules)\n"
+        f"loaded = {slow!r} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    # Processor time: the tests may share the machine.
-    assert float(done.stderr.split()[-1]) < 0.5
 
 
 def test_module_and_version() -> None:
