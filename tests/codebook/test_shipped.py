@@ -42,9 +42,7 @@ def test_a_stream_of_another_machine_decodes_to_about_the_same(precision: Precis
     assert report.beyond == ()
 
 
-def test_every_quality_is_nearer_and_larger_than_the_one_below(
-    clips: Path, tmp_path: Path
-) -> None:
+def test_every_quality_is_nearer_and_larger_than_the_one_below(clips: Path, tmp_path: Path) -> None:
     source = clips / "carphone_176x144_97f.mkv"
     found = []
     for quality in (5, 25, 45, 65):
