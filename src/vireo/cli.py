@@ -215,6 +215,25 @@ def encode(
     )
 
 
+def _decoder_options(command: Any) -> Any:
+    """What all commands take that decode."""
+    for option in (
+        click.option(
+            "--max-pixels",
+            type=click.IntRange(min=1),
+            help="Decode pictures up to this many samples.",
+        ),
+        click.option("--threads", type=int, help="Threads to use. [default: all processors]"),
+        click.option(
+            "--precision",
+            metavar="NAME",
+            help="Of codebook: compute in float32, float16 or bfloat16.  [default: float32]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("input", type=click.Path(path_type=Path))
 @click.argument("output")
@@ -242,15 +261,7 @@ def encode(
     help="Of dhvc: as if sections were lost. 5:4,9-11:2 is scale 4 of frame 5, and scale 2 and "
     "what is above it of frames 9 to 11; frames count from 0.",
 )
-@click.option(
-    "--precision",
-    metavar="NAME",
-    help="Of codebook: compute in float32, float16 or bfloat16.  [default: float32]",
-)
-@click.option("--threads", type=int, help="Threads to use. [default: all processors]")
-@click.option(
-    "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
-)
+@_decoder_options
 @click.option("--profile-time", is_flag=True, help="Say where the time went, by stage.")
 @click.option("--json", "as_json", is_flag=True, help="A summary as JSON on standard output.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
@@ -358,15 +369,7 @@ def info(input: Path, as_json: bool, packets: bool) -> None:
 
 @main.command()
 @click.argument("input", type=click.Path(path_type=Path))
-@click.option(
-    "--precision",
-    metavar="NAME",
-    help="Of codebook: compute in float32, float16 or bfloat16.  [default: float32]",
-)
-@click.option("--threads", type=int, help="Threads to use. [default: all processors]")
-@click.option(
-    "--max-pixels", type=click.IntRange(min=1), help="Decode pictures up to this many samples."
-)
+@_decoder_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def verify(
     input: Path,
