@@ -47,7 +47,7 @@ class Folder:
     frames: list[Frame]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
     """Weights as training starts from them: a transform codec, its codebooks by k-means.
 
@@ -66,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
         yield Folder(path, write_y4m(path / "source.y4m", frames), frames)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def streams(folder: Folder) -> Mapping[str, Path]:
     """Frames of a size that is no multiple of anything, by profile."""
     found = {}
