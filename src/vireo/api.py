@@ -334,9 +334,10 @@ def _header(
     longest = gop_frames(structure, asked.gop_size)
     if video.frame_count:
         longest = min(longest, video.frame_count)
+    codec = Codec[asked.codec.upper()]
     return StreamHeader.for_video(
         video.format,
-        codec=(codec := Codec[asked.codec.upper()]),
+        codec=codec,
         profile=shape.profile,
         exactness=codec.exactness,
         max_gop_frames=longest,

@@ -13,9 +13,9 @@ import numpy as np
 
 from vireo.codecs.base import Planes
 from vireo.codecs.rate_points import Places
-from vireo.container import StreamHeader
+from vireo.container import CodedFrame, FrameType, StreamHeader
 from vireo.container.syntax import U8, ByteReader, Field, FixedBytes, Structure
-from vireo.errors import HeaderError, StreamError, UsageError
+from vireo.errors import HeaderError, StreamError, SyntaxElementError, UsageError
 
 HASH_BYTES = 16  # as in `vireo.weights`, which needs PyTorch
 
@@ -97,6 +97,20 @@ def check_kind(header: StreamHeader, profiles: Collection[int]) -> None:
         raise HeaderError(
             f"the stream's {header.codec.name} profile {header.profile} "
             f"({header.exactness.name.lower()}) is unknown"
+        )
+
+
+def check_reference(frame: CodedFrame, kind: str) -> None:
+    """Raises SyntaxElementError for a frame that refers to any but the one before.
+
+    `kind` is that of the stream, with its article.
+    """
+    if frame.frame_type is FrameType.B:
+        raise SyntaxElementError(f"{kind} stream has no B frames")
+    if any(r != frame.display_index - 1 for r in frame.references):
+        raise SyntaxElementError(
+            f"frame {frame.display_index} of a GOP refers to {frame.references[0]}, and not to the "
+            "frame before"
         )
 
 

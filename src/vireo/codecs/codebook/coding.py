@@ -133,11 +133,17 @@ def reconstruct(
     coder: Coder, twin: Coder | None, indices: Indices, reference: Decoded | None
 ) -> Decoded:
     """What a frame's indices make of the frame before, or of none; `twin` makes the twin's."""
-    other = None
-    if twin is not None:
-        before = reference.twin if reference else None
-        other = _decoded(twin, indices, before, shown=False)
-    return replace(_decoded(coder, indices, reference, shown=True), twin=other)
+    return with_twin(_decoded(coder, indices, reference, shown=True), twin, indices, reference)
+
+
+def with_twin(
+    decoded: Decoded, twin: Coder | None, indices: Indices, reference: Decoded | None
+) -> Decoded:
+    """A decoded frame, and what `twin` makes of the same."""
+    if twin is None:
+        return replace(decoded, twin=None)
+    before = reference.twin if reference else None
+    return replace(decoded, twin=_decoded(twin, indices, before, shown=False))
 
 
 def _decoded(coder: Coder, indices: Indices, reference: Decoded | None, *, shown: bool) -> Decoded:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vireo.codecs.base import PictureDecoder, Planes
 from vireo.codecs.codebook.choice import Prices, choose
-from vireo.codecs.codebook.coding import Coder, Decoded, reconstruct
+from vireo.codecs.codebook.coding import Coder, Decoded, reconstruct, with_twin
 from vireo.codecs.codebook.decoder import STRIDE, CodebookDecoder
 from vireo.codecs.codebook.indices import Flat, Indices, Past
 from vireo.codecs.codebook.stream import Probes
@@ -63,12 +63,17 @@ class CodebookEncoder:
         with measured(self._times, "choice"):
             values = choose(self._coder, target, reference.latents if reference else None, prices)
         indices = Indices(values, np.zeros(layout.window_count, np.uint8))
+        with measured(self._times, "networks"):
+            decoded = reconstruct(self._coder, None, indices, reference)
         if reference is not None and past is not None and prices is not None:
             with measured(self._times, "skips"):
-                skips = self._skips(target, indices, reference, prices)
+                skips = self._skips(target, indices, decoded, reference, prices)
+            if skips.any():
                 indices = self._with_skips(values, skips, past)
+                with measured(self._times, "networks"):
+                    decoded = reconstruct(self._coder, None, indices, reference)
         with measured(self._times, "networks"):
-            decoded = reconstruct(self._coder, self._twin, indices, reference)
+            decoded = with_twin(decoded, self._twin, indices, reference)
         sections = [self._code.encode(indices, past)]
         if job.is_last:
             with measured(self._times, "probes"):
@@ -76,10 +81,17 @@ class CodebookEncoder:
         return EncodedPicture(tuple(sections), decoded, 0)
 
     def _skips(
-        self, target: Planes, indices: Indices, reference: Decoded, prices: Prices
+        self,
+        target: Planes,
+        indices: Indices,
+        sent: Decoded,
+        reference: Decoded,
+        prices: Prices,
     ) -> NDArray[np.uint8]:
-        """Of each window whether leaving it as it was costs less than sending it."""
-        sent = reconstruct(self._coder, None, indices, reference)
+        """Of each window whether leaving it as it was costs less than sending it.
+
+        `sent` is what the indices make of the reference.
+        """
         cost = _errors(target, _planes(sent))
         cost += self._lambda * prices.bits(indices.values) / STRIDE**2
         return (_errors(target, _planes(reference)) <= cost).astype(np.uint8).ravel()

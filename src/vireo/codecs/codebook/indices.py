@@ -138,7 +138,12 @@ class FixedLength:
 
     def __init__(self, key: Layout, predicted: Layout) -> None:
         self._bits = predicted.bits(), key.bits()
+        self._sizes = predicted.fixed_bytes, key.fixed_bytes
         self._none = _no_skips(predicted)
+
+    def size(self, past: Past | None) -> int:
+        """Bytes of a frame's."""
+        return self._sizes[past is None]
 
     def adapted(self, past: Past | None) -> None:
         return None
@@ -194,9 +199,8 @@ class Adaptive:
             data = coder.encode(indices.values)
         else:
             data = coder.encode(indices.values, past.values, indices.skips)
-        fixed = self._fixed.encode(indices, past)
-        if len(fixed.data) <= len(data) and not indices.skips.any():
-            return fixed
+        if self._fixed.size(past) <= len(data) and not indices.skips.any():
+            return self._fixed.encode(indices, past)
         return Section(SectionKind.ADAPTIVE, data)
 
     def decode(self, section: Section, past: Past | None) -> tuple[Indices, Past]:

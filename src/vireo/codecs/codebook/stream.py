@@ -8,8 +8,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from vireo.codecs.pretrained import HASH_BYTES, read_configuration
-from vireo.container import CodedFrame, FrameType, Section
+from vireo.codecs.pretrained import HASH_BYTES, check_reference, read_configuration
+from vireo.container import CodedFrame, Section
 from vireo.container.syntax import U8, ByteReader, Field, FixedBytes, Structure
 from vireo.errors import SyntaxElementError, TruncatedError
 
@@ -114,13 +114,7 @@ class Sections:
 
 def sections_of(frame: CodedFrame) -> Sections:
     """Raises SyntaxElementError for sections and references that a frame can't have."""
-    if frame.frame_type is FrameType.B:
-        raise SyntaxElementError("a codebook stream has no B frames")
-    if any(r != frame.display_index - 1 for r in frame.references):
-        raise SyntaxElementError(
-            f"frame {frame.display_index} of a GOP refers to {frame.references[0]}, and not to the "
-            "frame before"
-        )
+    check_reference(frame, "a codebook")
     kinds = [s.kind for s in frame.sections]
     if not kinds or kinds[0] == SectionKind.PROBES or kinds[1:] not in ([], [SectionKind.PROBES]):
         raise SyntaxElementError(f"a frame's sections are indices and perhaps probes, not {kinds}")

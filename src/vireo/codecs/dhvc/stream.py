@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vireo.codecs.dhvc.config import SCALES
-from vireo.codecs.pretrained import configuration
+from vireo.codecs.pretrained import check_reference, configuration
 from vireo.container import CodedFrame, FrameType, Section
 from vireo.errors import SyntaxElementError
 
@@ -25,13 +25,7 @@ def sections_by_scale(frame: CodedFrame) -> Mapping[int, tuple[Section, bool]]:
 
     Raises SyntaxElementError for sections and references that a frame can't have.
     """
-    if frame.frame_type is FrameType.B:
-        raise SyntaxElementError("a hierarchical stream has no B frames")
-    if any(r != frame.display_index - 1 for r in frame.references):
-        raise SyntaxElementError(
-            f"frame {frame.display_index} of a GOP refers to {frame.references[0]}, and not to the "
-            "frame before"
-        )
+    check_reference(frame, "a hierarchical")
     found: dict[int, tuple[Section, bool]] = {}
     for section in frame.sections:
         resynchronised, level = divmod(section.kind, RESYNCHRONISED)
