@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from vireo.codecs.coolchic import model
 from vireo.codecs.coolchic.config import PAPER, Architecture, FrameType
 from vireo.codecs.coolchic.trainer import Trainer, available_kernels, measure_peak, schedule
+from vireo.nn.rounding import noisy_quantise
 
 LAMBDA = 0.01
 TEMPERATURE = 0.3
@@ -88,7 +89,7 @@ def twin_step(
 
     def step() -> None:
         optimiser.zero_grad()
-        quantised = [model.noisy_quantise(y, TEMPERATURE, torch.rand(y.shape) - 0.5) for y in ys]
+        quantised = [noisy_quantise(y, TEMPERATURE, torch.rand(y.shape) - 0.5) for y in ys]
         planes, _ = model.decode(quantised, networks, frame_type, known)
         bits = model.rate(quantised, networks, architecture)
         loss = model.distortion(planes, wanted) + LAMBDA * bits / pixels

@@ -29,13 +29,17 @@ using vireo::SymbolTables;
 template <class T>
 using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-void check(const SymbolTables& tables, const Vector<std::uint8_t>& indices) {
+constexpr std::size_t kMostTables = 1u << 16;
+
+template <class T>
+void check(const SymbolTables& tables, const Vector<T>& indices) {
   for (std::size_t i = 0; i < indices.shape(0); ++i)
     if (indices(i) >= tables.size()) throw std::invalid_argument("there is no such table");
 }
 
+template <class T>
 void check(const SymbolTables& tables, const Vector<std::int16_t>& values,
-           const Vector<std::uint8_t>& indices) {
+           const Vector<T>& indices) {
   if (values.shape(0) != indices.shape(0))
     throw std::invalid_argument("as many indices as values are needed");
   check(tables, indices);
@@ -78,6 +82,43 @@ nb::object read_updates(const SymbolTables& table, const nb::bytes& data,
   }
   return to_numpy(std::move(values));
 }
+
+// They keep alive what they refer to.
+class StepwiseEncoder {
+ public:
+  explicit StepwiseEncoder(nb::object tables)
+      : tables_(std::move(tables)), coder_(nb::cast<const SymbolTables&>(tables_)) {}
+
+  void encode(const Vector<std::int16_t>& values, const Vector<std::uint16_t>& indices) {
+    check(nb::cast<const SymbolTables&>(tables_), values, indices);
+    coder_.encode(values.data(), indices.data(), values.shape(0));
+  }
+  nb::bytes finish() { return to_bytes(coder_.finish()); }
+
+ private:
+  nb::object tables_;
+  vireo::SymbolEncoder coder_;
+};
+
+class StepwiseDecoder {
+ public:
+  StepwiseDecoder(nb::object tables, nb::bytes data)
+      : tables_(std::move(tables)),
+        data_(std::move(data)),
+        coder_(nb::cast<const SymbolTables&>(tables_), bytes_of(data_), data_.size()) {}
+
+  nb::object decode(const Vector<std::uint16_t>& indices) {
+    check(nb::cast<const SymbolTables&>(tables_), indices);
+    std::vector<std::int16_t> values(indices.shape(0));
+    coder_.decode(indices.data(), values.data(), values.size());
+    return to_numpy(std::move(values));
+  }
+
+ private:
+  nb::object tables_;
+  nb::bytes data_;
+  vireo::SymbolDecoder coder_;
+};
 
 using vireo::IndexCoder;
 using Stages = std::vector<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t>>;
@@ -198,8 +239,8 @@ void bind_entropy(nb::module_& m) {
       .def("__init__",
            [](SymbolTables* self,
               const std::vector<std::pair<std::int32_t, std::vector<std::uint32_t>>>& tables) {
-             if (tables.empty() || tables.size() > 256)
-               throw std::invalid_argument("there are 1 to 256 tables");
+             if (tables.empty() || tables.size() > kMostTables)
+               throw std::invalid_argument("there are 1 to 65536 tables");
              for (const auto& [low, bounds] : tables)
                if (!vireo::SymbolTable::valid(low, bounds))
                  throw std::invalid_argument("a table's bounds rise from 0 to below 65536");
@@ -246,4 +287,14 @@ void bind_entropy(nb::module_& m) {
             return self.bits(values.data(), indices.data(), values.shape(0));
           },
           "values"_a, "indices"_a, "What encode spends.");
+
+  nb::class_<StepwiseEncoder>(m, "SymbolEncoder",
+                              "Symbols under tables, some at a time, into one stream.")
+      .def(nb::init<nb::object>(), "tables"_a)
+      .def("encode", &StepwiseEncoder::encode, "values"_a, "indices"_a)
+      .def("finish", &StepwiseEncoder::finish, "The stream; the encoder is spent.");
+
+  nb::class_<StepwiseDecoder>(m, "SymbolDecoder", "What SymbolEncoder wrote, some at a time.")
+      .def(nb::init<nb::object, nb::bytes>(), "tables"_a, "data"_a)
+      .def("decode", &StepwiseDecoder::decode, "indices"_a);
 }

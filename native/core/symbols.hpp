@@ -67,7 +67,41 @@ class SymbolTables {
   double bits(const std::int16_t* values, const std::uint8_t* indices, std::size_t count) const;
 
  private:
+  friend class SymbolEncoder;
+  friend class SymbolDecoder;
+
   std::vector<SymbolTable> tables_;
+};
+
+// One stream of symbols whose indices become known as it is made, some at a time.
+class SymbolEncoder {
+ public:
+  explicit SymbolEncoder(const SymbolTables& tables) : tables_(tables.tables_) {}
+
+  void encode(const std::int16_t* values, const std::uint16_t* indices, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) tables_[indices[i]].encode(coder_, values[i]);
+  }
+  std::vector<std::uint8_t> finish() { return coder_.finish(); }
+
+ private:
+  const std::vector<SymbolTable>& tables_;
+  RangeEncoder coder_;
+};
+
+// Reads it; `data` stays where it is as long as this is used.
+class SymbolDecoder {
+ public:
+  SymbolDecoder(const SymbolTables& tables, const std::uint8_t* data, std::size_t size)
+      : tables_(tables.tables_), coder_(data, size) {}
+
+  void decode(const std::uint16_t* indices, std::int16_t* values, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i)
+      values[i] = static_cast<std::int16_t>(tables_[indices[i]].decode(coder_));
+  }
+
+ private:
+  const std::vector<SymbolTable>& tables_;
+  RangeDecoder coder_;
 };
 
 }  // namespace vireo

@@ -135,6 +135,8 @@ def encode(
         preset: how long to train, "ultrafast" … "placebo".
         time_budget: seconds to spend on the video, in place of the preset's training length; of
             ssf, on adaptation (10 minutes if not given).
+        distortion: of nvrc, what is lowered: "mse", as the other codecs do; "yuv" or "rgb", the
+            paper's, with MS-SSIM. Profile paper's own is "yuv".
         adapt: of ssf: "none", "encoder" or "full": fine-tune the model's encoder, or all of it,
             on the video first, and send what changes of the decoder.
         update_every: with `adapt`: GOPs that are adapted to together (1 … 65,536); the whole

@@ -74,11 +74,13 @@ def main() -> None:
     "--codec",
     default="coolchic",
     show_default=True,
-    help="coolchic, trained on the video itself, or ssf, dhvc or codebook, pretrained networks.",
+    help="coolchic or nvrc, trained on the video itself, or ssf, dhvc or codebook, pretrained "
+    "networks.",
 )
 @click.option(
     "--model",
-    help="Of ssf: ssf1; of dhvc: small, small-parallel; of codebook: small; or a file of weights.  "
+    help="Of ssf: ssf1; of dhvc: small, small-parallel; of codebook: small; or a file of "
+    "weights. Of nvrc: xs, xxs, s1, s2, s3, s4.  "
     "[default: the first]",
     metavar="NAME",
 )
@@ -100,6 +102,12 @@ def main() -> None:
     metavar="N",
     help="Frames that follow each I frame; a power of two in random access.  "
     "[default: 32; ssf: 11; dhvc, codebook: 31]",
+)
+@click.option(
+    "--segment",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Of nvrc: frames that share a network.  [default: 64]",
 )
 @click.option("--quality", type=float, help="0 to 100; higher is better and larger. [default: 50]")
 @click.option(
@@ -124,14 +132,20 @@ def main() -> None:
 @click.option(
     "--preset",
     metavar="NAME",
-    help="How long to train each frame: ultrafast, faster, fast, medium, slow, slower, placebo.  "
-    "[default: medium; of coolchic]",
+    help="Of coolchic and nvrc: how long to train: ultrafast, faster, fast, medium, slow, slower, "
+    "placebo.  [default: medium]",
 )
 @click.option(
     "--time-budget",
     type=Duration(),
     help="Spend this long on the whole video instead of what the preset takes: 90s, 10m, 1h30m. "
     "Of ssf, on --adapt.  [default there: 10m]",
+)
+@click.option(
+    "--distortion",
+    metavar="NAME",
+    help="Of nvrc: what to lower: mse, or with MS-SSIM yuv or rgb.  "
+    "[default: mse; of profile paper: yuv]",
 )
 @click.option(
     "--adapt",
@@ -170,6 +184,7 @@ def encode(
     as_json: bool,
     overwrite: bool,
     profile_time: bool,
+    segment: int | None,
     **options: Any,
 ) -> None:
     """Encode INPUT, any video file, to OUTPUT, a Matroska file (.mkv).
@@ -183,6 +198,11 @@ def encode(
     from vireo.profiling import TimeProfile
     from vireo.progress import EncodeProgress
 
+    if segment is not None:
+        if options["codec"] != "nvrc" or options["gop_size"] is not None:
+            say("--segment is the GOP size of nvrc, and of nothing else")
+            sys.exit(USAGE)
+        options["gop_size"] = segment - 1
     times = TimeProfile() if profile_time else None
     with errors(), EncodeProgress(output, print_json if as_json else None) as progress:
         try:

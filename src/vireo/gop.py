@@ -24,6 +24,7 @@ class GopStructure(StrEnum):
     RANDOM_ACCESS = "random-access"
     LOW_DELAY = "low-delay"
     INTRA = "intra"
+    SEGMENT = "segment"
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,12 @@ def plan_gop(
     between with B frames, depth first, and goes on from the P frame; without an interval the
     P frame is the last one (paper on Cool-chic video, section 3.1). Low delay codes each
     frame from the one before; with an interval, also from the last frame but that whose place
-    is a multiple of it. Intra has no references.
+    is a multiple of it. Intra has no references. All frames of a segment refer to the first.
     """
     if structure is GopStructure.INTRA:
         plan = [PlannedFrame(i, ()) for i in range(frames)]
+    elif structure is GopStructure.SEGMENT:
+        plan = [PlannedFrame(i, (0,) if i else ()) for i in range(frames)]
     elif structure is GopStructure.LOW_DELAY:
         plan = [PlannedFrame(i, _earlier(i, interval)) for i in range(frames)]
     else:

@@ -13,17 +13,20 @@ from typing import Any
 
 from vireo.codecs.coolchic.presets import DEFAULT_PRESET, PRESETS
 from vireo.codecs.dhvc.config import SCALES
+from vireo.codecs.nvrc import presets as nvrc
+from vireo.codecs.nvrc.config import CONFIGS as NVRC_MODELS
 from vireo.errors import UsageError
 from vireo.gop import GopStructure
 from vireo.stream.losses import lowest_layers
 from vireo.targets import Goal
 
-CODECS = ("coolchic", "ssf", "dhvc", "codebook")
+CODECS = ("coolchic", "ssf", "dhvc", "codebook", "nvrc")
 PROFILES = {
     "coolchic": ("standard", "paper"),
     "ssf": ("standard",),
     "dhvc": ("standard",),
     "codebook": ("entropy", "paper"),
+    "nvrc": ("standard", "paper"),
 }
 """Each codec's, its own choice first."""
 
@@ -48,6 +51,12 @@ _OWN: dict[str, dict[str, Any]] = {
     "ssf": {"gop": GopStructure.LOW_DELAY, "gop_size": 11, "model": "ssf1"},
     "dhvc": {"gop": GopStructure.LOW_DELAY, "gop_size": 31, "model": "small"},
     "codebook": {"gop": GopStructure.LOW_DELAY, "gop_size": 31, "model": "small"},
+    "nvrc": {
+        "gop": GopStructure.SEGMENT,
+        "gop_size": 63,
+        "model": "xs",
+        "preset": nvrc.DEFAULT_PRESET,
+    },
 }
 DEVICES = ("cpu", "cuda")
 MAX_GOP_SIZE = 1024
@@ -83,6 +92,7 @@ class EncodeOptions:
     target_bitrate: float | None = None
     preset: str = ""
     time_budget: float | None = None
+    distortion: str = ""
     adapt: str = Adapt.NONE
     update_every: int | None = None
     resync: str | Callable[[int], int | None] = ""
@@ -146,8 +156,18 @@ class EncodeOptions:
             if self.model:
                 raise UsageError("coolchic has no models: it trains its networks on the video")
             _one_of("preset", self.preset, tuple(PRESETS))
+        elif self.codec == "nvrc":
+            _one_of("model", self.model, tuple(NVRC_MODELS))
+            _one_of("preset", self.preset, tuple(nvrc.PRESETS))
+            if self.distortion:
+                _one_of("distortion", self.distortion, nvrc.DISTORTIONS)
+        if (self.gop == GopStructure.SEGMENT) != (self.codec == "nvrc"):
+            raise UsageError("nvrc codes segments, and nothing else does: leave the structure out")
+        if self.distortion and self.codec != "nvrc":
+            raise UsageError(f"{self.codec} lowers the squared error; nvrc has other distortions")
+        if self.codec in ("coolchic", "nvrc"):
             if self.adapt != Adapt.NONE:
-                raise UsageError("coolchic trains its networks on the video: there is no more")
+                raise UsageError(f"{self.codec} trains its networks on the video: there is no more")
             return
         _one_of("adaptation", self.adapt, tuple(Adapt))
         if self.codec != "ssf" and self.adapt != Adapt.NONE:

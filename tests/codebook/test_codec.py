@@ -27,9 +27,10 @@ from vireo.codecs.codebook.coding import Coder
 from vireo.codecs.codebook.config import CONFIGS
 from vireo.codecs.codebook.decoder import STRIDE
 from vireo.codecs.codebook.indices import Indices
-from vireo.codecs.codebook.stream import PROBES, Probes, SectionKind, packed, unpacked
+from vireo.codecs.codebook.stream import SectionKind, packed, unpacked
 from vireo.codecs.encoding import pad_to_even
 from vireo.codecs.pretrained import padded
+from vireo.codecs.probes import PROBES, Probes
 from vireo.container import CodedFrame, FrameType
 from vireo.errors import (
     ChecksumError,

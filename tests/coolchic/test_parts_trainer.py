@@ -24,6 +24,7 @@ from vireo.codecs.coolchic.trainer import (
     schedule,
     trained_grids,
 )
+from vireo.nn.rounding import hard_quantise, noisy_quantise
 
 SMALL = Architecture(
     grids=4,
@@ -88,9 +89,7 @@ def check(case: Case, *, hard: bool, isa: str = "") -> None:
     flat = torch.from_numpy(case.parameters).double().requires_grad_()
     networks = parts_model.PartNetworks.of(flat, case.architecture, case.frame_type)
     quantised = [
-        model.hard_quantise(x)
-        if hard
-        else model.noisy_quantise(x, TEMPERATURE, torch.from_numpy(n).double())
+        hard_quantise(x) if hard else noisy_quantise(x, TEMPERATURE, torch.from_numpy(n).double())
         for x, n in zip(latents, case.noise, strict=True)
     ]
     prediction = case.prediction and [

@@ -14,6 +14,7 @@ from torch import Tensor
 from vireo.codecs.coolchic import model
 from vireo.codecs.coolchic.config import NEAREST_12, PAPER, Architecture, FrameType
 from vireo.codecs.coolchic.trainer import Adam, Trainer, available_kernels, schedule
+from vireo.nn.rounding import hard_quantise, noisy_quantise
 
 LAMBDA = 0.02
 TEMPERATURE = 0.35
@@ -136,7 +137,7 @@ def twin(
     tensors = [t.clone().requires_grad_() for t in case.tensors]
     net = networks(case, tensors)
     quantised = [
-        model.hard_quantise(x) if hard else model.noisy_quantise(x, TEMPERATURE, n)
+        hard_quantise(x) if hard else noisy_quantise(x, TEMPERATURE, n)
         for x, n in zip(latents, case.noise, strict=True)
     ]
     references = [[torch.from_numpy(p).double() / 255 for p in r] for r in case.references]

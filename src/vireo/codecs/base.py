@@ -192,11 +192,14 @@ class Limits:
         pictures: pictures held at a time, for reference or for their turn to be shown.
         multiplications: of a decoder whose networks come with the stream, per luma sample; those
             of pretrained codecs are bounded by the weights that are installed.
+        network: numbers that a segment's network holds, where a stream brings whole networks
+            (`nvrc`); it takes their memory some ten times, and their time.
     """
 
     pixels: int = 8192 * 4352
     pictures: int = 64
     multiplications: int = 20_000
+    network: int = 1 << 26
 
     def check(self, header: StreamHeader) -> None:
         """Raises LimitError where the header asks for more."""
@@ -213,7 +216,7 @@ class Limits:
             )
 
 
-UNLIMITED = Limits(pixels=2**32)
+UNLIMITED = Limits(pixels=2**32, network=2**62)
 """What an encoder allows the decoder of its own stream."""
 
 

@@ -57,6 +57,8 @@ class PictureJob:
         parsed: what the codec's `PictureDecoder.parse` made of each reference's packet.
         threads: how many to use.
         is_last: whether it is the last one of its GOP, in coding order.
+        place: in its GOP, in display order.
+        gop: of the first one that is coded, the planes of all the GOP's frames, in display order.
     """
 
     index: int
@@ -69,6 +71,8 @@ class PictureJob:
     threads: int = 1
     effort: float = 1.0
     is_last: bool = False
+    place: int = 0
+    gop: Sequence[Planes] = ()
 
 
 @dataclass(frozen=True)
@@ -266,7 +270,14 @@ class GopEncoder:
         while gop := list(islice(source, self._gop_frames)):
             start = GopStart(self.header, gop[0].pts, len(gop))
             yield [
-                Task(planned, gop[planned.display_index], first, place, start)
+                Task(
+                    planned,
+                    gop[planned.display_index],
+                    first,
+                    place,
+                    start,
+                    () if place else gop,
+                )
                 for place, planned in enumerate(self._pictures.plan(self._structure, gop))
             ]
             first += len(gop)
@@ -292,6 +303,8 @@ class GopEncoder:
                 threads,
                 task.planned.effort,
                 task.place + 1 == task.start.gop_frames,
+                task.planned.display_index,
+                [pad_to_even(frame) for frame in task.gop],
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
             decoded, iterations = picture.decoded, picture.iterations

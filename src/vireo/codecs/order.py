@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ class Task:
         first: index of the GOP's first frame in the video.
         place: its place in the GOP's coding order.
         start: what the GOP's packets share.
+        gop: all of the GOP's frames, if this is the first that is coded.
         references: decoded pictures, there once it is started.
         parsed: what was parsed of each reference's packet.
     """
@@ -32,6 +33,7 @@ class Task:
     first: int
     place: int
     start: GopStart
+    gop: Sequence[Frame] = ()
     references: list[Any] = field(default_factory=list)
     parsed: list[Any] = field(default_factory=list)
 

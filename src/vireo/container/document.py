@@ -18,6 +18,7 @@ from pathlib import Path
 from vireo.codecs.codebook import document as codebook
 from vireo.codecs.coolchic import document as coolchic
 from vireo.codecs.dhvc import document as dhvc
+from vireo.codecs.nvrc import document as nvrc
 from vireo.codecs.ssf import document as ssf
 from vireo.container.header import HEADER_BODY, HEADER_FRONT, HEADER_REST
 from vireo.container.packet import PACKET, SECTION_START
@@ -33,6 +34,7 @@ STRUCTURES: tuple[Structure, ...] = (
     *ssf.STRUCTURES,
     *dhvc.STRUCTURES,
     *codebook.STRUCTURES,
+    *nvrc.STRUCTURES,
 )
 """Every structure of the format, the codecs' included."""
 
@@ -102,7 +104,7 @@ def _number(value: int) -> str:
 def tables() -> dict[str, str]:
     """Every table of the specification by its name: the structures', and the codecs' others."""
     structures = {structure.name: table(structure) for structure in STRUCTURES}
-    for codec in coolchic, ssf, dhvc, codebook:
+    for codec in coolchic, ssf, dhvc, codebook, nvrc:
         structures |= codec.tables()
     return structures
 

@@ -50,11 +50,13 @@ class Codec(IntEnum):
     SSF = 2
     DHVC = 3
     CODEBOOK = 4
+    NVRC = 5
 
     @property
     def exactness(self) -> Exactness:
         """What all streams of the family have."""
-        return Exactness.BOUNDED if self is Codec.CODEBOOK else Exactness.EXACT
+        bounded = self in (Codec.CODEBOOK, Codec.NVRC)
+        return Exactness.BOUNDED if bounded else Exactness.EXACT
 
 
 def _ratio(name: str, description: str, *, low: int = 1) -> tuple[Field, Field]:
@@ -88,7 +90,9 @@ HEADER_BODY = Structure(
     "Body of the stream header",
     (
         Field(
-            "codec", U8, "codec family: 1 is `coolchic`, 2 is `ssf`, 3 is `dhvc`, 4 is `codebook`"
+            "codec",
+            U8,
+            "codec family: 1 is `coolchic`, 2 is `ssf`, 3 is `dhvc`, 4 is `codebook`, 5 is `nvrc`",
         ),
         Field("profile", U8, "profile of the codec; the codec's chapter lists them"),
         Field(

@@ -13,11 +13,11 @@ from vireo.codecs.codebook.indices import Indices, Past
 from vireo.codecs.codebook.stream import (
     PROFILES,
     CodebookShape,
-    Probes,
     SectionKind,
     sections_of,
 )
 from vireo.codecs.pretrained import check_kind, coded_size, cropped, with_weights
+from vireo.codecs.probes import Probes
 from vireo.container import CodedFrame, FrameType, StreamHeader
 from vireo.container.checksum import in_packet
 from vireo.profiling import TimeProfile, measured

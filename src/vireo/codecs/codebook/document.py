@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from vireo.codecs.codebook.config import CONFIGS
-from vireo.codecs.codebook.stream import CONFIGURATION, PROBE
+from vireo.codecs.codebook.stream import CONFIGURATION
+from vireo.codecs.probes import PROBE
 
 STRUCTURES = CONFIGURATION, PROBE
 

@@ -12,9 +12,10 @@ from vireo.codecs.codebook.choice import Prices, choose
 from vireo.codecs.codebook.coding import Coder, Decoded, reconstruct, with_twin
 from vireo.codecs.codebook.decoder import STRIDE, CodebookDecoder
 from vireo.codecs.codebook.indices import Flat, Indices, Past
-from vireo.codecs.codebook.stream import Probes
+from vireo.codecs.codebook.stream import SectionKind
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.codecs.pretrained import cropped, padded
+from vireo.codecs.probes import Probes
 from vireo.container import StreamHeader
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.metrics import PLANE_WEIGHTS
@@ -77,7 +78,7 @@ class CodebookEncoder:
         sections = [self._code.encode(indices, past)]
         if job.is_last:
             with measured(self._times, "probes"):
-                sections.append(self._probes(decoded).section())
+                sections.append(self._probes(decoded).section(SectionKind.PROBES))
         return EncodedPicture(tuple(sections), decoded, 0)
 
     def _skips(

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo.codecs.pretrained import HASH_BYTES, check_reference, read_configuration
+from vireo.codecs.probes import Probes
 from vireo.container import CodedFrame, Section
-from vireo.container.syntax import U8, ByteReader, Field, FixedBytes, Structure
+from vireo.container.syntax import U8, Field, FixedBytes, Structure
 from vireo.errors import SyntaxElementError, TruncatedError
 
 PROFILES = "paper", "entropy"
 """By their numbers in the stream header: indices of fixed length, or under adaptive frequencies."""
-
-PROBES = 16
 
 CONFIGURATION = Structure(
     "codebook-configuration",
@@ -24,15 +23,6 @@ CONFIGURATION = Structure(
     (
         Field("weights", FixedBytes(HASH_BYTES), "hash of the weights"),
         Field("rate", U8, "which of the model's sets of codebooks P frames have", high=15),
-    ),
-)
-
-PROBE = Structure(
-    "codebook-probes",
-    "Probes",
-    (
-        Field("bound", U8, "the largest difference of samples that is to be expected"),
-        Field("samples", FixedBytes(PROBES), "luma samples, as the encoder decoded them"),
     ),
 )
 
@@ -69,42 +59,6 @@ class CodebookShape:
 
 
 @dataclass(frozen=True)
-class Probes:
-    """Some of a picture's samples, to tell whether another decoder's are about the same.
-
-    Attributes:
-        bound: the largest difference of any samples of the picture that is to be expected.
-        samples: luma at `places`, uint8 `[PROBES]`.
-    """
-
-    bound: int
-    samples: NDArray[np.uint8]
-
-    @staticmethod
-    def of(luma: NDArray[np.uint8], bound: int) -> Probes:
-        """Those of a picture's luma `[H, W]`."""
-        return Probes(bound, luma.ravel()[Probes.places(*luma.shape)])
-
-    @staticmethod
-    def places(height: int, width: int) -> NDArray[np.int64]:
-        """Which samples are probed, row after row: spread over the picture."""
-        count = np.arange(1, PROBES + 1)
-        row = (count * 0xC13FA9A9 % (1 << 32)) * height >> 32
-        column = (count * 0x91E10DA5 % (1 << 32)) * width >> 32
-        return row * width + column
-
-    def hold(self, luma: NDArray[np.uint8]) -> bool:
-        """Whether a decoded picture's luma `[H, W]` is within the bound where it is probed."""
-        found = luma.ravel()[Probes.places(*luma.shape)].astype(int)
-        return bool((abs(found - self.samples) <= self.bound).all())
-
-    def section(self) -> Section:
-        """What a packet holds of them."""
-        data = PROBE.write({"bound": self.bound, "samples": self.samples.tobytes()})
-        return Section(SectionKind.PROBES, data, droppable=True)
-
-
-@dataclass(frozen=True)
 class Sections:
     """A packet's."""
 
@@ -123,16 +77,8 @@ def sections_of(frame: CodedFrame) -> Sections:
     for section in frame.sections:
         if section.droppable != (section.kind == SectionKind.PROBES):
             raise SyntaxElementError("probes are droppable, and nothing else")
-    probes = [_read_probes(s) for s in frame.sections[1:]]
+    probes = [Probes.read(s) for s in frame.sections[1:]]
     return Sections(frame.sections[0], probes[0] if probes else None)
-
-
-def _read_probes(section: Section) -> Probes:
-    reader = ByteReader(section.data, base=section.offset or 0)
-    values = PROBE.read(reader)
-    if reader.remaining:
-        raise SyntaxElementError("probes are longer than their fields", offset=section.offset)
-    return Probes(values["bound"], np.frombuffer(values["samples"], np.uint8))
 
 
 def packed(indices: NDArray[np.uint16], bits: NDArray[np.uint8]) -> bytes:

@@ -277,35 +277,6 @@ def distortion(decoded: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def soft_round(x: Tensor, temperature: float) -> Tensor:
-    """Differentiable rounding: the identity at high temperatures, rounding at low ones."""
-    floor = x.detach().floor()
-    slope = 0.5 / torch.tanh(torch.tensor(0.5 / temperature, dtype=x.dtype))
-    return floor + 0.5 + slope.to(x.device) * torch.tanh((x - floor - 0.5) / temperature)
-
-
-def noisy_quantise(x: Tensor, temperature: float, noise: Tensor) -> Tensor:
-    """Training's stand-in for rounding: soft rounding, noise in -0.5…0.5, soft rounding."""
-    return soft_round(soft_round(x, temperature) + noise, temperature)
-
-
-class _HardRound(torch.autograd.Function):
-    """Rounding whose gradient is the identity's."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.round()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient
-
-
-def hard_quantise(x: Tensor) -> Tensor:
-    """Rounding to integers with a straight-through gradient."""
-    return _HardRound.apply(x)  # type: ignore[no-untyped-call, no-any-return]
-
-
 def decode(
     latents: Sequence[Tensor],
     networks: Networks,

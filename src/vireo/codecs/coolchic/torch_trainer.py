@@ -23,6 +23,7 @@ from vireo.codecs.coolchic.trainer import (
     trained_grids,
 )
 from vireo.gop import FrameType
+from vireo.nn.rounding import hard_quantise, kumaraswamy, noisy_quantise
 
 Floats = NDArray[np.float32]
 
@@ -143,10 +144,10 @@ class TorchTrainer:
     def _step(self, row: Floats, hard: bool, generator: torch.Generator, adam: Adam) -> list[float]:
         temperature, shape, latent_rate, network_rate, lambda_, flow_weight = map(float, row)
         if hard:
-            quantised = [model.hard_quantise(g) for g in self._latents]
+            quantised = [hard_quantise(g) for g in self._latents]
         else:
             quantised = [
-                model.noisy_quantise(g, temperature, self._noise(g, shape, generator))
+                noisy_quantise(g, temperature, kumaraswamy(g, shape, generator))
                 for g in self._latents
             ]
         loss, metrics = self._loss(quantised, lambda_, flow_weight)
@@ -195,13 +196,6 @@ class TorchTrainer:
             return planes, parts_model.rate(quantised, networks, architecture), []
         planes, signals = model.decode(quantised, networks, frame_type, self._references)
         return planes, model.rate(quantised, networks, architecture), signals.flows
-
-    @staticmethod
-    def _noise(like: Tensor, shape: float, generator: torch.Generator) -> Tensor:
-        """Kumaraswamy noise around 0 with its mode at 0; uniform for shape 1."""
-        uniform = torch.rand(like.shape, generator=generator, device=like.device)
-        b = (2**shape * (shape - 1) + 1) / shape
-        return (1 - (1 - uniform) ** (1 / b)) ** (1 / shape) - 0.5
 
     def state(self) -> Any:
         """All that training changes, to go back to."""

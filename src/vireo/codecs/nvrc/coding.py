@@ -1,0 +1,230 @@
+"""From a network's integers to bytes and back: what the decoder and the encoder share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireo import _core
+from vireo.codecs.nvrc import fixed
+from vireo.codecs.nvrc.context import Coder, code_grids, giving, in_order
+from vireo.codecs.nvrc.layout import WORDS, Kind, Layout, from_blocks, to_blocks
+from vireo.codecs.nvrc.stream import SectionKind
+from vireo.container import Section
+from vireo.container.checksum import bytes_crc
+from vireo.errors import SyntaxElementError
+
+Integers = NDArray[np.int64]
+Halves = NDArray[np.float16]
+
+MEAN, SCALE, STEP = range(WORDS)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """All numbers of a segment, as they are coded.
+
+    Attributes:
+        words: `[kinds, 3]`: mean, logarithm of the deviation and of the step of each kind.
+        side: `[side_count]`, in steps; or the numbers themselves, where they are not coded.
+        layers: `[layer_count]`, in steps.
+        grids: `[T, H, W, C]` each, in steps.
+    """
+
+    words: Halves
+    side: Integers | Halves
+    layers: Integers
+    grids: list[Integers]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Logarithms of steps, in 64ths of an octave: of each number of the layers, and of grids."""
+
+    layers: Integers
+    grids: list[Integers]
+
+
+class Side:
+    """Side information in fixed point, and what follows from it."""
+
+    def __init__(self, layout: Layout, words: Halves, side: Integers | Halves) -> None:
+        self._layout = layout
+        if layout.method.coded:
+            steps = word_integers(words)[2][layout.side_kinds]
+            values = fixed.scaled(np.asarray(side), steps, fixed.VALUE_BITS)
+        else:
+            values = np.array([fixed.word(v, fixed.VALUE_BITS) for v in np.asarray(side)])
+        values = np.clip(values, -fixed.MOST, fixed.MOST)
+        self.values = {
+            kind: values[place.range].reshape(place.shape) for kind, place in layout.kinds.items()
+        }
+
+    def layer_steps(self) -> Integers:
+        """Of each number of the layers, the logarithm of its step (equation 5)."""
+        return fixed.octaves(self._both(Kind.STEP_OUT, Kind.STEP_IN))
+
+    def layer_tables(self) -> tuple[Integers, Integers]:
+        """Of each number of the layers, its table, and what is taken from it (equations 6, 7)."""
+        deviations = fixed.octaves(self._both(Kind.SCALE_OUT, Kind.SCALE_IN))
+        inside = fixed.octaves(self._of(Kind.SCALE_IN, self._layout.columns))
+        means = fixed.scaled(self._of(Kind.MEAN_OUT, self._layout.rows), inside, 0)
+        means = means + self._of(Kind.MEAN_IN, self._layout.columns)
+        return fixed.indices(means, deviations, self.layer_steps())
+
+    def grid_steps(self) -> list[Integers]:
+        """`[C, blocks]` of each grid."""
+        steps = fixed.octaves(self.values[Kind.GRID_STEP])
+        return [
+            steps[block].reshape(shape[-1], -1)
+            for shape, block in zip(self._layout.grids, self._layout.block_steps(), strict=True)
+        ]
+
+    def _of(self, kind: Kind, entries: Integers) -> Integers:
+        return np.append(self.values[kind], 0)[entries]
+
+    def _both(self, out: Kind, inside: Kind) -> Integers:
+        return self._of(out, self._layout.rows) + self._of(inside, self._layout.columns)
+
+
+def word_integers(words: Halves) -> tuple[Integers, Integers, Integers]:
+    """Means in 2**-16, logarithms of deviations and of steps in 64ths."""
+    means = np.array([fixed.word(w, fixed.VALUE_BITS) for w in words[:, MEAN]])
+    scales, steps = (
+        np.clip(
+            np.array([fixed.word(w, fixed.LOG_BITS) for w in words[:, column]]),
+            -fixed.FARTHEST,
+            fixed.FARTHEST,
+        )
+        for column in (SCALE, STEP)
+    )
+    return means, scales, steps
+
+
+def encode(layout: Layout, coded: Coded) -> tuple[Section, ...]:
+    """What a key packet holds of them."""
+    side = Side(layout, coded.words, coded.side)
+    words = coded.words.astype("<f2").tobytes()
+    if layout.method.coded:
+        encoder = _core.SymbolEncoder(fixed.tables())
+        _put(encoder, coded.side, *_side_tables(layout, coded.words))
+        sides = encoder.finish()
+    else:
+        sides = np.asarray(coded.side).astype("<f2").tobytes()
+    encoder = _core.SymbolEncoder(fixed.tables())
+    _put(encoder, coded.layers, *side.layer_tables())
+    layers = encoder.finish()
+    encoder = _core.SymbolEncoder(fixed.tables())
+    give = (in_order if layout.method.contexts else _level_by_level)(coded.grids)
+
+    def put(tables: Integers, shifts: Integers) -> Integers:
+        values = give(len(tables))
+        _put(encoder, values, tables, shifts)
+        return values
+
+    _grids(layout, side, put)
+    return (
+        Section(SectionKind.SIDE, words + sides),
+        Section(SectionKind.LAYERS, layers),
+        Section(SectionKind.GRIDS, encoder.finish()),
+    )
+
+
+def decode(layout: Layout, side_data: bytes, layer_data: bytes, grid_data: bytes) -> Coded:
+    """What `encode` made sections of; raises SyntaxElementError where one is too short."""
+    size = len(layout.kinds) * WORDS * 2
+    if len(side_data) < size:
+        raise SyntaxElementError(f"the section of side information has less than {size} bytes")
+    words = np.frombuffer(side_data[:size], "<f2").reshape(-1, WORDS).astype(np.float16)
+    sides: Integers | Halves
+    if layout.method.coded:
+        decoder = _core.SymbolDecoder(fixed.tables(), side_data[size:])
+        sides = _get(decoder, *_side_tables(layout, words))
+    else:
+        if len(side_data) != size + 2 * layout.side_count:
+            raise SyntaxElementError("the section of side information has another length")
+        sides = np.frombuffer(side_data[size:], "<f2").astype(np.float16)
+    side = Side(layout, words, sides)
+    layers = _get(_core.SymbolDecoder(fixed.tables(), layer_data), *side.layer_tables())
+    decoder = _core.SymbolDecoder(fixed.tables(), grid_data)
+    grids = _grids(layout, side, lambda tables, shifts: _get(decoder, tables, shifts))
+    return Coded(words, sides, layers, grids)
+
+
+def crc(coded: Coded) -> int:
+    """CRC-32C of all numbers."""
+    grids = (grid.astype("<i2").tobytes() for grid in coded.grids)
+    side = coded.side.astype("<i2" if coded.side.dtype == np.int64 else "<f2")
+    return bytes_crc(
+        coded.words.astype("<f2").tobytes()
+        + side.tobytes()
+        + coded.layers.astype("<i2").tobytes()
+        + b"".join(grids)
+    )
+
+
+def values(
+    layout: Layout, coded: Coded
+) -> tuple[dict[str, NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """The layers' tensors by name, and the grids (equation 4)."""
+    side = Side(layout, coded.words, coded.side)
+    layers = (coded.layers * fixed.power_of(side.layer_steps())).astype(np.float32)
+    tensors = {n: layers[p.range].reshape(p.shape) for n, p in layout.layers.items()}
+    return tensors, grid_values(coded.grids, side.grid_steps())
+
+
+def grid_values(grids: list[Integers], steps: list[Integers]) -> list[NDArray[np.float32]]:
+    """Grids `[T, H, W, C]`, from the logarithms `[C, blocks]` of their steps."""
+    found = []
+    for grid, own in zip(grids, steps, strict=True):
+        found.append((grid * fixed.power_of(spread(own, grid.shape))).astype(np.float32))
+    return found
+
+
+def spread(steps: Integers, shape: tuple[int, ...]) -> Integers:
+    """`[T, H, W, C]` of `[C, blocks]` (equation 2)."""
+    blocks = to_blocks(np.zeros(shape, np.int64))
+    whole = np.broadcast_to(steps[:, :, None, None, None], blocks.shape)
+    return from_blocks(whole, (shape[0], shape[1], shape[2], shape[3]))
+
+
+def _side_tables(layout: Layout, words: Halves) -> tuple[Integers, Integers]:
+    means, scales, steps = (w[layout.side_kinds] for w in word_integers(words))
+    return fixed.indices(means, scales, steps)
+
+
+def _grids(layout: Layout, side: Side, code: Coder) -> list[Integers]:
+    if layout.method.contexts:
+        return code_grids(layout, side.values, code)
+    found = []
+    parts = zip(
+        layout.grids,
+        side.grid_steps(),
+        side.values[Kind.GRID_MEAN],
+        fixed.octaves(side.values[Kind.GRID_SCALE]),
+        strict=True,
+    )
+    for shape, own, mean, scale in parts:
+        steps = spread(own, shape).ravel()
+        means, scales = np.full_like(steps, mean), np.full_like(steps, scale)
+        coded = code(*fixed.indices(means, scales, steps))
+        found.append(coded.reshape(shape))
+    return found
+
+
+def _level_by_level(grids: list[Integers]) -> Callable[[int], Integers]:
+    return giving(np.concatenate([grid.ravel() for grid in grids]))
+
+
+def _put(
+    encoder: _core.SymbolEncoder, numbers: Integers | Halves, tables: Integers, shifts: Integers
+) -> None:
+    assert numbers.dtype == np.int64
+    encoder.encode((numbers - shifts).astype(np.int16), tables.astype(np.uint16))
+
+
+def _get(decoder: _core.SymbolDecoder, tables: Integers, shifts: Integers) -> Integers:
+    return decoder.decode(tables.astype(np.uint16)).astype(np.int64) + shifts

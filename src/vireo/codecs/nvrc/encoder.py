@@ -1,0 +1,135 @@
+"""Encodes segments of NVRC: trains a network on each, and sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
+from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.codecs.nvrc import coding
+from vireo.codecs.nvrc.decoder import Decoded
+from vireo.codecs.nvrc.network import Network
+from vireo.codecs.nvrc.presets import Preset, Recipe
+from vireo.codecs.nvrc.stream import NvrcShape, SectionKind
+from vireo.codecs.nvrc.training import Job, Trainer
+from vireo.codecs.probes import Probes
+from vireo.container import Section, StreamHeader
+from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
+from vireo.profiling import TimeProfile, measured
+from vireo.video.frame import Frame
+
+BOUND = 1  # how far samples may be from those of this machine: what rounding can make of a half
+_MEASURED = 18  # steps that tell how long one takes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How segments are encoded.
+
+    Attributes:
+        lambda_: what a bit per luma sample costs against distortion.
+        preset, recipe: how they are trained.
+        seconds: for each frame, in place of the preset's length.
+        seed: of everything random.
+    """
+
+    lambda_: float
+    preset: Preset
+    recipe: Recipe
+    seconds: float | None = None
+    seed: int = 0
+    device: str = "cpu"
+
+
+class NvrcEncoder:
+    """A stream's picture encoder (see `codecs.encoding.PictureEncoder`).
+
+    Args:
+        folder: for checkpoints of what is being trained.
+    """
+
+    identity = ""
+
+    def __init__(
+        self,
+        shape: NvrcShape,
+        settings: Settings,
+        shown: tuple[int, int],
+        folder: Path,
+        times: TimeProfile | None = None,
+    ) -> None:
+        self._shape = shape
+        self._settings = settings
+        self._shown = shown
+        self._folder = folder
+        self._times = times
+
+    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+        """A key picture's network is trained on its segment; the others are made by that."""
+        sections: list[Section] = []
+        steps = 0
+        if job.references:
+            network = job.references[0].network
+        else:
+            network, own, steps = self._segment(job, progress)
+            sections += own
+        frame = job.place
+        with measured(self._times, "networks"):
+            planes = network.picture(frame, job.target[0].shape)
+        if job.is_last:
+            luma = planes[0][: self._shown[0], : self._shown[1]]
+            sections.append(Probes.of(luma, BOUND).section(SectionKind.PROBES))
+        return EncodedPicture(tuple(sections), Decoded(network, planes), steps)
+
+    def _segment(
+        self, job: PictureJob, progress: Callable[[int, int], None]
+    ) -> tuple[Network, Sequence[Section], int]:
+        settings = self._settings
+        torch.set_num_threads(job.threads)
+        training = Job(
+            self._shape.config,
+            self._shape.method,
+            job.gop,
+            settings.lambda_,
+            settings.preset,
+            settings.recipe,
+            settings.seed + job.index,
+        )
+        folder = self._folder / f"segment-{job.index}"
+        trainer = Trainer(training, settings.device, folder)
+        with measured(self._times, "training"):
+            if settings.seconds is not None and trainer.step == 0:
+                self._fit(trainer, settings.seconds * len(job.gop), progress)
+            trainer.train(progress)
+        with measured(self._times, "coding"):
+            coded = trainer.coded()
+            sections = coding.encode(trainer.layout, coded)
+            return Network.of(trainer.layout, coded, settings.device), sections, trainer.step
+
+    def _fit(self, trainer: Trainer, seconds: float, progress: Callable[[int, int], None]) -> None:
+        """Chooses a length for the time that there is, by that of the first steps."""
+        began = perf_counter()
+        trainer.preset = self._settings.preset.of(1e6)  # learning rates as at the beginning
+        for _ in range(_MEASURED):
+            trainer.one()
+            progress(trainer.step, trainer.steps)
+        spent = perf_counter() - began
+        epochs = _MEASURED * seconds / spent / len(trainer.job.frames)
+        trainer.preset = self._settings.preset.of(epochs)
+
+    def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
+        """All frames by the network that comes with the first."""
+        return plan_gop(structure, len(gop))
+
+    def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
+        """The same for all pictures."""
+        return picture_decoder(header, UNLIMITED)
+
+    def held_pictures(self, structure: GopStructure, frames: int) -> int:
+        """One, which has the network."""
+        return held_pictures(plan_gop(structure, frames))

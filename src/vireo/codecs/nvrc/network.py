@@ -1,0 +1,88 @@
+"""A segment's network, as a decoder has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vireo.codecs.base import Planes
+from vireo.codecs.nvrc import coding
+from vireo.codecs.nvrc.coding import Coded
+from vireo.codecs.nvrc.config import CELL, Config, Extent
+from vireo.codecs.nvrc.layout import Layout
+from vireo.codecs.nvrc.model import Patch, halved, pictures
+
+_MOST_CELLS = 1024  # of a picture that is made at once; of 0.6 million samples
+
+
+@dataclass(frozen=True)
+class Network:
+    """Grids and layers, and what they cover.
+
+    Attributes:
+        crc: of all that was sent of it.
+    """
+
+    config: Config
+    extent: Extent
+    grids: list[Tensor]
+    tensors: dict[str, Tensor]
+    crc: int
+
+    @staticmethod
+    def of(layout: Layout, coded: Coded, device: str = "cpu") -> Network:
+        """From the numbers that were sent."""
+        tensors, grids = coding.values(layout, coded)
+        return Network(
+            layout.config,
+            layout.extent,
+            [torch.from_numpy(grid).to(device) for grid in grids],
+            {name: torch.from_numpy(own).to(device) for name, own in tensors.items()},
+            coding.crc(coded),
+        )
+
+    @torch.inference_mode()
+    def picture(self, frame: int, size: tuple[int, int], patch_cells: int = _MOST_CELLS) -> Planes:
+        """A frame's planes, of so many luma rows and columns, both even.
+
+        Args:
+            patch_cells: a picture of more is made patch by patch.
+        """
+        height, width = size
+        luma = np.empty((self.extent.rows * CELL, self.extent.columns * CELL), np.uint8)
+        chroma = np.empty((2, luma.shape[0] // 2, luma.shape[1] // 2), np.uint8)
+        place = torch.tensor([frame], device=self.grids[0].device)
+        for patch in patches(self.extent, patch_cells):
+            made = pictures(self.config, self.extent, self.grids, self.tensors, place, patch)
+            rows = slice(patch.top * CELL, (patch.top + patch.rows) * CELL)
+            columns = slice(patch.left * CELL, (patch.left + patch.columns) * CELL)
+            luma[rows, columns] = _samples(made[0, 0])
+            half = (slice(s.start // 2, s.stop // 2) for s in (rows, columns))
+            chroma[:, *half] = _samples(halved(made[:, 1:])[0])
+        y, u, v = luma[:height, :width], *chroma[:, : height // 2, : width // 2]
+        return np.ascontiguousarray(y), np.ascontiguousarray(u), np.ascontiguousarray(v)
+
+
+def patches(extent: Extent, most: int) -> list[Patch]:
+    """Equal shares, about, of a picture, none of more than so many cells."""
+    count = 1
+    while extent.rows * extent.columns > most * count**2:
+        count += 1
+    rows, columns = (
+        [n * i // min(count, n) for i in range(min(count, n) + 1)]
+        for n in (extent.rows, extent.columns)
+    )
+    return [
+        Patch(top, left, bottom - top, right - left)
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
+    ]
+
+
+def _samples(values: Tensor) -> np.ndarray:
+    found: np.ndarray = (values * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return found

@@ -1,0 +1,41 @@
+"""Makes an NVRC encoder for what was asked."""
+
+from __future__ import annotations
+
+import torch
+
+from vireo.codecs.encoding import Opening, PictureEncoder
+from vireo.codecs.nvrc.config import CONFIGS
+from vireo.codecs.nvrc.encoder import NvrcEncoder, Settings
+from vireo.codecs.nvrc.layout import Method
+from vireo.codecs.nvrc.presets import PRESETS, RECIPES, with_distortion
+from vireo.codecs.nvrc.stream import PROFILES, NvrcShape
+from vireo.errors import UsageError
+
+
+def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, NvrcShape]:
+    """The picture encoder, and what the stream header says of it.
+
+    Raises UsageError for what can't be had here.
+    """
+    options, video = opening.options, opening.video
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: PyTorch finds no CUDA device here")
+    config = CONFIGS[options.model]
+    recipe = with_distortion(RECIPES[options.profile], options.distortion)
+    seconds = None
+    if options.time_budget is not None:
+        if not opening.frames:
+            raise UsageError("a time budget needs to know how many frames there are")
+        seconds = options.time_budget / opening.frames
+    settings = Settings(
+        options.resolved_lambda,
+        PRESETS[options.preset],
+        recipe,
+        seconds,
+        options.seed,
+        options.device,
+    )
+    shape = NvrcShape(config, Method.of(config), PROFILES.index(options.profile))
+    shown = video.height, video.width
+    return NvrcEncoder(shape, settings, shown, opening.folder, opening.times), shape

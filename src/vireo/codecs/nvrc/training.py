@@ -1,0 +1,270 @@
+"""Training of a segment (paper, section 3.4 and appendix A.2).
+
+Distortion is lowered in some steps, the rate in every `RATE_EVERY`th, as it is of the whole segment
+and not of the frames at hand. What a step does follows from the seed and its number, so that
+training goes on where it stopped as if it had not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import cos, pi
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vireo import checkpoint
+from vireo.codecs.base import Planes
+from vireo.codecs.nvrc.coding import Coded
+from vireo.codecs.nvrc.config import CELL, Config, Extent
+from vireo.codecs.nvrc.layout import Layout, Method
+from vireo.codecs.nvrc.model import Patch, halved, pictures
+from vireo.codecs.nvrc.network import patches
+from vireo.codecs.nvrc.presets import STANDARD, Preset, Recipe
+from vireo.codecs.nvrc.quantise import Numbers, Rounding, partly, soft
+from vireo.metrics import PLANE_WEIGHTS
+from vireo.nn.losses import similarity_measure
+
+PATCH_CELLS = 256  # a picture of more is trained in patches of fewer
+SAVE_SECONDS = 60.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A segment to train.
+
+    Attributes:
+        frames: their planes, of even sides.
+        lambda_: what a bit per luma sample costs against distortion.
+    """
+
+    config: Config
+    method: Method
+    frames: Sequence[Planes]
+    lambda_: float
+    preset: Preset
+    recipe: Recipe = STANDARD
+    seed: int = 0
+
+    @property
+    def extent(self) -> Extent:
+        height, width = self.frames[0][0].shape
+        return Extent.of(len(self.frames), height, width)
+
+
+class Trainer:
+    """A segment's training.
+
+    Args:
+        device: cpu or cuda.
+        folder: for the checkpoint; one that is there is gone on from.
+    """
+
+    def __init__(self, job: Job, device: str = "cpu", folder: Path | None = None) -> None:
+        self.job = job
+        self.layout = Layout(job.config, job.extent, job.method)
+        self._device = torch.device(device)
+        self._file = folder / f"{CHECKPOINT}" if folder else None
+        numbers = Numbers(self.layout, job.seed, grid_steps=job.recipe.grid_steps)
+        self.numbers = numbers.to(self._device)
+        self._luma, self._chroma = self._targets(job.frames)
+        side = [*self.numbers.side.values(), self.numbers.words]
+        own = [self.numbers.layers, *self.numbers.grids]
+        self._optimiser = torch.optim.Adam(
+            [
+                {"params": own, "factor": 1.0},
+                {"params": side, "factor": job.recipe.side_rate},
+            ],
+            lr=job.recipe.learning_rates[0][0],
+        )
+        self._distortion = _DISTORTIONS[job.recipe.distortion]
+        self._patches = patches(job.extent, PATCH_CELLS)
+        self.step = 0
+        self.preset = job.preset
+        if self._file and self._file.exists():
+            self._resume(self._file)
+
+    @property
+    def steps(self) -> int:
+        """All that are planned."""
+        return self.preset.epochs * len(self.job.frames)
+
+    @property
+    def _first(self) -> int:
+        return self.preset.first * len(self.job.frames)
+
+    def train(self, progress: Progress = lambda done, planned: None) -> None:
+        """The steps that are left."""
+        saved = perf_counter()
+        try:
+            while self.step < self.steps:
+                self.one()
+                progress(self.step, self.steps)
+                if perf_counter() - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = perf_counter()
+        except BaseException:  # nobody waits for it any more: what there is shall not be lost
+            self.save()
+            raise
+
+    def one(self) -> None:
+        """One step."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = group["factor"] * self._learning_rate()
+            group["weight_decay"] = 0.0
+        generator = torch.Generator(self._device).manual_seed((self.job.seed << 32) + self.step)
+        rounding = self._rounding(generator)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss = self._rate(rounding) if self._is_of_rate() else self._error(rounding)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.numbers.parameters(), self.job.recipe.clip)
+        self._optimiser.step()
+        self.step += 1
+
+    def _is_of_rate(self) -> bool:
+        return self.step % self.job.recipe.rate_every == self.job.recipe.rate_every - 1
+
+    def _rate(self, rounding: Rounding) -> Tensor:
+        recipe = self.job.recipe
+        samples = self._luma.numel()
+        bits = self.numbers.bits(rounding).total
+        return self.job.lambda_ * (recipe.rate_every - 1) * bits / samples
+
+    def _error(self, rounding: Rounding) -> Tensor:
+        sample = self.numbers.rounded(rounding)
+        rng = np.random.default_rng([self.job.seed, self.step])
+        patch = self._patches[rng.integers(len(self._patches))]
+        frames = torch.from_numpy(self._chosen()).to(self._device)
+        job = self.job
+        made = pictures(
+            job.config, job.extent, sample.grid_values(), sample.tensors(), frames, patch
+        )
+        loss = self._compare(made, frames, patch)
+        decay = self._decay()
+        if decay:
+            loss = loss + decay * self.numbers.layers.square().sum()
+        return loss
+
+    def _compare(self, made: Tensor, frames: Tensor, patch: Patch) -> Tensor:
+        top, left = patch.top * CELL, patch.left * CELL
+        bottom, right = top + patch.rows * CELL, left + patch.columns * CELL
+        luma = self._luma[frames, :, top:bottom, left:right]
+        chroma = self._chroma[frames, :, top // 2 : bottom // 2, left // 2 : right // 2]
+        luma, chroma = luma.float() / 255, chroma.float() / 255
+        made = made[:, :, : luma.shape[2], : luma.shape[3]]
+        return self._distortion(made[:, :1], halved(made[:, 1:]), luma, chroma)
+
+    def _chosen(self) -> np.ndarray:
+        """Frames of a step: each is seen once in so many steps as there are, patch by patch."""
+        count = len(self.job.frames)
+        batch = min(len(self._patches), count)
+        epoch, place = divmod(self.step * batch, count)
+        order = [
+            np.random.default_rng([self.job.seed, 1, epoch + i]).permutation(count)
+            for i in range(1 + -(-batch // count))
+        ]
+        return np.concatenate(order)[place : place + batch]
+
+    def _learning_rate(self) -> float:
+        (start, end), part = self._stage(self.job.recipe.learning_rates)
+        return end + (start - end) * 0.5 * (1 + cos(pi * part))
+
+    def _decay(self) -> float:
+        return self.job.recipe.decay * max(0.0, 1 - self.step / self._first)
+
+    def _stage(self, values: Sequence[Any]) -> tuple[Any, float]:
+        """What is of the stage at hand, and how much of it is over."""
+        if self.step < self._first:
+            return values[0], self.step / self._first
+        return values[1], (self.step - self._first) / max(1, self.steps - self._first)
+
+    def _rounding(self, generator: torch.Generator) -> Rounding:
+        recipe = self.job.recipe
+        _, part = self._stage((0, 1))
+        if self.step < self._first:
+            temperature, noise = (
+                a + (b - a) * part for a, b in (recipe.temperatures, recipe.noise)
+            )
+            return soft(temperature, noise, generator)
+        start, end = recipe.ratios
+        return partly(start + (end - start) * part, generator)
+
+    def _targets(self, frames: Sequence[Planes]) -> tuple[Tensor, Tensor]:
+        luma = torch.from_numpy(np.stack([f[0] for f in frames]))[:, None]
+        chroma = torch.from_numpy(np.stack([np.stack(f[1:]) for f in frames]))
+        return luma.to(self._device), chroma.to(self._device)
+
+    def coded(self) -> Coded:
+        """The numbers as they are sent."""
+        return self.numbers.coded()
+
+    def save(self) -> None:
+        """The checkpoint, whole or not at all."""
+        if self._file is None:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.save(
+            self._file,
+            {
+                "step": self.step,
+                "preset": [self.preset.first, self.preset.second],
+                "numbers": self.numbers.state_dict(),
+                "optimiser": self._optimiser.state_dict(),
+            },
+        )
+
+    def _resume(self, path: Path) -> None:
+        state = checkpoint.load(path, self._device)
+        self.numbers.load_state_dict(state["numbers"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+        self.preset = Preset(*state["preset"])
+
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def _squares(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).square().mean((0, 2, 3))
+
+
+def _mse(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
+    y, uv = _squares(luma, luma_to), _squares(chroma, chroma_to)
+    weights = y.new_tensor(PLANE_WEIGHTS)
+    return (weights * torch.cat([y, uv])).sum()
+
+
+def _yuv(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
+    """Equation 11, chroma at its own size."""
+    y, uv = _squares(luma, luma_to)[0], _squares(chroma, chroma_to)
+    squares = y ** (6 / 8) * uv[0] ** (1 / 8) * uv[1] ** (1 / 8)
+    return 0.99 * squares + 0.01 * (1 - _similarity(luma, luma_to))
+
+
+def _rgb(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
+    """Equation 10, of BT.601's R, G and B."""
+    made, wanted = _to_rgb(luma, chroma), _to_rgb(luma_to, chroma_to)
+    return 0.7 * (made - wanted).abs().mean() + 0.3 * (1 - _similarity(made, wanted))
+
+
+def _to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
+    full = torch.nn.functional.interpolate(chroma, size=luma.shape[2:], mode="nearest")
+    y = (luma[:, 0] - 16 / 255) * (255 / 219)
+    u, v = ((full[:, i] - 128 / 255) * (255 / 224) for i in (0, 1))
+    return torch.stack([y + 1.402 * v, y - 0.344136 * u - 0.714136 * v, y + 1.772 * u], 1)
+
+
+def _similarity(a: Tensor, b: Tensor) -> Tensor:
+    """MS-SSIM with windows of 5x5."""
+    found: Tensor = similarity_measure()(a, b, data_range=1.0, win_size=5)
+    return found
+
+
+_DISTORTIONS = {"mse": _mse, "yuv": _yuv, "rgb": _rgb}

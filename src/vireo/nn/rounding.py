@@ -1,0 +1,44 @@
+"""Training's stand-ins for rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def soft_round(x: Tensor, temperature: float) -> Tensor:
+    """Differentiable rounding: the identity at high temperatures, rounding at low ones."""
+    floor = x.detach().floor()
+    slope = 0.5 / torch.tanh(torch.tensor(0.5 / temperature, dtype=x.dtype))
+    return floor + 0.5 + slope.to(x.device) * torch.tanh((x - floor - 0.5) / temperature)
+
+
+def noisy_quantise(x: Tensor, temperature: float, noise: Tensor) -> Tensor:
+    """Training's stand-in for rounding: soft rounding, noise in -0.5…0.5, soft rounding."""
+    return soft_round(soft_round(x, temperature) + noise, temperature)
+
+
+class _HardRound(torch.autograd.Function):
+    """Rounding whose gradient is the identity's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def hard_quantise(x: Tensor) -> Tensor:
+    """Rounding to integers with a straight-through gradient."""
+    return _HardRound.apply(x)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def kumaraswamy(like: Tensor, shape: float, generator: torch.Generator) -> Tensor:
+    """Noise in -0.5…0.5 with its mode at 0 (Kim et al., C3); uniform for shape 1."""
+    uniform = torch.rand(like.shape, generator=generator, device=like.device)
+    b = (2**shape * (shape - 1) + 1) / shape
+    return (1 - (1 - uniform) ** (1 / b)) ** (1 / shape) - 0.5
