@@ -36,11 +36,12 @@ def full_precision(device: str) -> Iterator[None]:
             matmul = torch.backends.cuda.matmul
             cudnn, precision = torch.backends.cudnn.enabled, matmul.fp32_precision
             torch.backends.cudnn.enabled = False
-            if precision == "tf32":
+            lower = precision not in ("none", "ieee")
+            if lower:
                 matmul.fp32_precision = "ieee"
             try:
                 yield
             finally:
                 torch.backends.cudnn.enabled = cudnn
-                if precision == "tf32":
+                if lower:
                     matmul.fp32_precision = precision
