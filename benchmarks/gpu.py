@@ -249,10 +249,10 @@ def _convolutions(args: argparse.Namespace) -> Iterator[Row]:
         shares = torch.rand(outputs, inputs // groups, kernel, kernel, generator=rng).double() ** 8
         weight = torch.floor(((1 << 14) - 1) * shares / shares.sum((1, 2, 3), keepdim=True))
         expected = functional.conv2d(x, weight, None, 1, kernel // 2, 1, groups)
-        given = x.to(device), weight.to(device)
+        x, weight = x.to(device), weight.to(device)
         for way, (dtype, context, convolve) in _ways(args.device, groups).items():
             with context():
-                work = partial(convolve, *(t.to(dtype) for t in given), kernel // 2, groups)
+                work = partial(convolve, x.to(dtype), weight.to(dtype), kernel // 2, groups)
                 found, seconds = _timed(work, args.device)
             yield {
                 "convolution": name,
@@ -274,7 +274,7 @@ def _ways(device: str, groups: int) -> dict[str, Way]:
 
     def gathered(x: Tensor, weight: Tensor, padding: int, groups: int) -> Tensor:
         columns = functional.unfold(x, weight.shape[-1], padding=padding)
-        return (weight.flatten(1) @ columns).unflatten(-1, x.shape[-2:])
+        return (weight.flatten(1) @ columns).reshape(1, len(weight), *x.shape[-2:])
 
     exactly = partial(full_precision, device)
     ways: dict[str, Way] = {
@@ -290,9 +290,7 @@ def _ways(device: str, groups: int) -> dict[str, Way]:
 
 
 def _cudnn(*, tf32: bool) -> AbstractContextManager[None]:
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(  # type: ignore[no-untyped-call]
-        enabled=True, allow_tf32=tf32
-    )
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32)
     return flags
 
 
