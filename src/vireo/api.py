@@ -26,7 +26,13 @@ from vireo.errors import InputError, StreamError, UsageError
 from vireo.gop import GopStructure, gop_frames
 from vireo.journal import PacketJournal
 from vireo.metrics import PLANE_WEIGHTS, psnr, weighted_mse
-from vireo.options import EncodeOptions, check_output, checked_threads, lambda_of_quality
+from vireo.options import (
+    EncodeOptions,
+    check_output,
+    checked_device,
+    checked_threads,
+    lambda_of_quality,
+)
 from vireo.profiling import TimeProfile, measured
 from vireo.stream.losses import read_losses
 from vireo.targets import Goal, search
@@ -152,7 +158,9 @@ def encode(
         start, frames: frames to skip, and to encode at most.
         size, fps, pix_fmt: of raw video: (width, height), frames per second, FFmpeg's name.
         threads: threads to use; all processors by default. Doesn't change the result.
-        device: "cpu" or "cuda".
+        device: "cpu" or "cuda": where coolchic trains, and the networks of pretrained codecs
+            compute. On another device their encoders may choose other symbols, as these come of
+            floats; adaptation trains on the cpu and tries out on the device.
         seed: of everything random, 0 … 2**31 - 1.
 
     Raises:
@@ -401,6 +409,7 @@ def decode(
     scales: int | None = None,
     drop: str = "",
     precision: str | None = None,
+    device: str = "cpu",
 ) -> DecodeReport:
     """Decode a Vireo file to y4m, raw YUV, lossless Matroska or MP4, or PNG pictures.
 
@@ -423,9 +432,11 @@ def decode(
             scale 2 and what is above it; frames count from 0, as in `DecodeReport.partial`.
         precision: of codebook: "float32", "float16" or "bfloat16", what its networks compute in;
             float32 if not given.
+        device: of pretrained codecs: "cpu" or "cuda", where their networks compute.
 
     Raises:
-        UsageError: the target can't be made, or what is to be dropped can't be lost.
+        UsageError: the target can't be made, what is to be dropped can't be lost, or the device
+            isn't here or of no use to the codec.
         InputError: the source can't be opened.
         StreamError: the stream is damaged; the frames before the damage are written.
     """
@@ -443,6 +454,7 @@ def decode(
         times=times,
         losses=read_losses(drop, scales),
         precision=_precision(precision),
+        device=checked_device(device),
     )
     with MatroskaReader(source) as reader:
         decoder.limits.check(reader.header)
@@ -471,12 +483,13 @@ def verify(
     limits: Limits | None = None,
     listener: Callable[[int], None] | None = None,
     precision: str | None = None,
+    device: str = "cpu",
 ) -> DecodeReport:
     """Decode everything and compare each picture with the hash that its packet carries.
 
     Of a bounded codec the hash is that of what was parsed; pictures are compared with the samples
     that some packets carry, and what is farther from them than the packet says is in
-    `DecodeReport.beyond`. `precision` is as in `decode`.
+    `DecodeReport.beyond`. `precision` and `device` are as in `decode`.
 
     Damage is in the report, not raised; only a file that can't be opened as a Vireo stream
     raises InputError or StreamError.
@@ -487,6 +500,7 @@ def verify(
         limits=limits,
         conceal=True,
         precision=_precision(precision),
+        device=checked_device(device),
     )
     with MatroskaReader(source) as reader:
         decoder.limits.check(reader.header)

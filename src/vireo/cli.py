@@ -173,7 +173,12 @@ def main() -> None:
 @click.option("--fps", type=Rate(), help="Frame rate of raw video. [default: 25]")
 @click.option("--pix-fmt", help="Sample layout of raw video. [default: yuv420p]")
 @click.option("--threads", type=int, help="Threads to use. [default: all processors]")
-@click.option("--device", default="cpu", show_default=True, help="Where to train: cpu or cuda.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="Where coolchic trains, and pretrained networks compute: cpu or cuda.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--profile-time", is_flag=True, help="Say where the time went, by stage.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on standard output.")
@@ -249,6 +254,13 @@ def _decoder_options(command: Any) -> Any:
             metavar="NAME",
             help="Of codebook: compute in float32, float16 or bfloat16.  [default: float32]",
         ),
+        click.option(
+            "--device",
+            default="cpu",
+            show_default=True,
+            metavar="NAME",
+            help="Of ssf, dhvc and codebook: compute on cpu or cuda.",
+        ),
     ):
         command = option(command)
     return command
@@ -293,6 +305,7 @@ def decode(
     scales: int | None,
     drop: str,
     precision: str | None,
+    device: str,
     threads: int | None,
     max_pixels: int | None,
     profile_time: bool,
@@ -323,6 +336,7 @@ def decode(
             scales=scales,
             drop=drop,
             precision=precision,
+            device=device,
             threads=threads,
             limits=_limits(max_pixels),
             listener=count,
@@ -394,6 +408,7 @@ def info(input: Path, as_json: bool, packets: bool) -> None:
 def verify(
     input: Path,
     precision: str | None,
+    device: str,
     threads: int | None,
     max_pixels: int | None,
     as_json: bool,
@@ -414,6 +429,7 @@ def verify(
             limits=_limits(max_pixels),
             listener=count,
             precision=precision,
+            device=device,
         )
     for error in report.damage:
         say(str(error))

@@ -112,7 +112,7 @@ class EncodeOptions:
                 object.__setattr__(self, name, own)
         _one_of("profile", self.profile, PROFILES[self.codec])
         _one_of("gop", self.gop, tuple(GopStructure))
-        _one_of("device", self.device, DEVICES)
+        checked_device(self.device)
         self._check_codec()
         if not 1 <= self.gop_size <= MAX_GOP_SIZE:
             raise UsageError(f"the GOP size is {self.gop_size}; it must be 1 to {MAX_GOP_SIZE}")
@@ -176,8 +176,6 @@ class EncodeOptions:
             raise UsageError(f"{self.codec} has no presets: its networks are trained already")
         if self.gop == GopStructure.RANDOM_ACCESS:
             raise UsageError(f"{self.codec} has I and P frames only: use low-delay or intra")
-        if self.device != "cpu":
-            raise UsageError(f"{self.codec} encodes on the cpu only")
         if self.time_budget is not None and self.adapt == Adapt.NONE:
             raise UsageError(f"{self.codec} encodes in one pass: a time budget is for --adapt")
 
@@ -228,6 +226,12 @@ def checked_threads(threads: int | None) -> int:
     if not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"{threads} threads can't work; it must be 1 to {MAX_THREADS}")
     return threads
+
+
+def checked_device(device: str) -> str:
+    """The same; raises UsageError for one that is unknown. Whether it is here is seen later."""
+    _one_of("device", device, DEVICES)
+    return device
 
 
 def available_processors() -> tuple[int, ...]:

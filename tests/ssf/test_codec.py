@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import vireo
-from tests.clips import moving, write_y4m
+from tests.clips import Sample, moving, write_y4m
 from tests.ssf.models import loud
 from vireo import weights
 from vireo.codecs.base import Limits, parse_whole, picture_decoder
@@ -191,7 +191,6 @@ def test_wrong_weights_are_an_error(
     ("options", "message"),
     [
         ({"gop": "random-access"}, "I and P frames"),
-        ({"device": "cuda"}, "cpu"),
         ({"time_budget": 10.0}, "one pass"),
         ({"profile": "paper"}, "profile"),
     ],
@@ -201,6 +200,24 @@ def test_what_this_codec_has_not_is_refused(options: dict[str, object], message:
         EncodeOptions(codec="ssf", **options)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="models"):
         EncodeOptions(model="ssf1")
+
+
+def test_a_device_that_is_not_here_is_refused(
+    here: Path, source: Path, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out.mkv"
+    vireo.encode(source, target, codec="ssf")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="no CUDA device here"):
+        vireo.encode(source, tmp_path / "b.mkv", codec="ssf", device="cuda")
+    with pytest.raises(UsageError, match="no CUDA device here"):
+        vireo.decode(target, tmp_path / "a.y4m", device="cuda")
+    with pytest.raises(UsageError, match="no CUDA device here"):
+        vireo.verify(target, device="cuda")
+    with pytest.raises(UsageError, match="no device 'tpu'; there is cpu, cuda"):
+        vireo.verify(target, device="tpu")
+    with pytest.raises(UsageError, match="coolchic decodes on the cpu only"):
+        vireo.verify(sample.path, device="cuda")
 
 
 def stream(here: Path, source: Path, tmp_path: Path) -> tuple[list[bytes], GopStart]:

@@ -255,14 +255,21 @@ def encoder_module(codec: Codec) -> ModuleType:
 
 
 def picture_decoder(
-    header: StreamHeader, limits: Limits, precision: Precision | None = None
+    header: StreamHeader,
+    limits: Limits,
+    precision: Precision | None = None,
+    device: str = "cpu",
 ) -> PictureDecoder:
     """The decoder for a stream; raises HeaderError, LimitError or UsageError."""
     limits.check(header)
     name = header.codec.name.lower()
     if precision is not None and header.codec.exactness is Exactness.EXACT:
         raise UsageError(f"{name} computes with integers: there is no precision to choose")
-    chosen = {} if precision is None else {"precision": precision}
+    if device != "cpu" and header.codec is Codec.COOLCHIC:
+        raise UsageError(f"{name} decodes on the cpu only: its decoder is no network of PyTorch's")
+    chosen: dict[str, Any] = {} if precision is None else {"precision": precision}
+    if device != "cpu":
+        chosen["device"] = device
     module = _module(header.codec, "decoder")
     decoder: PictureDecoder = module.open_decoder(header, limits, **chosen)
     return decoder

@@ -73,6 +73,7 @@ class GopDecoder:
         times: told where the time goes.
         losses: sections to do without (`stream.losses`).
         precision: of a bounded codec's arithmetic; raises UsageError for exact ones.
+        device: where networks compute; raises UsageError where it isn't here or of no use.
 
     Attributes:
         damage: the errors met so far, in the packets' order.
@@ -96,6 +97,7 @@ class GopDecoder:
         times: TimeProfile | None = None,
         losses: Losses | None = None,
         precision: Precision | None = None,
+        device: str = "cpu",
     ) -> None:
         self.threads = threads
         self.limits = limits or Limits()
@@ -106,6 +108,7 @@ class GopDecoder:
         self.partial: dict[int, int] = {}
         self.beyond: list[int] = []
         self._precision = precision
+        self._device = device
         self._given = 0
         self._losses = losses or Losses()
         self._opened: tuple[StreamHeader, PictureDecoder] | None = None
@@ -226,7 +229,8 @@ class GopDecoder:
         if self._opened is None or header != self._opened[0]:
             if self._opened is not None and self._opened[0].video_format != header.video_format:
                 raise HeaderError("the video's format changes within the stream")
-            self._opened = header, picture_decoder(header, self.limits, self._precision)
+            decoder = picture_decoder(header, self.limits, self._precision, self._device)
+            self._opened = header, decoder
         return self._opened[1]
 
     def _show(self, gops: deque[_Gop], *, ended: bool) -> Iterator[Frame]:

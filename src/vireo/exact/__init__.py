@@ -1,5 +1,6 @@
 """Networks of integers: the same numbers on every machine."""
 
+from vireo.exact.full_precision import PROCESSOR, full_precision
 from vireo.exact.functions import LayerNorm, Lookup, gelu, hard_sigmoid, sigmoid
 from vireo.exact.grid import Grid, unrounded
 from vireo.exact.layers import (
@@ -13,6 +14,7 @@ from vireo.exact.layers import (
 )
 
 __all__ = [
+    "PROCESSOR",
     "WEIGHT_BITS",
     "Conv",
     "ExactLayer",
@@ -22,6 +24,7 @@ __all__ = [
     "Lookup",
     "TransposedConv",
     "exact_layers",
+    "full_precision",
     "gelu",
     "hard_sigmoid",
     "prove",

@@ -9,7 +9,6 @@ no sum can round; a layer whose weights allow for more than a float holds goes o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vireo.errors import VireoError
+from vireo.exact.full_precision import PROCESSOR, full_precision
 from vireo.exact.grid import EXACT_BITS, Grid, is_unrounded
 
 WEIGHT_BITS = 10
@@ -56,7 +56,7 @@ class ExactLayer(nn.Module):
         double = x.dtype == torch.float64
         result = torch.float64 if double else torch.float32  # whatever autocast makes of inputs
         exact = torch.float64 if self._double else result
-        with _full_precision(x.device.type):
+        with full_precision(x.device.type):
             given = (self.weight, self.bias) if self._on_grids else self.quantised()
             weight, bias = (t.to(exact) for t in given)
             return self.result.nearest(self.linear(x.to(exact), weight, bias)).to(result)
@@ -83,7 +83,7 @@ class ExactLayer(nn.Module):
         """The most that a sum of each output can come to, in its unit, whatever the inputs.
 
         `[out]`, doubles; the unit is a half of the result's where that is finer. The layer goes
-        on in single precision if that is below 2**24 for all and this machine's single precision
+        on in single precision if that is below 2**24 for all and its device's single precision
         is what it should be, else in double precision; weights that are on their grids already are
         not rounded again. To be called anew when weights have changed.
 
@@ -111,7 +111,7 @@ class ExactLayer(nn.Module):
                 f"sums of up to {worst:.3g} units are more than double precision holds exactly"
             )
         too_long = worst >= 2.0 ** EXACT_BITS[torch.float32]
-        self._double = too_long or not single_precision_is_exact()
+        self._double = too_long or not single_precision_is_exact(self.weight.device)
         return bound
 
     def terms(self, weight: Tensor) -> Tensor:
@@ -183,22 +183,6 @@ class TransposedConv(ExactLayer):
         return torch.stack([functional.pad(p, (0, most - p.shape[1])) for p in phases], 1)
 
 
-@contextmanager
-def _full_precision(device: str) -> Iterator[None]:
-    """Without autocast, and without TF32, which cuDNN uses unless told otherwise.
-
-    Autocast is a thread's own, but cuDNN's flags are the process': where one thread leaves this,
-    they are as it found them, whatever another one's layer needs. On a GPU only one thread at a
-    time may run exact layers; those on processors change no flag.
-    """
-    with ExitStack() as without:
-        if torch.amp.is_autocast_available(device):
-            without.enter_context(torch.autocast(device, enabled=False))
-        if device == "cuda":
-            without.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
-        yield
-
-
 _TRIED = (
     (1, 1, 1, 1),
     (3, 1, 1, 1),
@@ -213,8 +197,8 @@ _TRIED = (
 
 
 @cache
-def single_precision_is_exact() -> bool:
-    """Whether this process' single-precision convolutions give exact sums.
+def single_precision_is_exact(device: torch.device = PROCESSOR) -> bool:
+    """Whether this process' single-precision convolutions on a device give exact sums.
 
     A library may be set to take fewer bits than it is given, by its environment or by whoever
     imported it: oneDNN's `DNNL_DEFAULT_FPMATH_MODE` is such a setting. Or it may have a faster way
@@ -236,7 +220,9 @@ def single_precision_is_exact() -> bool:
             way = partial(functional.conv_transpose2d, stride=stride, padding=padding)
             ways.append((way, weight.transpose(0, 1)))
         for way, factors in ways:
-            if not torch.equal(way(x.float(), factors.float()).double(), way(x, factors)):
+            with full_precision(device.type):
+                found = way(x.float().to(device), factors.float().to(device))
+            if not torch.equal(found.cpu().double(), way(x, factors)):
                 return False
     return True
 

@@ -57,16 +57,15 @@ def picture_of_blocks(blocks: Tensor, side: int) -> Picture:
     return Picture(luma, functional.pixel_shuffle(chroma, side // 2))
 
 
-def picture_of(planes: Planes) -> Picture:
-    """Planes whose sides networks can take."""
-    y, u, v = (torch.from_numpy(p).float() / 256 for p in planes)
+def picture_of(planes: Planes, device: torch.device | None = None) -> Picture:
+    """Planes whose sides networks can take, on the networks' device."""
+    y, u, v = (torch.from_numpy(p).to(device).float() / 256 for p in planes)
     return Picture(y[None, None], torch.stack([u, v])[None])
 
 
 def planes_of(picture: Picture) -> Planes:
     """A decoded picture's samples."""
-    y, u, v = (
-        (p * 256).to(torch.uint8).numpy()
-        for p in (picture.luma[0, 0], picture.chroma[0, 0], picture.chroma[0, 1])
+    luma, chroma = (
+        (p[0] * 256).to(torch.uint8).cpu().numpy() for p in (picture.luma, picture.chroma)
     )
-    return y, u, v
+    return luma[0], chroma[0], chroma[1]

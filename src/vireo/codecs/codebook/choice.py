@@ -14,6 +14,7 @@ from vireo.codecs.codebook.coding import Coder
 from vireo.codecs.codebook.indices import Flat, Layout, Past
 from vireo.codecs.codebook.model import Codebooks, Penalties
 from vireo.errors import UsageError
+from vireo.exact import PROCESSOR
 from vireo.nn.picture import picture_of
 
 _PER_BIT = 5.0
@@ -31,7 +32,8 @@ def choose(coder: Coder, target: Planes, reference: Tensor | None, prices: Price
     Raises UsageError where the model's analysis gives no numbers.
     """
     model = coder.model
-    wanted = model.analyse(picture_of(target), reference)
+    with coder.arithmetic():
+        wanted = model.analyse(picture_of(target, coder.device), reference)
     if not bool(torch.isfinite(wanted).all()):
         raise UsageError("the model's analysis gives no numbers for this picture")
     quantiser, books = model.quantiser(None if reference is None else coder.rate)
@@ -41,9 +43,10 @@ def choose(coder: Coder, target: Planes, reference: Tensor | None, prices: Price
             return books[stage].nearest(wanted)
         return prices.cheapest(stage, wanted, books[stage])
 
-    stages = quantiser.stages(wanted, books, choice)
-    found = [s.indices[0].permute(1, 2, 0).ravel() for s in stages]
-    return torch.cat(found).numpy().astype(np.uint16)
+    with coder.arithmetic():
+        stages = quantiser.stages(wanted, books, choice)
+        found = [s.indices[0].permute(1, 2, 0).ravel() for s in stages]
+    return torch.cat(found).cpu().numpy().astype(np.uint16)
 
 
 class Prices:
@@ -54,11 +57,18 @@ class Prices:
         adapted: the code of its indices, as it is before it.
         past: of the frame before; None for a key frame.
         lambda_: what a bit per luma sample costs against mean squared error of samples in 0…1.
+        device: of what is quantised.
     """
 
     def __init__(
-        self, layout: Layout, adapted: _core.IndexCoder, past: Past | None, lambda_: float
+        self,
+        layout: Layout,
+        adapted: _core.IndexCoder,
+        past: Past | None,
+        lambda_: float,
+        device: torch.device = PROCESSOR,
     ) -> None:
+        self._device = device
         self._layout = layout
         self._bit = _PER_BIT * lambda_
         statistics = adapted.statistics()
@@ -67,8 +77,11 @@ class Prices:
         self._other: list[Tensor] = []  # [books, 6], of not being as before
         for stage in range(len(layout.stages)):
             books = statistics[stage * layout.books : (stage + 1) * layout.books]
-            frequencies = torch.from_numpy(np.stack([f for f, _ in books]).astype(np.float32))
-            likely = torch.from_numpy(np.stack([p for _, p in books]).astype(np.float32)) / 65536
+            frequencies, likely = (
+                torch.from_numpy(np.stack(values).astype(np.float32)).to(device)
+                for values in zip(*books, strict=True)
+            )
+            likely = likely / 65536
             self._entries.append(frequencies.sum(1, keepdim=True).log2() - frequencies.log2())
             self._same.append(-likely.log2())
             self._other.append(-(1 - likely).log2())
@@ -103,13 +116,15 @@ class Prices:
             kept = self._same[stage].gather(1, context)
             bits = torch.where(same.flatten(1), kept, bits).reshape(own.shape).sum(0)
             sides = rows, bits.shape[0] // rows, columns, bits.shape[1] // columns
-            found += bits.reshape(sides).sum((1, 3)).numpy()
+            found += bits.reshape(sides).sum((1, 3)).cpu().numpy()
         return found
 
     def _of_stages(self, values: Flat) -> list[Tensor]:
         """`[books, h, w]` each."""
         split = self._layout.split(values)
-        return [torch.from_numpy(s.astype(np.int64)).permute(2, 0, 1) for s in split]
+        return [
+            torch.from_numpy(s.astype(np.int64)).to(self._device).permute(2, 0, 1) for s in split
+        ]
 
 
 def contexts(same: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from vireo.codecs.codebook.model import Codebooks, Model
 from vireo.codecs.codebook.precision import round_values
 from vireo.codecs.codebook.stream import PROFILES
 from vireo.errors import UsageError
+from vireo.exact import PROCESSOR, full_precision
 from vireo.nn.picture import SAMPLES, Picture, planes_of
 from vireo.weights import Weights
 
@@ -54,7 +56,9 @@ class Coder:
         weights: the model's.
         rate: which codebooks P frames have.
         size: at which pictures are coded, multiples of 64 luma samples.
-        precision: of all numbers (`round_values`).
+        precision: of all numbers: the device's own, or rounded to it where processors have none
+            that is fast (`round_values`).
+        device: where the networks compute.
 
     Raises UsageError for weights of no known model, for a rate that it doesn't have, and for
     frequencies that are too many.
@@ -66,6 +70,7 @@ class Coder:
         rate: int,
         size: tuple[int, int],
         precision: Precision = Precision.FLOAT32,
+        device: torch.device = PROCESSOR,
     ) -> None:
         if weights.name not in CONFIGS:
             raise UsageError(f"{weights.path} has weights of {weights.name!r}, no codebook model")
@@ -84,8 +89,12 @@ class Coder:
         ]
         if max(own.sum(1).max() for books in self._frequencies for own in books) > _MOST_OF_ALL:
             raise UsageError(f"{weights.path} has frequencies of more than {_MOST_OF_ALL} in all")
-        self.model = model.eval().requires_grad_(False)
-        if precision is not Precision.FLOAT32:
+        self.device = device
+        self.model = model.eval().requires_grad_(False).to(device)
+        self._whole = precision is Precision.FLOAT32 or device == PROCESSOR
+        if not self._whole:
+            self.model.to(getattr(torch, precision))
+        elif precision is not Precision.FLOAT32:
             round_values(self.model, getattr(torch, precision))
 
     def index_code(self, profile: int) -> IndexCode:
@@ -97,16 +106,21 @@ class Coder:
         )
         return Adaptive(self.key, self.predicted, key, predicted)
 
+    def arithmetic(self) -> AbstractContextManager[None]:
+        """In which the networks compute: single precision is to be no less."""
+        return full_precision(self.device.type) if self._whole else nullcontext()
+
     @torch.inference_mode()
     def latents(self, indices: Indices, reference: Tensor | None) -> Tensor:
         """Of a frame, from those of the frame before, or from none of a key frame."""
         quantiser, books = self.model.quantiser(None if reference is None else self.rate)
         layout = self.key if reference is None else self.predicted
         found = [
-            book(torch.from_numpy(stage.astype(np.int64)).permute(2, 0, 1)[None])
+            book(torch.from_numpy(stage.astype(np.int64)).to(self.device).permute(2, 0, 1)[None])
             for book, stage in zip(books, layout.split(indices.values), strict=True)
         ]
-        latents = self.model.latents(quantiser.merge(found), reference)
+        with self.arithmetic():
+            latents = self.model.latents(quantiser.merge(found), reference)
         if reference is not None and indices.skips.any():
             latents = torch.where(self._skipped(indices, latents), reference, latents)
         return latents
@@ -114,7 +128,8 @@ class Coder:
     @torch.inference_mode()
     def planes(self, latents: Tensor) -> Planes:
         """The picture that they make."""
-        picture = self.model.image(latents)
+        with self.arithmetic():
+            picture = self.model.image(latents)
         luma, chroma = (
             (p.float() * 256).round().clamp(SAMPLES.low, SAMPLES.high) / 256
             for p in (picture.luma, picture.chroma)
@@ -125,7 +140,8 @@ class Coder:
     def _skipped(indices: Indices, latents: Tensor) -> Tensor:
         """`[h, w]`: which places are in windows that are skipped."""
         rows, columns = (n // _WINDOW for n in latents.shape[-2:])
-        skips = torch.from_numpy(indices.skips.astype(bool)).reshape(rows, columns)
+        skips = torch.from_numpy(indices.skips.astype(bool)).to(latents.device)
+        skips = skips.reshape(rows, columns)
         return skips.repeat_interleave(_WINDOW, 0).repeat_interleave(_WINDOW, 1)
 
 

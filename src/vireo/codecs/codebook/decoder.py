@@ -16,6 +16,7 @@ from vireo.codecs.codebook.stream import (
     SectionKind,
     sections_of,
 )
+from vireo.codecs.devices import torch_device
 from vireo.codecs.pretrained import check_kind, coded_size, cropped, with_weights
 from vireo.codecs.probes import Probes
 from vireo.container import CodedFrame, FrameType, StreamHeader
@@ -128,12 +129,18 @@ class CodebookDecoder:
 
 
 def open_decoder(
-    header: StreamHeader, limits: Limits, precision: Precision = Precision.FLOAT32
+    header: StreamHeader,
+    limits: Limits,
+    precision: Precision = Precision.FLOAT32,
+    device: str = "cpu",
 ) -> CodebookDecoder:
     """The entry point that `codecs.base` looks up."""
     check_kind(header, range(len(PROFILES)))
     shape = CodebookShape.read(header.profile, header.configuration)
     video = header.video_format
     size = coded_size(video.height, video.width, STRIDE)
-    coder = with_weights(shape.weights, lambda found: Coder(found, shape.rate, size, precision))
+    where = torch_device(device)
+    coder = with_weights(
+        shape.weights, lambda found: Coder(found, shape.rate, size, precision, where)
+    )
     return CodebookDecoder(header, coder)

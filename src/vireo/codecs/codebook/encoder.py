@@ -60,7 +60,9 @@ class CodebookEncoder:
         past: Past | None = job.parsed[0].state if job.parsed else None
         adapted = self._code.adapted(past)
         layout = self._coder.predicted if reference else self._coder.key
-        prices = Prices(layout, adapted, past, self._lambda) if adapted else None
+        prices = (
+            Prices(layout, adapted, past, self._lambda, self._coder.device) if adapted else None
+        )
         with measured(self._times, "choice"):
             values = choose(self._coder, target, reference.latents if reference else None, prices)
         indices = Indices(values, np.zeros(layout.window_count, np.uint8))

@@ -8,6 +8,7 @@ from vireo.codecs.codebook.coding import Coder
 from vireo.codecs.codebook.decoder import STRIDE
 from vireo.codecs.codebook.encoder import CodebookEncoder
 from vireo.codecs.codebook.stream import PROFILES, CodebookShape
+from vireo.codecs.devices import torch_device
 from vireo.codecs.encoding import Opening, PictureEncoder
 from vireo.codecs.pretrained import coded_size
 from vireo.codecs.rate_points import STEP_PARTS, place_of
@@ -22,8 +23,9 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, CodebookShap
     rate = (place_of(lambda_, found.lambdas) + STEP_PARTS // 2) // STEP_PARTS
     shape = CodebookShape(PROFILES.index(options.profile), found.identity, rate)
     size = coded_size(video.height, video.width, STRIDE)
-    coder = Coder(found, shape.rate, size)
-    twin = Coder(found, shape.rate, size, Precision.BFLOAT16)
+    device = torch_device(options.device)
+    coder = Coder(found, shape.rate, size, device=device)
+    twin = Coder(found, shape.rate, size, Precision.BFLOAT16, device)
     if options.profile == "paper":
         opening.say(_announcement(coder, len(found.lambdas), opening))
     shown = video.height, video.width

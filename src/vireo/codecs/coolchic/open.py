@@ -13,6 +13,7 @@ from vireo.codecs.coolchic.presets import PRESETS
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.coolchic.trainer import Prediction
 from vireo.codecs.coolchic.training import Trainer, TrainerFactory
+from vireo.codecs.devices import torch_device
 from vireo.codecs.encoding import Opening, PictureEncoder, PictureJob
 from vireo.errors import UsageError
 from vireo.options import EncodeOptions
@@ -63,12 +64,7 @@ def _trainers(options: EncodeOptions) -> TrainerFactory:
 
 
 def _cuda_trainers() -> TrainerFactory:
-    try:
-        import torch
-    except ImportError as error:
-        raise UsageError("--device cuda needs PyTorch: install vireo[torch]") from error
-    if not torch.cuda.is_available():
-        raise UsageError("--device cuda: PyTorch finds no CUDA device here")
+    torch_device("cuda")
     from vireo.codecs.coolchic.torch_trainer import TorchTrainer
 
     def make(

@@ -16,7 +16,7 @@ from vireo.codecs.rate_points import Places
 from vireo.entropy.normal import SCALE_ONE
 from vireo.entropy.tables import latent_tables
 from vireo.errors import UsageError
-from vireo.exact import prove
+from vireo.exact import PROCESSOR, full_precision, prove
 from vireo.nn.latents import OCTAVES
 from vireo.nn.picture import Picture, picture_of
 from vireo.weights import Weights
@@ -31,12 +31,13 @@ class Coder:
     Args:
         weights: the model's.
         places: of I frames and of P frames.
+        device: where the networks compute.
 
     Raises UsageError for weights of no known model and for a place that it doesn't have,
     InexactError for weights whose sums can't be proved exact.
     """
 
-    def __init__(self, weights: Weights, places: Places) -> None:
+    def __init__(self, weights: Weights, places: Places, device: torch.device = PROCESSOR) -> None:
         if weights.name not in CONFIGS:
             raise UsageError(f"{weights.path} has weights of {weights.name!r}, no model of DHVC")
         config = CONFIGS[weights.name]
@@ -47,13 +48,16 @@ class Coder:
             model = Model(config)
         model.to_empty(device="cpu")
         weights.load_into(model)
+        model.to(device)
         prove(model)
+        self.device = device
         self.model = model.eval().requires_grad_(False)
         self.weights = weights
         with torch.inference_mode():
-            self._places = [torch.tensor([place]) for place in places]
+            self._places = [torch.tensor([place], device=device) for place in places]
             self._embedded = [model.embed(place) for place in self._places]
-            self._seen = [model.analysis.embed(place) for place in self._places]
+            with full_precision(device.type):
+                self._seen = [model.analysis.embed(place) for place in self._places]
             self._steps = [
                 [scale.steps_at(place) for scale in model.latent_blocks()] for place in self._places
             ]
@@ -79,7 +83,8 @@ class Coder:
 
         def symbols(scale: Scale, context: Context, steps: Tensor | None) -> Tensor:
             values = latent_tables().decode(sections[scale.level], _indices(context.octaves))
-            return torch.from_numpy(values).float().reshape(context.mean.shape)
+            found = torch.from_numpy(values).to(context.mean.device)
+            return found.float().reshape(context.mean.shape)
 
         return Walk(self, size, reference, alone, symbols, sections)
 
@@ -88,16 +93,17 @@ class Coder:
     ) -> tuple[dict[int, bytes], Walk]:
         """A frame's sections by scale, and the frame as a decoder has it."""
         seen = self._seen[reference is not None]
-        with torch.inference_mode():
-            observed = self.model.analysis(picture_of(target), seen)
+        with torch.inference_mode(), full_precision(self.device.type):
+            observed = self.model.analysis(picture_of(target, self.device), seen)
         sections: dict[int, bytes] = {}
 
         def symbols(scale: Scale, context: Context, steps: Tensor | None) -> Tensor:
-            latents = scale.analyse(observed[scale.level], context.spatial, seen)
+            with full_precision(self.device.type):
+                latents = scale.analyse(observed[scale.level], context.spatial, seen)
             found = Scale.quantised(latents, context.mean, steps)
             if not bool(torch.isfinite(found).all()):
                 raise UsageError("the model's analysis gives no numbers for this picture")
-            values = found[0].to(torch.int16).numpy()
+            values = found[0].to(torch.int16).cpu().numpy()
             sections[scale.level] = latent_tables().encode(
                 values.ravel(), _indices(context.octaves)
             )
@@ -213,4 +219,4 @@ class Walk:
 def _indices(octaves: Tensor) -> np.ndarray:
     """Which of `entropy.latent_tables` each latent has."""
     units = octaves * 2.0**OCTAVES.bits + SCALE_ONE
-    return units.to(torch.uint8).numpy().ravel()
+    return units.to(torch.uint8).cpu().numpy().ravel()

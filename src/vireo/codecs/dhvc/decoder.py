@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from vireo.codecs.base import Complexity, Layers, Limits, Planes, Stage
+from vireo.codecs.devices import torch_device
 from vireo.codecs.dhvc.coding import Coder, Walk
 from vireo.codecs.dhvc.config import SCALES, STRIDE
 from vireo.codecs.dhvc.count import decoder_multiplications, decoder_parameters
@@ -153,6 +154,7 @@ class DhvcDecoder:
         return Complexity(decoder_parameters(config), decoder_multiplications(config, intra=intra))
 
 
-def open_decoder(header: StreamHeader, limits: Limits) -> DhvcDecoder:
+def open_decoder(header: StreamHeader, limits: Limits, device: str = "cpu") -> DhvcDecoder:
     """The entry point that `codecs.base` looks up."""
-    return DhvcDecoder(header, open_coder(header, CONFIGURATION, Coder))
+    make = partial(Coder, device=torch_device(device))
+    return DhvcDecoder(header, open_coder(header, CONFIGURATION, make))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vireo import weights
+from vireo.codecs.devices import torch_device
 from vireo.codecs.dhvc.coding import Coder
 from vireo.codecs.dhvc.encoder import DhvcEncoder
 from vireo.codecs.dhvc.stream import CONFIGURATION
@@ -17,5 +18,5 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, PretrainedSh
     found = weights.named(options.model, options.codec)
     places = places_of(options.resolved_lambda, found.lambdas, say=opening.say)
     shape = PretrainedShape(CONFIGURATION, found.identity, places)
-    coder = Coder(found, places)
+    coder = Coder(found, places, torch_device(options.device))
     return DhvcEncoder(coder, options.resynchronised, opening.times), shape

@@ -78,7 +78,8 @@ class AdaptedCoders:
         state = self._kept[group].load()
         assert state is not None  # written by this process
         found = Adapted.of(state["best"])
-        return Coder(self._coder.weights, self._coder.places, found.updates, found.state)
+        own = self._coder
+        return Coder(own.weights, own.places, found.updates, found.state, own.device)
 
 
 def _adapted(
@@ -97,7 +98,7 @@ def _adapted(
     tried = [video[n] for n in places]
 
     def evaluate(own: dict[str, Tensor], updates: bytes) -> tuple[float, dict[int, Planes]]:
-        adapted = Coder(coder.weights, coder.places, updates, own)
+        adapted = Coder(coder.weights, coder.places, updates, own, coder.device)
         trial = try_out(adapted, tried, gop, updates_share=len(tried) / frames)
         return trial.cost(options.resolved_lambda), dict(zip(places, trial.decoded, strict=True))
 

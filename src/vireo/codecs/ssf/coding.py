@@ -21,7 +21,7 @@ from vireo.container import Section
 from vireo.container.syntax import ByteReader
 from vireo.entropy.tables import latent_tables, mixture_tables
 from vireo.errors import SyntaxElementError, UsageError
-from vireo.exact import prove
+from vireo.exact import PROCESSOR, prove
 from vireo.nn.picture import Picture, picture_of, planes_of
 from vireo.weights import Weights
 
@@ -49,6 +49,7 @@ class Coder:
         places: of I frames and of P frames.
         updates: bytes that change the decoder's weights (`codecs.insta.updates`).
         own: parameters of the encoder's own in place of those of `weights`, by name.
+        device: where the networks compute.
 
     Raises UsageError for weights of no known model and for a place that it doesn't have,
     InexactError for weights whose sums can't be proved exact.
@@ -60,6 +61,7 @@ class Coder:
         places: Places,
         updates: bytes = b"",
         own: Mapping[str, Tensor] | None = None,
+        device: torch.device = PROCESSOR,
     ) -> None:
         if weights.name not in CONFIGS:
             raise UsageError(f"{weights.path} has weights of {weights.name!r}, no model of SSF")
@@ -75,7 +77,9 @@ class Coder:
             apply(model, read(updates, model))
         if own:
             model.load_state_dict(own, strict=False)
+        model.to(device)
         prove(model)
+        self.device = device
         self.weights = weights
         self.updates = updates
         self.model = model.eval().requires_grad_(False)
@@ -95,7 +99,7 @@ class Coder:
         part = self.parts[kind]
         z, latents = (_integers(s) for s in (symbols.hyperlatents, symbols.latents))
         hyper = self._priors[kind].encode(z.ravel(), _channels(z.shape))
-        indices = part.scale_indices(symbols.deviation)[0].numpy().ravel()
+        indices = part.scale_indices(symbols.deviation)[0].cpu().numpy().ravel()
         body = latent_tables().encode(latents.ravel(), indices)
         start = SECTION.write({"hyperlatents": len(hyper)})
         return Section(kind, start + hyper + body)
@@ -120,11 +124,11 @@ class Coder:
         rows, columns = height // STRIDE, width // STRIDE
         config = self.model.config
         shape = config.hyperlatent, -(-rows // HYPER_STRIDE), -(-columns // HYPER_STRIDE)
-        z = _floats(self._priors[kind].decode(hyper, _channels(shape)), shape).clamp(-128, 127)
+        z = self._floats(self._priors[kind].decode(hyper, _channels(shape)), shape).clamp(-128, 127)
         mean, deviation = part.distributions(z, (rows, columns))
-        indices = part.scale_indices(deviation)[0].numpy().ravel()
+        indices = part.scale_indices(deviation)[0].cpu().numpy().ravel()
         values = latent_tables().decode(body, indices)
-        latents = _floats(values, (part.latent, rows, columns))
+        latents = self._floats(values, (part.latent, rows, columns))
         symbols = Symbols(latents, z, mean, deviation)
         return Content(symbols, self.latents(kind, symbols), len(body))
 
@@ -147,13 +151,16 @@ class Coder:
     def moved(self, reference: Planes, flow: Tensor) -> Picture:
         """The reference where a P frame's flow moves it."""
         output = self.model.flow.decode(flow)
-        return warp(picture_of(reference), self.model.vectors(output))
+        return warp(picture_of(reference, self.device), self.model.vectors(output))
 
     @torch.inference_mode()
     def inter(self, moved: Picture, flow: Tensor, residual: Tensor) -> Planes:
         """A P frame."""
         output = self.model.residual.decode(residual, flow)
         return planes_of(self.model.inter_picture(moved, output))
+
+    def _floats(self, values: NDArray[np.int16], shape: tuple[int, ...]) -> Tensor:
+        return torch.from_numpy(values).to(self.device).float().reshape(1, *shape)
 
 
 def _channels(shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -164,8 +171,4 @@ def _channels(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 def _integers(values: Tensor) -> NDArray[np.int16]:
     if not bool(torch.isfinite(values).all()):
         raise UsageError("the model's analysis gives no numbers for this picture")
-    return values[0].clamp(-32768, 32767).to(torch.int16).numpy()
-
-
-def _floats(values: NDArray[np.int16], shape: tuple[int, ...]) -> Tensor:
-    return torch.from_numpy(values).float().reshape(1, *shape)
+    return values[0].clamp(-32768, 32767).to(torch.int16).cpu().numpy()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 from torch import Tensor
 
 from vireo.codecs.base import Complexity, Layers, Limits, Planes
+from vireo.codecs.devices import torch_device
 from vireo.codecs.insta import updates
 from vireo.codecs.pretrained import coded_size, cropped, open_coder
 from vireo.codecs.ssf.coding import Coder, Content
@@ -96,7 +98,8 @@ class SsfDecoder:
         if sent.data is None:
             raise MissingReferenceError("the updates of the weights were in an earlier packet")
         try:
-            coder = Coder(self.coder.weights, self.coder.places, sent.data)
+            before = self.coder
+            coder = Coder(before.weights, before.places, sent.data, device=before.device)
         except InexactError as error:
             raise SyntaxElementError(str(error), offset=frame.sections[0].offset) from error
         adapted = copy(self)
@@ -177,6 +180,7 @@ class SsfDecoder:
         return Complexity(decoder_parameters(config), decoder_multiplications(config, intra=intra))
 
 
-def open_decoder(header: StreamHeader, limits: Limits) -> SsfDecoder:
+def open_decoder(header: StreamHeader, limits: Limits, device: str = "cpu") -> SsfDecoder:
     """The entry point that `codecs.base` looks up."""
-    return SsfDecoder(header, open_coder(header, CONFIGURATION, Coder))
+    make = partial(Coder, device=torch_device(device))
+    return SsfDecoder(header, open_coder(header, CONFIGURATION, make))

@@ -16,6 +16,7 @@ from vireo.codecs.ssf.config import STRIDE
 from vireo.codecs.ssf.decoder import SsfDecoder
 from vireo.codecs.ssf.stream import SectionKind, SentUpdates
 from vireo.container import StreamHeader
+from vireo.exact import full_precision
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.nn.picture import picture_of
 from vireo.profiling import TimeProfile, measured
@@ -85,8 +86,9 @@ class SsfEncoder:
 
     def _intra(self, coder: Coder, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
         model = coder.model
-        with measured(self._times, "analysis"):
-            symbols = model.intra.encode(model.intra_input(picture_of(target)), coder.places.intra)
+        with measured(self._times, "analysis"), full_precision(coder.device.type):
+            wanted = picture_of(target, coder.device)
+            symbols = model.intra.encode(model.intra_input(wanted), coder.places.intra)
         with measured(self._times, "coding"):
             section = coder.write(SectionKind.INTRA, symbols)
         with measured(self._times, "synthesis"):
@@ -95,14 +97,14 @@ class SsfEncoder:
 
     def _inter(self, coder: Coder, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
         model = coder.model
-        wanted = picture_of(target)
-        with measured(self._times, "analysis"):
-            pair = model.flow_input(wanted, picture_of(references[0]))
+        wanted = picture_of(target, coder.device)
+        with measured(self._times, "analysis"), full_precision(coder.device.type):
+            pair = model.flow_input(wanted, picture_of(references[0], coder.device))
             flow = model.flow.encode(pair, coder.places.inter)
         with measured(self._times, "flow and warp"):
             flow_latents = coder.latents(SectionKind.FLOW, flow)
             moved = coder.moved(references[0], flow_latents)
-        with measured(self._times, "analysis"):
+        with measured(self._times, "analysis"), full_precision(coder.device.type):
             rest = model.residual.encode(model.residual_input(wanted, moved), coder.places.inter)
         with measured(self._times, "coding"):
             sections = (

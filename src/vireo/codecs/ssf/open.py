@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vireo import weights
+from vireo.codecs.devices import torch_device
 from vireo.codecs.encoding import Opening, PictureEncoder
 from vireo.codecs.pretrained import PretrainedShape
 from vireo.codecs.rate_points import places_of
@@ -20,7 +21,7 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, PretrainedSh
     inter = GopStructure(options.gop) is not GopStructure.INTRA
     finer = INTRA_FINER if inter else 0
     places = places_of(options.resolved_lambda, found.lambdas, finer=finer, say=opening.say)
-    coder = Coder(found, places)
+    coder = Coder(found, places, device=torch_device(options.device))
     coders: Coders = SameCoder(coder)
     if options.adapt != Adapt.NONE:
         from vireo.codecs.ssf.adaptation import AdaptedCoders
