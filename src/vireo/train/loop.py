@@ -269,7 +269,7 @@ class Run:
     @torch.no_grad()
     def validate(self) -> list[dict[str, Any]]:
         """The averaged weights on clips that are held out, at each rate point."""
-        loss = self.averaged()
+        loss = self.averaged().eval()  # or codebooks would go on being seeded
         found = []
         frames = self.recipe.stages[-1].frames
         planes = _tensors(self._clips.validation(frames), slice(None))
