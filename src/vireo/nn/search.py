@@ -8,6 +8,7 @@ exact: a decoder gets the field as latents.
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 
 import torch
@@ -65,16 +66,27 @@ def _full_search(pair: Tensor) -> Tensor:
     target, reference = pair[:, :1], pair[:, 1:]
     height, width = target.shape[-2:]
     padded = functional.pad(reference, [REACH] * 4, mode="replicate")
+    costs = []
+    for row in range(2 * REACH + 1):  # all its places together: on a GPU each kernel has its price
+        rows = padded[:, 0, row : row + height].unfold(2, width, 1)  # [B, H, places, W]
+        costs.append(_windowed((target - rows.transpose(1, 2)).abs(), 5))
+    vectors, lengths, order = _reached(target.dtype, target.device)
+    found = torch.cat(costs, 1)[:, order] + lengths
+    return vectors[found.argmin(1)].movedim(-1, 1)
+
+
+@cache
+@torch.inference_mode(False)  # training may need them later
+def _reached(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors (x, y) from the shortest on, what they cost `[N, 1, 1]`, and their places by rows."""
     reach = range(-REACH, REACH + 1)
     places = sorted(product(reach, reach), key=lambda d: abs(d[0]) + abs(d[1]))
-    costs = []
-    for dy, dx in places:
-        other = padded[..., REACH + dy :, REACH + dx :][..., :height, :width]
-        length = COARSEST * (abs(dx) + abs(dy))
-        costs.append(_windowed((target - other).abs(), 5) + _PER_SAMPLE * length)
-    best = torch.cat(costs, 1).argmin(1)
-    vectors = torch.tensor([(dx, dy) for dy, dx in places], dtype=target.dtype)
-    return vectors.to(target.device)[best].movedim(-1, 1)
+    vectors = torch.tensor([(dx, dy) for dy, dx in places], dtype=dtype)
+    costs = torch.tensor(
+        [_PER_SAMPLE * COARSEST * (abs(dx) + abs(dy)) for dy, dx in places], dtype=dtype
+    )
+    order = torch.tensor([(dy + REACH) * len(reach) + dx + REACH for dy, dx in places])
+    return vectors.to(device), costs[:, None, None].to(device), order.to(device)
 
 
 def _refined(pair: Tensor, field: Tensor) -> Tensor:

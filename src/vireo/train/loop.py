@@ -11,7 +11,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from vireo import checkpoint
 from vireo.errors import UsageError, VireoError
 from vireo.exact import prove
 from vireo.train.data import Batch, Clips
+from vireo.train.on_grids import OnGrids
 from vireo.train.recipe import Recipe
 
 CHECKPOINT = "checkpoint.pt"
@@ -56,6 +58,19 @@ class Worker:
                 torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
             torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
         return Worker(int(os.environ.get("RANK", "0")), count)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What a step is given: this process' clips, rates and lambdas, not on the device yet."""
+
+    luma: Tensor
+    chroma: Tensor
+    rates: Tensor
+    lambdas: Tensor
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.luma, self.chroma, self.rates, self.lambdas
 
 
 class Run:
@@ -100,15 +115,21 @@ class Run:
         if recipe.batch % self._worker.count:
             raise UsageError(f"a batch of {recipe.batch} has no equal shares for all processes")
         groups: Any = loss.parameter_groups
-        self._optimiser = torch.optim.Adam(groups(), lr=recipe.learning_rate)
+        on_gpu = self._device.type == "cuda"
+        self._optimiser = torch.optim.Adam(
+            groups(), lr=recipe.learning_rate, fused=True if on_gpu else None
+        )
         self.average = {k: v.detach().clone() for k, v in self.loss.named_parameters()}
         self.step = 0
         self.seconds = 0.0
         self._broken = 0
         self._stopped = False
+        self._drawing = ThreadPoolExecutor(1, "clips")
+        self._next: tuple[int, Future[_Drawn]] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / CHECKPOINT).exists():
             self._resume()
+        self._on_grids = OnGrids(self.loss)
         self._parallel: nn.Module = self.loss
         if self._worker.count > 1:
             self._parallel = nn.parallel.DistributedDataParallel(
@@ -152,22 +173,15 @@ class Run:
 
     def _one(self) -> None:
         recipe, step, worker = self.recipe, self.step, self._worker
-        rng = np.random.default_rng([recipe.seed, step])
-        draw: Any = self.loss.draw
-        drawn = draw(rng, recipe.batch)
-        batch = self._clips.draw(rng, recipe.batch, recipe.frames_at(step), recipe.crop)
-        size = recipe.batch // worker.count
-        share = slice(worker.rank * size, (worker.rank + 1) * size)
-        luma, chroma = self._tensors(batch, share)
-        rates, lambdas = self._rates(drawn[share])
+        luma, chroma, rates, lambdas = self._given(step)
         torch.manual_seed((recipe.seed << 40) + step * worker.count + worker.rank)
         for group in self._optimiser.param_groups:
             group["lr"] = group["factor"] * recipe.rate_at(step)
         self._optimiser.zero_grad(set_to_none=True)
-        with self._precision():
+        with self._on_grids.held():
             results = self._parallel(luma, chroma, rates)
-        cost = self._cost(results, lambdas)
-        cost.backward()  # type: ignore[no-untyped-call]
+            cost = self._cost(results, lambdas)
+            cost.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.loss.parameters(), recipe.gradient_clip)
         if not torch.isfinite(norm):
             self.step += 1
@@ -187,22 +201,36 @@ class Run:
                 **self._describe(results.tolist()),
             )
 
-    def _precision(self) -> Any:
-        """On CUDA analysis networks may use bfloat16; exact layers see to themselves."""
+    def _given(self, step: int) -> list[Tensor]:
+        """Luma, chroma, rates and lambdas of a step; the next step's are drawn meanwhile."""
+        ahead, self._next = self._next, None
+        if ahead is None or ahead[0] != step:
+            ahead = step, self._drawing.submit(self._draw, step)
+        drawn = ahead[1].result()
+        if step + 1 < self.recipe.steps:
+            self._next = step + 1, self._drawing.submit(self._draw, step + 1)
+        return [x.to(self._device, non_blocking=True) for x in drawn.tensors()]
+
+    def _draw(self, step: int) -> _Drawn:
+        """In a thread of its own: it follows from the seed and the step alone."""
+        recipe, worker = self.recipe, self._worker
+        rng = np.random.default_rng([recipe.seed, step])
+        draw: Any = self.loss.draw
+        places = draw(rng, recipe.batch)
+        batch = self._clips.draw(rng, recipe.batch, recipe.frames_at(step), recipe.crop)
+        size = recipe.batch // worker.count
+        share = slice(worker.rank * size, (worker.rank + 1) * size)
+        drawn = _Drawn(*_tensors(batch, share), *self._rates(places[share]))
         if self._device.type == "cuda":
-            return torch.autocast("cuda", torch.bfloat16)
-        return nullcontext()
+            drawn = _Drawn(*(x.pin_memory() for x in drawn.tensors()))
+        return drawn
 
     def _rates(self, drawn: NDArray[np.floating]) -> tuple[Tensor, Tensor]:
         """Places between rate points, and their lambdas."""
         logs = np.log(self.recipe.lambdas)
         lambdas = np.exp(np.interp(drawn, np.arange(len(logs)), logs))
         rates, found = (torch.from_numpy(x).float() for x in (drawn, lambdas))
-        return rates.to(self._device), found.to(self._device)
-
-    def _tensors(self, batch: Batch, share: slice) -> tuple[Tensor, Tensor]:
-        luma, chroma = (torch.from_numpy(p[share]) for p in (batch.luma, batch.chroma))
-        return luma.to(self._device), chroma.to(self._device)
+        return rates, found
 
     def _skip(self) -> None:
         self._broken += 1
@@ -214,8 +242,9 @@ class Run:
     @torch.no_grad()
     def _move_average(self) -> None:
         keep = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        for name, parameter in self.loss.named_parameters():
-            self.average[name].lerp_(parameter, 1 - keep)
+        named = dict(self.loss.named_parameters())
+        averages = [self.average[name] for name in named]
+        torch._foreach_lerp_(averages, list(named.values()), 1 - keep)
 
     @property
     def leads(self) -> bool:
@@ -240,13 +269,15 @@ class Run:
     @torch.no_grad()
     def validate(self) -> list[dict[str, Any]]:
         """The averaged weights on clips that are held out, at each rate point."""
-        loss = self.averaged()
+        loss = self.averaged().eval()  # or codebooks would go on being seeded
         found = []
-        luma, chroma = self._tensors(self._clips.validation(self.recipe.stages[-1].frames), _ALL)
+        frames = self.recipe.stages[-1].frames
+        planes = _tensors(self._clips.validation(frames), slice(None))
+        luma, chroma = (x.to(self._device) for x in planes)
         for rate, lambda_ in enumerate(self.recipe.lambdas):
             torch.manual_seed(self.recipe.seed)
             rates, _ = self._rates(np.full(len(luma), float(rate)))
-            results = loss(luma, chroma, rates)
+            results = loss(luma, chroma, rates.to(self._device))
             found.append({"rate": rate, **self._describe(results.tolist())})
             cost = (results[..., 0] + lambda_ * results[..., 1]).mean()
             self._log("validation", cost=round(float(cost), 7), **found[-1])
@@ -315,7 +346,9 @@ class Run:
             raise TrainingError(f"the log can't be written: {error}") from error
 
 
-_ALL = slice(None)
+def _tensors(batch: Batch, share: slice) -> tuple[Tensor, Tensor]:
+    luma, chroma = (torch.from_numpy(p[share]) for p in (batch.luma, batch.chroma))
+    return luma, chroma
 
 
 @contextmanager

@@ -72,8 +72,10 @@ class ClipLoss(nn.Module):
         model = self.model
         reference: Tensor | None = None
         results = []
+        chosen = int(rates[0])
+        seeds = self.training and int(self.seen) % _SEED_EVERY == _SEED_EVERY - 1
         for y, c in zip(luma.unbind(1), chroma.unbind(1), strict=True):
-            rate = None if reference is None else int(rates[0])
+            rate = None if reference is None else chosen
             sizes = model.config.sizes(rate)
             target = Picture(y.float() / 256, c.float() / 256)
             if reference is not None:
@@ -84,7 +86,7 @@ class ClipLoss(nn.Module):
             bits = torch.full_like(error, bits_per_sample(model.config, rate))
             shares = [frequencies(s.indices, size) for s, size in zip(stages, sizes, strict=True)]
             if self.training:
-                self._keep_used(stages, shares, model.quantiser(rate)[1])
+                self._keep_used(stages, shares, model.quantiser(rate)[1], seeds=seeds)
             distances = torch.stack(list(map(_distance, stages, STRIDES)))
             lowered = error
             if self._distortion == "ms-ssim":
@@ -101,10 +103,12 @@ class ClipLoss(nn.Module):
         stages: Sequence[Quantised],
         shares: Sequence[Tensor],
         books: Sequence[Codebooks],
+        *,
+        seeds: bool,
     ) -> None:
         for stage, share, book in zip(stages, shares, books, strict=True):
             book.frequencies.lerp_(FREQUENCIES.high * share, _FORGET)
-            if self.seen % _SEED_EVERY == _SEED_EVERY - 1:
+            if seeds:
                 _seed(book, stage.wanted)
 
     def prepare(self, clips: Clips, seed: int, *, count: int = 192, side: int = 256) -> None:
@@ -181,8 +185,10 @@ def perplexities(shares: Tensor) -> Tensor:
 
 def frequencies(indices: Tensor, size: int) -> Tensor:
     """`[codebooks, size]`: shares of the entries in `[B, codebooks, h, w]`."""
-    counts = [torch.bincount(i.flatten(), minlength=size) for i in indices.unbind(1)]
-    return torch.stack(counts).float() / indices[:, 0].numel()
+    chosen = indices.transpose(0, 1).flatten(1)
+    counts = torch.zeros(len(chosen), size, device=indices.device)
+    counts.scatter_add_(1, chosen, torch.ones_like(chosen, dtype=counts.dtype))
+    return counts / chosen.shape[1]
 
 
 def _distance(stage: Quantised, stride: int) -> Tensor:
