@@ -21,7 +21,9 @@ def full_precision(device: str) -> Iterator[None]:
     (Winograd's, by Fourier transforms) add up other numbers than the products, which round, and
     which way it takes is for it to choose. Without it PyTorch gathers what a convolution needs and
     multiplies matrices, and has kernels of its own for depthwise ones: all of them round nothing
-    where no sum of products is too long for its float.
+    where no sum of products is too long for its float. In training, where gradients are recorded,
+    cuDNN may go its faster ways: what it rounds disappears where results are brought to their grid,
+    but for what lies next to a half.
 
     Those flags are the process'. Threads take turns here, so that none finds them as another one
     left them; kernels have chosen their way when they are launched, so turns are short. A process
@@ -35,7 +37,9 @@ def full_precision(device: str) -> Iterator[None]:
         with _FLAGS:
             matmul = torch.backends.cuda.matmul
             cudnn, precision = torch.backends.cudnn.enabled, matmul.fp32_precision
-            torch.backends.cudnn.enabled = False
+            torch.backends.cudnn.enabled = cudnn and torch.is_grad_enabled()
+            conv = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+            convolutions, conv.fp32_precision = conv.fp32_precision, "ieee"
             lower = precision not in ("none", "ieee")
             if lower:
                 matmul.fp32_precision = "ieee"
@@ -43,5 +47,6 @@ def full_precision(device: str) -> Iterator[None]:
                 yield
             finally:
                 torch.backends.cudnn.enabled = cudnn
+                conv.fp32_precision = convolutions
                 if lower:
                     matmul.fp32_precision = precision

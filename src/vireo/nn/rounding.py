@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 
-def soft_round(x: Tensor, temperature: float) -> Tensor:
+def soft_round(x: Tensor, temperature: float | Tensor) -> Tensor:
     """Differentiable rounding: the identity at high temperatures, rounding at low ones."""
     floor = x.detach().floor()
-    slope = 0.5 / torch.tanh(torch.tensor(0.5 / temperature, dtype=x.dtype))
-    return floor + 0.5 + slope.to(x.device) * torch.tanh((x - floor - 0.5) / temperature)
+    scale = torch.as_tensor(temperature, dtype=x.dtype, device=x.device)
+    slope = 0.5 / torch.tanh(0.5 / scale)
+    return floor + 0.5 + slope * torch.tanh((x - floor - 0.5) / scale)
 
 
-def noisy_quantise(x: Tensor, temperature: float, noise: Tensor) -> Tensor:
+def noisy_quantise(x: Tensor, temperature: float | Tensor, noise: Tensor) -> Tensor:
     """Training's stand-in for rounding: soft rounding, noise in -0.5…0.5, soft rounding."""
     return soft_round(soft_round(x, temperature) + noise, temperature)
 
@@ -37,7 +38,9 @@ def hard_quantise(x: Tensor) -> Tensor:
     return _HardRound.apply(x)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def kumaraswamy(like: Tensor, shape: float, generator: torch.Generator) -> Tensor:
+def kumaraswamy(
+    like: Tensor, shape: float | Tensor, generator: torch.Generator | None = None
+) -> Tensor:
     """Noise in -0.5…0.5 with its mode at 0 (Kim et al., C3); uniform for shape 1."""
     uniform = torch.rand(like.shape, generator=generator, device=like.device)
     b = (2**shape * (shape - 1) + 1) / shape

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import torch
+
 from vireo.codecs.base import Complexity, Layers, Limits, Planes
+from vireo.codecs.devices import torch_device
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.config import Extent, multiplications, parameters
 from vireo.codecs.nvrc.layout import Layout, side_numbers
@@ -17,6 +20,7 @@ from vireo.codecs.probes import Probes
 from vireo.container import CodedFrame, StreamHeader
 from vireo.container.checksum import in_packet
 from vireo.errors import LimitError
+from vireo.exact import PROCESSOR
 from vireo.profiling import TimeProfile, measured
 
 
@@ -55,7 +59,9 @@ class Decoded:
 class NvrcDecoder:
     """A stream's picture decoder (see `codecs.base.PictureDecoder`)."""
 
-    def __init__(self, header: StreamHeader, limits: Limits, device: str = "cpu") -> None:
+    def __init__(
+        self, header: StreamHeader, limits: Limits, device: torch.device = PROCESSOR
+    ) -> None:
         self._shape = NvrcShape.read(header.profile, header.configuration)
         self._limits = limits
         self._device = device
@@ -143,7 +149,7 @@ class NvrcDecoder:
         return Complexity(parameters(config, extent), multiplications(config, extent) / samples)
 
 
-def open_decoder(header: StreamHeader, limits: Limits) -> NvrcDecoder:
+def open_decoder(header: StreamHeader, limits: Limits, device: str = "cpu") -> NvrcDecoder:
     """The entry point that `codecs.base` looks up."""
     check_kind(header, range(len(PROFILES)))
-    return NvrcDecoder(header, limits)
+    return NvrcDecoder(header, limits, torch_device(device))

@@ -19,6 +19,7 @@ from vireo.codecs.nvrc.stream import NvrcShape, SectionKind
 from vireo.codecs.nvrc.training import Job, Trainer
 from vireo.codecs.probes import Probes
 from vireo.container import Section, StreamHeader
+from vireo.exact import PROCESSOR
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
@@ -43,7 +44,7 @@ class Settings:
     recipe: Recipe
     seconds: float | None = None
     seed: int = 0
-    device: str = "cpu"
+    device: torch.device = PROCESSOR
 
 
 class NvrcEncoder:
@@ -128,7 +129,7 @@ class NvrcEncoder:
 
     def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
         """The same for all pictures."""
-        return picture_decoder(header, UNLIMITED)
+        return picture_decoder(header, UNLIMITED, device=self._settings.device.type)
 
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """One, which has the network."""

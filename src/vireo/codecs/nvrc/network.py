@@ -15,6 +15,7 @@ from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CELL, Config, Extent
 from vireo.codecs.nvrc.layout import Layout
 from vireo.codecs.nvrc.model import Patch, halved, pictures
+from vireo.exact import PROCESSOR, full_precision
 
 _MOST_CELLS = 1024  # of a picture that is made at once; of 0.6 million samples
 
@@ -34,7 +35,7 @@ class Network:
     crc: int
 
     @staticmethod
-    def of(layout: Layout, coded: Coded, device: str = "cpu") -> Network:
+    def of(layout: Layout, coded: Coded, device: torch.device = PROCESSOR) -> Network:
         """From the numbers that were sent."""
         tensors, grids = coding.values(layout, coded)
         return Network(
@@ -57,7 +58,8 @@ class Network:
         chroma = np.empty((2, luma.shape[0] // 2, luma.shape[1] // 2), np.uint8)
         place = torch.tensor([frame], device=self.grids[0].device)
         for patch in patches(self.extent, patch_cells):
-            made = pictures(self.config, self.extent, self.grids, self.tensors, place, patch)
+            with full_precision(place.device.type):
+                made = pictures(self.config, self.extent, self.grids, self.tensors, place, patch)
             rows = slice(patch.top * CELL, (patch.top + patch.rows) * CELL)
             columns = slice(patch.left * CELL, (patch.left + patch.columns) * CELL)
             luma[rows, columns] = _samples(made[0, 0])

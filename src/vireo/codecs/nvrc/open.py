@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
+from vireo.codecs.devices import torch_device
 from vireo.codecs.encoding import Opening, PictureEncoder
 from vireo.codecs.nvrc.config import CONFIGS
 from vireo.codecs.nvrc.encoder import NvrcEncoder, Settings
@@ -19,8 +18,6 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, NvrcShape]:
     Raises UsageError for what can't be had here.
     """
     options, video = opening.options, opening.video
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: PyTorch finds no CUDA device here")
     config = CONFIGS[options.model]
     recipe = with_distortion(RECIPES[options.profile], options.distortion)
     seconds = None
@@ -34,7 +31,7 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, NvrcShape]:
         recipe,
         seconds,
         options.seed,
-        options.device,
+        torch_device(options.device),
     )
     shape = NvrcShape(config, Method.of(config), PROFILES.index(options.profile))
     shown = video.height, video.width

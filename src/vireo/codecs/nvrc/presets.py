@@ -51,6 +51,9 @@ class Recipe:
         decay: of weights, at first; it falls to nothing over the first stage.
         clip: the largest norm of a step's gradient.
         side_rate: the learning rate of side information, in octaves, against that of the rest.
+        grid_rate: the same of feature grids.
+        matrix_rate: the same of matrices, whose updates are orthogonal (`optimiser`); 0 where they
+            are Adam's, as the paper has it.
         grid_steps: whether grids' steps are learned.
     """
 
@@ -63,11 +66,13 @@ class Recipe:
     decay: float = 1e-6
     clip: float = 1.0
     side_rate: float = 1.0
+    grid_rate: float = 1.0
+    matrix_rate: float = 0.0
     grid_steps: bool = True
 
 
 PAPER = Recipe(distortion="yuv")
-STANDARD = Recipe()
+STANDARD = Recipe(side_rate=10.0, grid_rate=5.0, matrix_rate=4.0)
 RECIPES = {"standard": STANDARD, "paper": PAPER}
 
 

@@ -42,7 +42,9 @@ Rounding = Callable[[Tensor], Tensor]
 """What stands for rounding in a step of training; of numbers in steps."""
 
 
-def soft(temperature: float, shape: float, generator: torch.Generator) -> Rounding:
+def soft(
+    temperature: float | Tensor, shape: float | Tensor, generator: torch.Generator | None
+) -> Rounding:
     """Soft rounding with Kumaraswamy noise (section 3.4; Kim et al., C3)."""
 
     def rounded(x: Tensor) -> Tensor:
@@ -51,7 +53,7 @@ def soft(temperature: float, shape: float, generator: torch.Generator) -> Roundi
     return rounded
 
 
-def partly(ratio: float, generator: torch.Generator) -> Rounding:
+def partly(ratio: float | Tensor, generator: torch.Generator | None) -> Rounding:
     """Quant-Noise: so much of the numbers is rounded, and learns nothing (section 3.4)."""
 
     def rounded(x: Tensor) -> Tensor:

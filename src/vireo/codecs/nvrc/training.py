@@ -8,6 +8,8 @@ training goes on where it stopped as if it had not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
@@ -22,16 +24,20 @@ from vireo import checkpoint
 from vireo.codecs.base import Planes
 from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CELL, Config, Extent
+from vireo.codecs.nvrc.graphs import Graphs
 from vireo.codecs.nvrc.layout import Layout, Method
 from vireo.codecs.nvrc.model import Patch, halved, pictures
 from vireo.codecs.nvrc.network import patches
+from vireo.codecs.nvrc.optimiser import OrthogonalUpdates
 from vireo.codecs.nvrc.presets import STANDARD, Preset, Recipe
 from vireo.codecs.nvrc.quantise import Numbers, Rounding, partly, soft
+from vireo.exact import PROCESSOR
 from vireo.metrics import PLANE_WEIGHTS
 from vireo.nn.losses import similarity_measure
 
 PATCH_CELLS = 256  # a picture of more is trained in patches of fewer
 SAVE_SECONDS = 60.0
+_WIDE = 128  # channels
 
 Progress = Callable[[int, int], None]
 
@@ -63,29 +69,49 @@ class Trainer:
     """A segment's training.
 
     Args:
-        device: cpu or cuda.
+        device: where to train.
         folder: for the checkpoint; one that is there is gone on from.
     """
 
-    def __init__(self, job: Job, device: str = "cpu", folder: Path | None = None) -> None:
+    def __init__(
+        self, job: Job, device: torch.device = PROCESSOR, folder: Path | None = None
+    ) -> None:
         self.job = job
         self.layout = Layout(job.config, job.extent, job.method)
-        self._device = torch.device(device)
+        self._device = device
         self._file = folder / f"{CHECKPOINT}" if folder else None
         numbers = Numbers(self.layout, job.seed, grid_steps=job.recipe.grid_steps)
         self.numbers = numbers.to(self._device)
         self._luma, self._chroma = self._targets(job.frames)
         side = [*self.numbers.side.values(), self.numbers.words]
-        own = [self.numbers.layers, *self.numbers.grids]
+        on_gpu = self._device.type == "cuda"
+        rate: Any = torch.zeros((), device=self._device) if on_gpu else 0.0
         self._optimiser = torch.optim.Adam(
             [
-                {"params": own, "factor": 1.0},
-                {"params": side, "factor": job.recipe.side_rate},
+                {"params": own, "factor": factor, "lr": deepcopy(rate)}
+                for own, factor in (
+                    ([self.numbers.layers], 1.0),
+                    ([*self.numbers.grids], job.recipe.grid_rate),
+                    (side, job.recipe.side_rate),
+                )
             ],
-            lr=job.recipe.learning_rates[0][0],
+            fused=True if on_gpu else None,
+            capturable=on_gpu,
         )
+        self._matrices = None
+        if job.recipe.matrix_rate:
+            places = [p for n, p in self.layout.layers.items() if is_matrix(n)]
+            self._matrices = OrthogonalUpdates(self.numbers.layers, places, job.recipe.matrix_rate)
+        self._generator = None if on_gpu else torch.Generator()
+        self._graphs = Graphs() if on_gpu else None
+        self._now = {
+            name: torch.zeros((), device=self._device)
+            for name in ("temperature", "noise", "ratio", "decay")
+        }
         self._distortion = _DISTORTIONS[job.recipe.distortion]
         self._patches = patches(job.extent, PATCH_CELLS)
+        batch = min(len(self._patches), len(job.frames))
+        self._frames = torch.zeros(batch, dtype=torch.int64, device=self._device)
         self.step = 0
         self.preset = job.preset
         if self._file and self._file.exists():
@@ -116,41 +142,81 @@ class Trainer:
 
     def one(self) -> None:
         """One step."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = group["factor"] * self._learning_rate()
-            group["weight_decay"] = 0.0
-        generator = torch.Generator(self._device).manual_seed((self.job.seed << 32) + self.step)
-        rounding = self._rounding(generator)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss = self._rate(rounding) if self._is_of_rate() else self._error(rounding)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.numbers.parameters(), self.job.recipe.clip)
-        self._optimiser.step()
+        self._prepare()
+        kind = self._kind()
+        if self._graphs is not None:
+            self._graphs.run(kind, lambda: self._change(kind))
+        else:
+            self._change(kind)
         self.step += 1
 
-    def _is_of_rate(self) -> bool:
-        return self.step % self.job.recipe.rate_every == self.job.recipe.rate_every - 1
+    def _prepare(self) -> None:
+        """Writes what differs from step to step to where the step reads it."""
+        recipe, step = self.job.recipe, self.step
+        rate = self._learning_rate()
+        for group in self._optimiser.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(group["factor"] * rate)
+            else:
+                group["lr"] = group["factor"] * rate
+        _, part = self._stage((0, 1))
+        for name, (start, end) in (
+            ("temperature", recipe.temperatures),
+            ("noise", recipe.noise),
+            ("ratio", recipe.ratios),
+        ):
+            self._now[name].fill_(start + (end - start) * part)
+        self._now["decay"].fill_(recipe.decay * max(0.0, 1 - step / self._first))
+        self._frames.copy_(torch.from_numpy(self._chosen()))
+        seed = (self.job.seed << 32) + step
+        if self._generator is None:
+            torch.cuda.manual_seed(seed)
+        else:
+            self._generator.manual_seed(seed)
+
+    def _kind(self) -> tuple[bool, int]:
+        """Whether a step is of the first stage, and which patch it is of, or -1 of the rate."""
+        every = self.job.recipe.rate_every
+        if self.step % every == every - 1:
+            return self.step < self._first, -1
+        rng = np.random.default_rng([self.job.seed, self.step])
+        return self.step < self._first, int(rng.integers(len(self._patches)))
+
+    def _change(self, kind: tuple[bool, int]) -> None:
+        """What a step does, by what `_prepare` wrote."""
+        is_first, patch = kind
+        now = self._now
+        if is_first:
+            rounding = soft(now["temperature"], now["noise"], self._generator)
+        else:
+            rounding = partly(now["ratio"], self._generator)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss = self._rate(rounding) if patch < 0 else self._error(rounding, self._patches[patch])
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.numbers.parameters(), self.job.recipe.clip)
+        if self._matrices:
+            self._matrices.step(self._optimiser.param_groups[0]["lr"])
+        self._optimiser.step()
 
     def _rate(self, rounding: Rounding) -> Tensor:
         recipe = self.job.recipe
-        samples = self._luma.numel()
         bits = self.numbers.bits(rounding).total
-        return self.job.lambda_ * (recipe.rate_every - 1) * bits / samples
+        return self.job.lambda_ * (recipe.rate_every - 1) * bits / self._luma.numel()
 
-    def _error(self, rounding: Rounding) -> Tensor:
+    def _error(self, rounding: Rounding, patch: Patch) -> Tensor:
         sample = self.numbers.rounded(rounding)
-        rng = np.random.default_rng([self.job.seed, self.step])
-        patch = self._patches[rng.integers(len(self._patches))]
-        frames = torch.from_numpy(self._chosen()).to(self._device)
-        job = self.job
-        made = pictures(
-            job.config, job.extent, sample.grid_values(), sample.tensors(), frames, patch
-        )
-        loss = self._compare(made, frames, patch)
-        decay = self._decay()
-        if decay:
-            loss = loss + decay * self.numbers.layers.square().sum()
-        return loss
+        job, frames = self.job, self._frames
+        with self._precision():
+            made = pictures(
+                job.config, job.extent, sample.grid_values(), sample.tensors(), frames, patch
+            )
+        loss = self._compare(made.float(), frames, patch)
+        return loss + self._now["decay"] * self.numbers.layers.square().sum()
+
+    def _precision(self) -> Any:
+        """On CUDA wide networks are in bfloat16; narrow ones gain nothing by it."""
+        wide = self.job.config.channels[0] >= _WIDE and self._device.type == "cuda"
+        return torch.autocast("cuda", torch.bfloat16) if wide else nullcontext()
 
     def _compare(self, made: Tensor, frames: Tensor, patch: Patch) -> Tensor:
         top, left = patch.top * CELL, patch.left * CELL
@@ -163,8 +229,7 @@ class Trainer:
 
     def _chosen(self) -> np.ndarray:
         """Frames of a step: each is seen once in so many steps as there are, patch by patch."""
-        count = len(self.job.frames)
-        batch = min(len(self._patches), count)
+        count, batch = len(self.job.frames), len(self._frames)
         epoch, place = divmod(self.step * batch, count)
         order = [
             np.random.default_rng([self.job.seed, 1, epoch + i]).permutation(count)
@@ -176,25 +241,11 @@ class Trainer:
         (start, end), part = self._stage(self.job.recipe.learning_rates)
         return end + (start - end) * 0.5 * (1 + cos(pi * part))
 
-    def _decay(self) -> float:
-        return self.job.recipe.decay * max(0.0, 1 - self.step / self._first)
-
     def _stage(self, values: Sequence[Any]) -> tuple[Any, float]:
         """What is of the stage at hand, and how much of it is over."""
         if self.step < self._first:
             return values[0], self.step / self._first
         return values[1], (self.step - self._first) / max(1, self.steps - self._first)
-
-    def _rounding(self, generator: torch.Generator) -> Rounding:
-        recipe = self.job.recipe
-        _, part = self._stage((0, 1))
-        if self.step < self._first:
-            temperature, noise = (
-                a + (b - a) * part for a, b in (recipe.temperatures, recipe.noise)
-            )
-            return soft(temperature, noise, generator)
-        start, end = recipe.ratios
-        return partly(start + (end - start) * part, generator)
 
     def _targets(self, frames: Sequence[Planes]) -> tuple[Tensor, Tensor]:
         luma = torch.from_numpy(np.stack([f[0] for f in frames]))[:, None]
@@ -217,6 +268,7 @@ class Trainer:
                 "preset": [self.preset.first, self.preset.second],
                 "numbers": self.numbers.state_dict(),
                 "optimiser": self._optimiser.state_dict(),
+                "matrices": self._matrices.state_dict() if self._matrices else {},
             },
         )
 
@@ -224,11 +276,18 @@ class Trainer:
         state = checkpoint.load(path, self._device)
         self.numbers.load_state_dict(state["numbers"])
         self._optimiser.load_state_dict(state["optimiser"])
+        if self._matrices:
+            self._matrices.load_state_dict(state["matrices"])
         self.step = state["step"]
         self.preset = Preset(*state["preset"])
 
 
 CHECKPOINT = "checkpoint.pt"
+
+
+def is_matrix(name: str) -> bool:
+    """Whether a tensor of the layers multiplies many features."""
+    return name.endswith("weight") and "depthwise" not in name and "head" not in name
 
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,40 @@
+"""Steps of training as CUDA graphs: thousands of small kernels by one launch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+
+import torch
+
+_BEFORE = 3  # times that a step is taken kernel by kernel: libraries get ready, memory is found
+
+
+class Graphs:
+    """Of each kind of step, once it has been taken some times.
+
+    A step reads what differs between steps of a kind from tensors that stay where they are, and its
+    random numbers from CUDA's own generator.
+    """
+
+    def __init__(self) -> None:
+        self._taken: Counter[Hashable] = Counter()
+        self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+    def run(self, kind: Hashable, step: Callable[[], None]) -> None:
+        """Takes a step."""
+        if kind not in self._graphs and self._taken[kind] >= _BEFORE:
+            graph = torch.cuda.CUDAGraph()
+            torch.cuda.synchronize()
+            with torch.cuda.graph(graph, stream=self._stream):
+                step()
+            self._graphs[kind] = graph
+        if kind in self._graphs:
+            self._graphs[kind].replay()
+            return
+        self._taken[kind] += 1
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            step()
+        torch.cuda.current_stream().wait_stream(self._stream)
