@@ -58,7 +58,7 @@ def test_flags_are_set_within_and_are_as_they_were_behind() -> None:
     before = flags()
 
     def work(number: int) -> bool:
-        with full_precision("cuda"), full_precision("cuda"):
+        with torch.no_grad(), full_precision("cuda"), full_precision("cuda"):
             cudnn, _, matmul = flags()
             return not cudnn and matmul in ("none", "ieee")
 

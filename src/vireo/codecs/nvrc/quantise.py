@@ -131,6 +131,8 @@ class Numbers(nn.Module):
         for level, shape in enumerate(layout.grids):
             inside = torch.from_numpy(to_blocks(np.ones(shape, np.int64)).astype(bool))
             self.register_buffer(f"inside_{level}", inside, persistent=False)
+            models = torch.tensor(layout.models[level])
+            self.register_buffer(f"models_{level}", models, persistent=False)
 
     def _first(self, kind: Kind, deviations: np.ndarray, random: torch.Generator) -> nn.Parameter:
         """Side information where training starts."""
@@ -201,7 +203,7 @@ class Numbers(nn.Module):
         words = self._words()
         kinds = {k: self._rounded_side(k, rounding, words) for k in self.layout.kinds}
         sample = self.rounded(rounding)
-        spent = words.new_tensor(16.0 * words.numel())
+        spent = words.new_zeros(()) + 16.0 * words.numel()
         if self.layout.method.coded:
             for row, own in zip(words, kinds.values(), strict=True):
                 mean, deviation = row[0] * torch.exp2(-own.steps), torch.exp2(row[1] - own.steps)
@@ -242,7 +244,7 @@ class Numbers(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Means and logarithms of deviations `[C, blocks, 16, 8, 8]` of such values."""
         config = self.layout.config
-        models = torch.tensor(self.layout.models[level], device=values.device)
+        models = getattr(self, f"models_{level}")
         channels = len(models)
         width = config.context_width
         biases = side[Kind.CONTEXT_BIAS][models]

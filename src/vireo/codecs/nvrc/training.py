@@ -296,8 +296,8 @@ def _squares(a: Tensor, b: Tensor) -> Tensor:
 
 def _mse(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
     y, uv = _squares(luma, luma_to), _squares(chroma, chroma_to)
-    weights = y.new_tensor(PLANE_WEIGHTS)
-    return (weights * torch.cat([y, uv])).sum()
+    of_luma, of_u, of_v = PLANE_WEIGHTS
+    return of_luma * y[0] + of_u * uv[0] + of_v * uv[1]
 
 
 def _yuv(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
