@@ -2,11 +2,13 @@
 #include "binding/entropy.hpp"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -15,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/grid_contexts.hpp"
 #include "core/indices.hpp"
 #include "core/symbols.hpp"
 #include "core/weight_updates.hpp"
@@ -119,6 +122,100 @@ class StepwiseDecoder {
   nb::bytes data_;
   vireo::SymbolDecoder coder_;
 };
+
+using vireo::ContextGrid;
+using vireo::ContextModels;
+using Grids = std::vector<std::tuple<std::array<std::int32_t, 4>, std::vector<std::int32_t>,
+                                     std::vector<std::int32_t>>>;
+using Doubles = Vector<double>;
+
+std::vector<ContextGrid> context_grids(const Grids& given, const ContextModels& models) {
+  std::vector<ContextGrid> grids;
+  for (const auto& [shape, own, steps] : given) {
+    std::size_t blocks = 1;
+    constexpr std::int32_t kBlock[] = {16, 8, 8};
+    for (int axis = 0; axis < 4; ++axis) {
+      const std::int32_t side = shape[static_cast<std::size_t>(axis)];
+      if (side < 1 || side > 1 << 16) throw std::invalid_argument("a grid has places");
+      if (axis < 3) blocks *= static_cast<std::size_t>((side + kBlock[axis] - 1) / kBlock[axis]);
+    }
+    const auto channels = static_cast<std::size_t>(shape[3]);
+    if (own.size() != channels || steps.size() != channels * blocks)
+      throw std::invalid_argument("each channel has a model, and each of its blocks a step");
+    for (const auto model : own)
+      if (model < 0 || static_cast<std::size_t>(model) >= models.count)
+        throw std::invalid_argument("there is no such model");
+    for (const auto step : steps)
+      if (step < -1280 || step > 1280) throw std::invalid_argument("a step is within 20 octaves");
+    grids.push_back({shape, own, steps});
+  }
+  return grids;
+}
+
+ContextModels context_models(std::size_t width, const std::vector<Doubles>& weights,
+                             const Doubles& biases) {
+  ContextModels models;
+  models.width = width;
+  if (width < 1 || width > 256 || weights.size() != 3 || biases.shape(0) % (2 * width + 2))
+    throw std::invalid_argument("models have three layers of 1 to 256 channels");
+  models.count = biases.shape(0) / (2 * width + 2);
+  models.biases.assign(biases.data(), biases.data() + biases.shape(0));
+  for (int layer = 0; layer < 3; ++layer) {
+    const auto& own = weights[static_cast<std::size_t>(layer)];
+    if (own.shape(0) != models.count * models.inputs(layer) * models.outputs(layer))
+      throw std::invalid_argument("a layer has other weights");
+    models.weights[static_cast<std::size_t>(layer)].assign(own.data(), own.data() + own.shape(0));
+  }
+  return models;
+}
+
+void check_powers(const std::vector<std::int64_t>& powers) {
+  if (powers.size() != 64) throw std::invalid_argument("there are 64 powers");
+  for (const auto power : powers)
+    if (power < 0 || power >= std::int64_t{1} << 31) throw std::invalid_argument("a power");
+}
+
+nb::bytes write_grids(const SymbolTables& tables, const Grids& given, std::size_t width,
+                      const std::vector<Doubles>& weights, const Doubles& biases,
+                      const std::vector<std::int64_t>& powers,
+                      const std::vector<Vector<std::int32_t>>& values) {
+  const ContextModels models = context_models(width, weights, biases);
+  const auto grids = context_grids(given, models);
+  check_powers(powers);
+  if (tables.size() != 1328) throw std::invalid_argument("there are 83 times 16 tables");
+  if (values.size() != grids.size()) throw std::invalid_argument("each grid has numbers");
+  std::vector<const std::int32_t*> numbers;
+  for (std::size_t i = 0; i < grids.size(); ++i) {
+    if (values[i].shape(0) != grids[i].size()) throw std::invalid_argument("a grid's numbers");
+    for (std::size_t k = 0; k < grids[i].size(); ++k)
+      if (values[i](k) < -(1 << 14) || values[i](k) > 1 << 14)
+        throw std::invalid_argument("numbers are within 16384");
+    numbers.push_back(values[i].data());
+  }
+  std::vector<std::uint8_t> data;
+  {
+    nb::gil_scoped_release release;
+    data = vireo::encode_grids(tables, grids, models, powers, numbers);
+  }
+  return to_bytes(data);
+}
+
+nb::list read_grids(const SymbolTables& tables, const Grids& given, std::size_t width,
+                    const std::vector<Doubles>& weights, const Doubles& biases,
+                    const std::vector<std::int64_t>& powers, const nb::bytes& data) {
+  const ContextModels models = context_models(width, weights, biases);
+  const auto grids = context_grids(given, models);
+  check_powers(powers);
+  if (tables.size() != 1328) throw std::invalid_argument("there are 83 times 16 tables");
+  std::vector<std::vector<std::int32_t>> values;
+  {
+    nb::gil_scoped_release release;
+    values = vireo::decode_grids(tables, grids, models, powers, bytes_of(data), data.size());
+  }
+  nb::list found;
+  for (auto& own : values) found.append(to_numpy(std::move(own)));
+  return found;
+}
 
 using vireo::IndexCoder;
 using Stages = std::vector<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t>>;
@@ -287,6 +384,12 @@ void bind_entropy(nb::module_& m) {
             return self.bits(values.data(), indices.data(), values.shape(0));
           },
           "values"_a, "indices"_a, "What encode spends.");
+
+  m.def("encode_grids", &write_grids, "tables"_a, "grids"_a, "width"_a, "weights"_a, "biases"_a,
+        "powers"_a, "values"_a,
+        "Numbers of feature grids, under the tables that context models give.");
+  m.def("decode_grids", &read_grids, "tables"_a, "grids"_a, "width"_a, "weights"_a, "biases"_a,
+        "powers"_a, "data"_a);
 
   nb::class_<StepwiseEncoder>(m, "SymbolEncoder",
                               "Symbols under tables, some at a time, into one stream.")

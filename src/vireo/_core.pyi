@@ -199,6 +199,25 @@ class SymbolTables:
     def decode(self, data: bytes, indices: NDArray[np.uint8]) -> NDArray[np.int16]: ...
     def bits(self, values: NDArray[np.int16], indices: NDArray[np.uint8]) -> float: ...
 
+def encode_grids(
+    tables: SymbolTables,
+    grids: Sequence[tuple[Sequence[int], Sequence[int], Sequence[int]]],
+    width: int,
+    weights: Sequence[NDArray[np.float64]],
+    biases: NDArray[np.float64],
+    powers: Sequence[int],
+    values: Sequence[NDArray[np.int32]],
+) -> bytes: ...
+def decode_grids(
+    tables: SymbolTables,
+    grids: Sequence[tuple[Sequence[int], Sequence[int], Sequence[int]]],
+    width: int,
+    weights: Sequence[NDArray[np.float64]],
+    biases: NDArray[np.float64],
+    powers: Sequence[int],
+    data: bytes,
+) -> list[NDArray[np.int32]]: ...
+
 class SymbolEncoder:
     """Symbols under tables, some at a time, into one stream."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
 from vireo.codecs.nvrc import fixed
-from vireo.codecs.nvrc.context import Coder, code_grids, giving, in_order
 from vireo.codecs.nvrc.layout import WORDS, Kind, Layout, from_blocks, to_blocks
 from vireo.codecs.nvrc.stream import SectionKind
 from vireo.container import Section
@@ -21,6 +21,7 @@ Integers = NDArray[np.int64]
 Halves = NDArray[np.float16]
 
 MEAN, SCALE, STEP = range(WORDS)
+MOST_WEIGHT = 1 << 20  # of context models, in 2**-16
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ class Side:
             for shape, block in zip(self._layout.grids, self._layout.block_steps(), strict=True)
         ]
 
+    def context(self, kind: Kind) -> NDArray[np.float64]:
+        """Weights or biases of context models, as far as they go."""
+        return np.clip(self.values[kind], -MOST_WEIGHT, MOST_WEIGHT).astype(np.float64)
+
     def _of(self, kind: Kind, entries: Integers) -> Integers:
         return np.append(self.values[kind], 0)[entries]
 
@@ -117,19 +122,18 @@ def encode(layout: Layout, coded: Coded) -> tuple[Section, ...]:
     encoder = _core.SymbolEncoder(fixed.tables())
     _put(encoder, coded.layers, *side.layer_tables())
     layers = encoder.finish()
-    encoder = _core.SymbolEncoder(fixed.tables())
-    give = (in_order if layout.method.contexts else _level_by_level)(coded.grids)
-
-    def put(tables: Integers, shifts: Integers) -> Integers:
-        values = give(len(tables))
-        _put(encoder, values, tables, shifts)
-        return values
-
-    _grids(layout, side, put)
+    if layout.method.contexts:
+        numbers = [np.ascontiguousarray(g.ravel(), np.int32) for g in coded.grids]
+        grids = _core.encode_grids(*_contexts(layout, side), numbers)
+    else:
+        encoder = _core.SymbolEncoder(fixed.tables())
+        for grid, chosen in zip(coded.grids, _grid_tables(layout, side), strict=True):
+            _put(encoder, grid.ravel(), *chosen)
+        grids = encoder.finish()
     return (
         Section(SectionKind.SIDE, words + sides),
         Section(SectionKind.LAYERS, layers),
-        Section(SectionKind.GRIDS, encoder.finish()),
+        Section(SectionKind.GRIDS, grids),
     )
 
 
@@ -149,8 +153,14 @@ def decode(layout: Layout, side_data: bytes, layer_data: bytes, grid_data: bytes
         sides = np.frombuffer(side_data[size:], "<f2").astype(np.float16)
     side = Side(layout, words, sides)
     layers = _get(_core.SymbolDecoder(fixed.tables(), layer_data), *side.layer_tables())
-    decoder = _core.SymbolDecoder(fixed.tables(), grid_data)
-    grids = _grids(layout, side, lambda tables, shifts: _get(decoder, tables, shifts))
+    if layout.method.contexts:
+        found = _core.decode_grids(*_contexts(layout, side), grid_data)
+    else:
+        decoder = _core.SymbolDecoder(fixed.tables(), grid_data)
+        found = [_get(decoder, *chosen) for chosen in _grid_tables(layout, side)]
+    grids = [
+        own.astype(np.int64).reshape(shape) for own, shape in zip(found, layout.grids, strict=True)
+    ]
     return Coded(words, sides, layers, grids)
 
 
@@ -196,10 +206,22 @@ def _side_tables(layout: Layout, words: Halves) -> tuple[Integers, Integers]:
     return fixed.indices(means, scales, steps)
 
 
-def _grids(layout: Layout, side: Side, code: Coder) -> list[Integers]:
-    if layout.method.contexts:
-        return code_grids(layout, side.values, code)
-    found = []
+def _contexts(layout: Layout, side: Side) -> tuple[Any, ...]:
+    """What grids' numbers are coded with, as `_core` takes it."""
+    grids = [
+        (shape, models, steps.ravel().tolist())
+        for shape, models, steps in zip(layout.grids, layout.models, side.grid_steps(), strict=True)
+    ]
+    kinds = Kind.CONTEXT_FIRST, Kind.CONTEXT_SECOND, Kind.CONTEXT_LAST
+    # [models, out, in, offsets] to [models, offsets, in, out]
+    weights = [side.context(kind).transpose(0, 3, 2, 1).ravel() for kind in kinds]
+    biases = side.context(Kind.CONTEXT_BIAS).ravel()
+    width = layout.config.context_width
+    return fixed.tables(), grids, width, weights, biases, fixed.powers().tolist()
+
+
+def _grid_tables(layout: Layout, side: Side) -> Iterator[tuple[Integers, Integers]]:
+    """Of each grid's numbers, where there are no contexts."""
     parts = zip(
         layout.grids,
         side.grid_steps(),
@@ -209,14 +231,7 @@ def _grids(layout: Layout, side: Side, code: Coder) -> list[Integers]:
     )
     for shape, own, mean, scale in parts:
         steps = spread(own, shape).ravel()
-        means, scales = np.full_like(steps, mean), np.full_like(steps, scale)
-        coded = code(*fixed.indices(means, scales, steps))
-        found.append(coded.reshape(shape))
-    return found
-
-
-def _level_by_level(grids: list[Integers]) -> Callable[[int], Integers]:
-    return giving(np.concatenate([grid.ravel() for grid in grids]))
+        yield fixed.indices(np.full_like(steps, mean), np.full_like(steps, scale), steps)
 
 
 def _put(

@@ -54,6 +54,8 @@ class Recipe:
         grid_rate: the same of feature grids.
         matrix_rate: the same of matrices, whose updates are orthogonal (`optimiser`); 0 where they
             are Adam's, as the paper has it.
+        straight: whether distortion is that of rounded numbers, whose gradient passes as if they
+            were not, in place of soft rounding and Quant-Noise.
         grid_steps: whether grids' steps are learned.
     """
 
@@ -68,11 +70,12 @@ class Recipe:
     side_rate: float = 1.0
     grid_rate: float = 1.0
     matrix_rate: float = 0.0
+    straight: bool = False
     grid_steps: bool = True
 
 
 PAPER = Recipe(distortion="yuv")
-STANDARD = Recipe(side_rate=10.0, grid_rate=5.0, matrix_rate=4.0)
+STANDARD = Recipe(side_rate=30.0, grid_rate=5.0, matrix_rate=4.0, straight=True)
 RECIPES = {"standard": STANDARD, "paper": PAPER}
 
 

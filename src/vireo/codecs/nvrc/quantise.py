@@ -25,7 +25,7 @@ _LEAST, _MOST = (float(standard_deviation(i)) for i in (0, SCALES - 1))
 
 _FIRST_GRID = 0.05  # deviation of grids where training starts
 _GAINS = {"project": 1.5, "head": 0.3}
-_FIRST_STEP = -4.0  # logarithm of steps, against that of the deviation of what is rounded
+_FIRST_STEP = -3.0  # logarithm of steps, against that of the deviation of what is rounded
 _GRID_STEP = -5.0
 _SIDE_STEPS = {
     Kind.MEAN_OUT: -5.0,
@@ -298,9 +298,12 @@ class Sample:
 
     def tensors(self) -> dict[str, Tensor]:
         """Of the layers, by name."""
-        values = self.layers.values
         places = self.numbers.layout.layers
-        return {name: values[p.range].reshape(p.shape) for name, p in places.items()}
+        parts = self.layers.values.split([prod(p.shape) for p in places.values()])
+        return {
+            name: part.reshape(place.shape)
+            for (name, place), part in zip(places.items(), parts, strict=True)
+        }
 
     def grid_values(self) -> list[Tensor]:
         """Feature grids `[T, H, W, C]`."""

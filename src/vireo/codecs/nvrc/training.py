@@ -34,6 +34,7 @@ from vireo.codecs.nvrc.quantise import Numbers, Rounding, partly, soft
 from vireo.exact import PROCESSOR
 from vireo.metrics import PLANE_WEIGHTS
 from vireo.nn.losses import similarity_measure
+from vireo.nn.rounding import hard_quantise
 
 PATCH_CELLS = 256  # a picture of more is trained in patches of fewer
 SAVE_SECONDS = 60.0
@@ -186,7 +187,9 @@ class Trainer:
         """What a step does, by what `_prepare` wrote."""
         is_first, patch = kind
         now = self._now
-        if is_first:
+        if self.job.recipe.straight and patch >= 0:
+            rounding = hard_quantise
+        elif is_first:
             rounding = soft(now["temperature"], now["noise"], self._generator)
         else:
             rounding = partly(now["ratio"], self._generator)

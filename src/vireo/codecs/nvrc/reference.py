@@ -1,4 +1,6 @@
-"""The context models in integers: what a grid's numbers are expected to be, from those before.
+"""The context models in NumPy: what a grid's numbers are expected to be, from those before.
+
+The specification in code; `_core.decode_grids` does the same a hundred times as fast.
 
 Blocks of a grid don't see each other, nor do channels and grids, so that all of them go on side by
 side, place after place of a block. Sums are of integers in doubles, which hold all of them.
