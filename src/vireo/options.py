@@ -21,6 +21,7 @@ from vireo.stream.losses import lowest_layers
 from vireo.targets import Goal
 
 CODECS = ("coolchic", "ssf", "dhvc", "codebook", "nvrc")
+TRAINED_ON_THE_VIDEO = ("coolchic", "nvrc")
 PROFILES = {
     "coolchic": ("standard", "paper"),
     "ssf": ("standard",),
@@ -165,7 +166,7 @@ class EncodeOptions:
             raise UsageError("nvrc codes segments, and nothing else does: leave the structure out")
         if self.distortion and self.codec != "nvrc":
             raise UsageError(f"{self.codec} lowers the squared error; nvrc has other distortions")
-        if self.codec in ("coolchic", "nvrc"):
+        if not self.is_pretrained:
             if self.adapt != Adapt.NONE:
                 raise UsageError(f"{self.codec} trains its networks on the video: there is no more")
             return
@@ -178,6 +179,11 @@ class EncodeOptions:
             raise UsageError(f"{self.codec} has I and P frames only: use low-delay or intra")
         if self.time_budget is not None and self.adapt == Adapt.NONE:
             raise UsageError(f"{self.codec} encodes in one pass: a time budget is for --adapt")
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the codec's networks are weights that the stream names."""
+        return self.codec not in TRAINED_ON_THE_VIDEO
 
     @property
     def resolved_lambda(self) -> float:

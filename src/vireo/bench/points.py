@@ -50,12 +50,15 @@ class Point:
         """What makes the stream; Vireo's streams don't depend on the number of threads."""
         if self.entry.anchor is None:
             code = {"vireo": versions()["vireo"], "code": codec_fingerprint()}
-            if model := self.entry.options.model:
+            options = self.entry.options
+            if options.is_pretrained:
                 from vireo import weights
 
-                path = weights.named(model, self.entry.codec).path
+                path = weights.named(options.model, self.entry.codec).path
                 code["weights"] = sha256(path.read_bytes()).hexdigest()
-            if self.entry.options.adapt != Adapt.NONE:  # by the clock
+            # By the clock, or by sums whose order follows from the threads.
+            by_clock = options.adapt != Adapt.NONE or options.time_budget is not None
+            if by_clock or options.codec == "nvrc":
                 code["threads"] = str(self.threads)
             return code
         package = "av" if self.entry.anchor.encoder.in_pyav else "imageio-ffmpeg"

@@ -124,7 +124,7 @@ def encode(layout: Layout, coded: Coded) -> tuple[Section, ...]:
     layers = encoder.finish()
     if layout.method.contexts:
         numbers = [np.ascontiguousarray(g.ravel(), np.int32) for g in coded.grids]
-        grids = _core.encode_grids(*_contexts(layout, side), numbers)
+        grids = _core.encode_grids(**_contexts(layout, side), values=numbers)
     else:
         encoder = _core.SymbolEncoder(fixed.tables())
         for grid, chosen in zip(coded.grids, _grid_tables(layout, side), strict=True):
@@ -154,7 +154,7 @@ def decode(layout: Layout, side_data: bytes, layer_data: bytes, grid_data: bytes
     side = Side(layout, words, sides)
     layers = _get(_core.SymbolDecoder(fixed.tables(), layer_data), *side.layer_tables())
     if layout.method.contexts:
-        found = _core.decode_grids(*_contexts(layout, side), grid_data)
+        found: list[Any] = _core.decode_grids(**_contexts(layout, side), data=grid_data)
     else:
         decoder = _core.SymbolDecoder(fixed.tables(), grid_data)
         found = [_get(decoder, *chosen) for chosen in _grid_tables(layout, side)]
@@ -206,7 +206,7 @@ def _side_tables(layout: Layout, words: Halves) -> tuple[Integers, Integers]:
     return fixed.indices(means, scales, steps)
 
 
-def _contexts(layout: Layout, side: Side) -> tuple[Any, ...]:
+def _contexts(layout: Layout, side: Side) -> dict[str, Any]:
     """What grids' numbers are coded with, as `_core` takes it."""
     grids = [
         (shape, models, steps.ravel().tolist())
@@ -217,7 +217,14 @@ def _contexts(layout: Layout, side: Side) -> tuple[Any, ...]:
     weights = [side.context(kind).transpose(0, 3, 2, 1).ravel() for kind in kinds]
     biases = side.context(Kind.CONTEXT_BIAS).ravel()
     width = layout.config.context_width
-    return fixed.tables(), grids, width, weights, biases, fixed.powers().tolist()
+    return {
+        "tables": fixed.tables(),
+        "grids": grids,
+        "width": width,
+        "weights": weights,
+        "biases": biases,
+        "powers": fixed.powers().tolist(),
+    }
 
 
 def _grid_tables(layout: Layout, side: Side) -> Iterator[tuple[Integers, Integers]]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,6 +20,8 @@ from vireo.codecs.nvrc.layout import PER_AXIS, WORDS, Kind, Layout, causal, to_b
 from vireo.entropy.normal import SCALES, standard_deviation
 from vireo.nn.latents import lower_bound, normal_mass
 from vireo.nn.rounding import kumaraswamy, noisy_quantise
+
+Integers = NDArray[np.int64]
 
 LEAST_MASS = 2.0**-16
 _LEAST, _MOST = (float(standard_deviation(i)) for i in (0, SCALES - 1))
@@ -126,6 +129,8 @@ class Numbers(nn.Module):
             row[0] = own.mean() if own.numel() else 0.0
             row[1], row[2] = log2(max(spread, 2.0**step)), step
         self.words = nn.Parameter(words)
+        self.rows: Tensor
+        self.columns: Tensor
         for name, values in (("rows", layout.rows), ("columns", layout.columns)):
             self.register_buffer(name, torch.from_numpy(values), persistent=False)
         for level, shape in enumerate(layout.grids):
@@ -250,7 +255,7 @@ class Numbers(nn.Module):
         biases = side[Kind.CONTEXT_BIAS][models]
         x = values.transpose(0, 1)
         mask = inside.transpose(0, 1).repeat_interleave(width, 1)
-        parts = biases.split([width, width, biases.shape[1] - 2 * width], 1)
+        parts = torch.split(biases, [width, width, biases.shape[1] - 2 * width], 1)
         kinds = Kind.CONTEXT_FIRST, Kind.CONTEXT_SECOND, Kind.CONTEXT_LAST
         for kind, bias in zip(kinds, parts, strict=True):
             first, last = kind is kinds[0], kind is kinds[-1]
@@ -299,7 +304,7 @@ class Sample:
     def tensors(self) -> dict[str, Tensor]:
         """Of the layers, by name."""
         places = self.numbers.layout.layers
-        parts = self.layers.values.split([prod(p.shape) for p in places.values()])
+        parts = torch.split(self.layers.values, [prod(p.shape) for p in places.values()])
         return {
             name: part.reshape(place.shape)
             for (name, place), part in zip(places.items(), parts, strict=True)
@@ -315,7 +320,7 @@ def _first_deviation(name: str, shape: tuple[int, ...]) -> float:
         gain = _GAINS.get(name.split(".")[-2], 1.0)
         if "project" in name and ".0." not in name:
             gain = 0.5  # beside the way around
-        return gain / prod(shape[1:]) ** 0.5
+        return float(gain / prod(shape[1:]) ** 0.5)
     return 0.02 if ".local." in name and len(shape) == 4 else 0.0
 
 
@@ -363,5 +368,6 @@ def _unmasked(weight: Tensor, *, strictly: bool) -> Tensor:
     return whole.reshape(*weight.shape[:-1], side, side, side)
 
 
-def _nearest(values: np.ndarray, most: int) -> np.ndarray:
-    return np.clip(np.rint(values), -most, most).astype(np.int64)
+def _nearest(values: NDArray[np.float64], most: int) -> Integers:
+    found: Integers = np.clip(np.rint(values), -most, most).astype(np.int64)
+    return found

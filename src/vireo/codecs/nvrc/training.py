@@ -188,7 +188,7 @@ class Trainer:
         is_first, patch = kind
         now = self._now
         if self.job.recipe.straight and patch >= 0:
-            rounding = hard_quantise
+            rounding: Rounding = hard_quantise
         elif is_first:
             rounding = soft(now["temperature"], now["noise"], self._generator)
         else:
@@ -242,7 +242,8 @@ class Trainer:
 
     def _learning_rate(self) -> float:
         (start, end), part = self._stage(self.job.recipe.learning_rates)
-        return end + (start - end) * 0.5 * (1 + cos(pi * part))
+        found: float = end + (start - end) * 0.5 * (1 + cos(pi * part))
+        return found
 
     def _stage(self, values: Sequence[Any]) -> tuple[Any, float]:
         """What is of the stage at hand, and how much of it is over."""
