@@ -123,22 +123,25 @@ def encode(
         notify: told, in sentences, what is converted or left out.
         on_open: called before the first frame with the source and the journal.
         times: told where the time goes.
-        codec: "coolchic", trained on the video itself, or a pretrained one: "ssf", "dhvc", or
-            "codebook", whose decoders' samples are about the same, not the same.
+        codec: "coolchic" or "nvrc", trained on the video itself, or a pretrained one: "ssf",
+            "dhvc" or "codebook". Samples that decoders make of "codebook" and "nvrc" are about the
+            same, not the same.
         profile: "standard", or of coolchic "paper" (as published; larger files); of codebook
-            "entropy" or "paper" (each frame of one type takes the same bytes); the codec's own, the
-            first, if not given.
-        model: of a pretrained codec, such as "ssf1" or "small", or a file of weights.
-        gop: "random-access" (of coolchic), "low-delay" or "intra"; the codec's own if not given.
+            "entropy" or "paper" (each frame of one type takes the same bytes); of nvrc "standard" or
+            "paper" (trained as published); the codec's own, the first, if not given.
+        model: of a pretrained codec, such as "ssf1" or "small", or a file of weights; of nvrc the
+            size of its network: "xs", "xxs", "s1" … "s4".
+        gop: "random-access" (of coolchic), "low-delay" or "intra"; "segment" of nvrc; the codec's
+            own if not given.
         gop_size: frames that follow each I frame (1 … 1024; a power of two in random access);
-            32 of coolchic, 11 of ssf, else 31 if not given.
+            32 of coolchic, 11 of ssf, 63 of nvrc, else 31 if not given.
         quality: 0 … 100, higher is better and larger; 50 if nothing is asked for.
         lambda_: in place of a quality: cost of a bit per luma sample against mean squared
             error of samples in 0…1.
         target_psnr: in place of a quality: dB that `EncodeReport.psnr` shall come to within
             0.1, by whole encodes at different lambdas.
         target_bitrate: the same for `EncodeReport.bit_rate`, bits per second, within 5 %.
-        preset: how long to train, "ultrafast" … "placebo".
+        preset: of coolchic and nvrc, how long to train: "ultrafast" … "placebo".
         time_budget: seconds to spend on the video, in place of the preset's training length; of
             ssf, on adaptation (10 minutes if not given).
         distortion: of nvrc, what is lowered: "mse", as the other codecs do; "yuv" or "rgb", the
@@ -157,7 +160,8 @@ def encode(
             with it goes on where an interrupted one was.
         start, frames: frames to skip, and to encode at most.
         size, fps, pix_fmt: of raw video: (width, height), frames per second, FFmpeg's name.
-        threads: threads to use; all processors by default. Doesn't change the result.
+        threads: threads to use; all processors by default. Doesn't change the result but of nvrc,
+            where the order of sums in training depends on it.
         device: "cpu" or "cuda": where coolchic trains, and the networks of pretrained codecs
             compute. On another device their encoders may choose other symbols, as these come of
             floats; adaptation trains on the cpu and tries out on the device.
