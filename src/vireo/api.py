@@ -127,8 +127,8 @@ def encode(
             "dhvc" or "codebook". Samples that decoders make of "codebook" and "nvrc" are about the
             same, not the same.
         profile: "standard", or of coolchic "paper" (as published; larger files); of codebook
-            "entropy" or "paper" (each frame of one type takes the same bytes); of nvrc "standard" or
-            "paper" (trained as published); the codec's own, the first, if not given.
+            "entropy" or "paper" (each frame of one type takes the same bytes); of nvrc
+            "standard" or "paper" (trained as published); the codec's own, the first, if not given.
         model: of a pretrained codec, such as "ssf1" or "small", or a file of weights; of nvrc the
             size of its network: "xs", "xxs", "s1" … "s4".
         gop: "random-access" (of coolchic), "low-delay" or "intra"; "segment" of nvrc; the codec's

@@ -25,7 +25,13 @@ from vireo.errors import HeaderError, LimitError, UsageError
 from vireo.metrics import plane_mse, psnr
 
 WIDTH, HEIGHT, FRAMES, SEGMENT = 62, 46, 7, 4
-OPTIONS = {"codec": "nvrc", "model": "xxs", "preset": "ultrafast", "gop_size": SEGMENT - 1, "threads": 1}
+OPTIONS = {
+    "codec": "nvrc",
+    "model": "xxs",
+    "preset": "ultrafast",
+    "gop_size": SEGMENT - 1,
+    "threads": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +124,27 @@ def test_mutated_streams_end_in_errors_or_in_pictures(stream: Path) -> None:
     findings = fuzz(stream, 40, seed=2, progress=lambda done: None)
     assert findings.failures == []
     assert findings.outcomes["SyntaxElementError"] > 1
+
+
+def test_a_checkpoint_of_another_encode_is_not_gone_on_with(source: Path, tmp_path: Path) -> None:
+    target, options = tmp_path / "a.mkv", {**OPTIONS, "frames": 2, "gop_size": 1}
+    first: list[int] = []
+
+    def listen(event: object) -> None:
+        if isinstance(event, FrameProgress):
+            first.append(event.iterations)
+            if event.iterations == 9:
+                raise KeyboardInterrupt
+
+    for quality in (20, 60):
+        with pytest.raises(KeyboardInterrupt):
+            vireo.encode(source, target, quality=quality, listener=listen, **options)
+    assert first.count(1) == 2
+
+
+def test_there_is_no_precision_to_choose(stream: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="single precision"):
+        vireo.decode(stream, tmp_path / "a.y4m", precision="float16")
 
 
 def test_networks_that_are_too_large_are_refused(stream: Path) -> None:

@@ -199,7 +199,7 @@ class Limits:
     pixels: int = 8192 * 4352
     pictures: int = 64
     multiplications: int = 20_000
-    network: int = 1 << 26
+    network: int = 1 << 25
 
     def check(self, header: StreamHeader) -> None:
         """Raises LimitError where the header asks for more."""
@@ -265,6 +265,8 @@ def picture_decoder(
     name = header.codec.name.lower()
     if precision is not None and header.codec.exactness is Exactness.EXACT:
         raise UsageError(f"{name} computes with integers: there is no precision to choose")
+    if precision is not None and header.codec is Codec.NVRC:
+        raise UsageError(f"{name} computes in single precision: there is none to choose")
     if device != "cpu" and header.codec is Codec.COOLCHIC:
         raise UsageError(f"{name} decodes on the cpu only: its decoder is no network of PyTorch's")
     chosen: dict[str, Any] = {} if precision is None else {"precision": precision}

@@ -58,7 +58,8 @@ class Side:
             steps = word_integers(words)[2][layout.side_kinds]
             values = fixed.scaled(np.asarray(side), steps, fixed.VALUE_BITS)
         else:
-            values = np.array([fixed.word(v, fixed.VALUE_BITS) for v in np.asarray(side)])
+            whole = np.floor(np.asarray(side, np.float64) * 2**fixed.VALUE_BITS + 0.5)
+            values = np.where(np.isfinite(whole), whole, 0).astype(np.int64)
         values = np.clip(values, -fixed.MOST, fixed.MOST)
         self.values = {
             kind: values[place.range].reshape(place.shape) for kind, place in layout.kinds.items()

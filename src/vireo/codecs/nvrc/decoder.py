@@ -68,7 +68,8 @@ class NvrcDecoder:
         video = header.video_format
         self._shown = video.height, video.width
         self._size = video.height + video.height % 2, video.width + video.width % 2
-        self._check(header.max_gop_frames)
+        self._longest = header.max_gop_frames
+        self._check(self._longest)
 
     def _check(self, frames: int) -> None:
         """Raises LimitError for a network that is too large."""
@@ -144,7 +145,7 @@ class NvrcDecoder:
 
     def complexity(self, frame: CodedFrame) -> Complexity:
         """The segment's numbers, and the multiplications of a picture."""
-        config, extent = self._shape.config, self._extent(frame.gop_frames or 1)
+        config, extent = self._shape.config, self._extent(frame.gop_frames or self._longest)
         samples = self._size[0] * self._size[1]
         return Complexity(parameters(config, extent), multiplications(config, extent) / samples)
 

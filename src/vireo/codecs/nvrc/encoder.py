@@ -52,6 +52,7 @@ class NvrcEncoder:
 
     Args:
         folder: for checkpoints of what is being trained.
+        source: identity of everything that determines what is made.
     """
 
     identity = ""
@@ -62,12 +63,14 @@ class NvrcEncoder:
         settings: Settings,
         shown: tuple[int, int],
         folder: Path,
+        source: str,
         times: TimeProfile | None = None,
     ) -> None:
         self._shape = shape
         self._settings = settings
         self._shown = shown
         self._folder = folder
+        self._source = source
         self._times = times
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
@@ -102,7 +105,7 @@ class NvrcEncoder:
             settings.seed + job.index,
         )
         folder = self._folder / f"segment-{job.index}"
-        trainer = Trainer(training, settings.device, folder)
+        trainer = Trainer(training, settings.device, folder, self._source)
         with measured(self._times, "training"):
             if settings.seconds is not None and trainer.step == 0:
                 self._fit(trainer, settings.seconds * len(job.gop), progress)

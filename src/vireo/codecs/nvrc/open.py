@@ -35,4 +35,5 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, NvrcShape]:
     )
     shape = NvrcShape(config, Method.of(config), PROFILES.index(options.profile))
     shown = video.height, video.width
-    return NvrcEncoder(shape, settings, shown, opening.folder, opening.times), shape
+    encoder = NvrcEncoder(shape, settings, shown, opening.folder, opening.identity, opening.times)
+    return encoder, shape

@@ -71,11 +71,16 @@ class Trainer:
 
     Args:
         device: where to train.
-        folder: for the checkpoint; one that is there is gone on from.
+        folder: for the checkpoint; one that is there is gone on from, if it is of this job.
+        identity: of everything that determines the job.
     """
 
     def __init__(
-        self, job: Job, device: torch.device = PROCESSOR, folder: Path | None = None
+        self,
+        job: Job,
+        device: torch.device = PROCESSOR,
+        folder: Path | None = None,
+        identity: str = "",
     ) -> None:
         self.job = job
         self.layout = Layout(job.config, job.extent, job.method)
@@ -115,6 +120,7 @@ class Trainer:
         self._frames = torch.zeros(batch, dtype=torch.int64, device=self._device)
         self.step = 0
         self.preset = job.preset
+        self._identity = identity
         if self._file and self._file.exists():
             self._resume(self._file)
 
@@ -268,6 +274,7 @@ class Trainer:
         checkpoint.save(
             self._file,
             {
+                "identity": self._identity,
                 "step": self.step,
                 "preset": [self.preset.first, self.preset.second],
                 "numbers": self.numbers.state_dict(),
@@ -278,6 +285,8 @@ class Trainer:
 
     def _resume(self, path: Path) -> None:
         state = checkpoint.load(path, self._device)
+        if state.get("identity") != self._identity:
+            return
         self.numbers.load_state_dict(state["numbers"])
         self._optimiser.load_state_dict(state["optimiser"])
         if self._matrices:
