@@ -121,7 +121,7 @@ class NvrcEncoder:
         trainer.preset = self._settings.preset.of(1e6)  # learning rates as at the beginning
         for _ in range(_MEASURED):
             trainer.one()
-            progress(trainer.step, trainer.steps)
+            progress(trainer.step, _MEASURED)
         spent = perf_counter() - began
         epochs = _MEASURED * seconds / spent / len(trainer.job.frames)
         trainer.preset = self._settings.preset.of(epochs)
