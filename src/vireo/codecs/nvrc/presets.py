@@ -75,7 +75,7 @@ class Recipe:
 
 
 PAPER = Recipe(distortion="yuv")
-STANDARD = Recipe(side_rate=30.0, grid_rate=5.0, matrix_rate=4.0, straight=True)
+STANDARD = Recipe(side_rate=30.0, grid_rate=10.0, matrix_rate=8.0, straight=True)
 RECIPES = {"standard": STANDARD, "paper": PAPER}
 
 
