@@ -92,7 +92,7 @@ def quality(frames: Sequence[Planes], network: Network) -> float:
         made = network.picture(index, (planes[0].shape[0], planes[0].shape[1]))
         errors.append([plane_mse(a, b) for a, b in zip(made, planes, strict=True)])
     y, u, v = np.mean(errors, 0).tolist()
-    return round(psnr(weighted_mse(y, u, v)), 3)
+    return round(psnr(weighted_mse((y, u, v))), 3)
 
 
 def histogram_coded(trainer: Trainer, bits: int) -> tuple[int, Network]:
