@@ -156,8 +156,8 @@ ContextModels context_models(std::size_t width, const std::vector<Doubles>& weig
                              const Doubles& biases) {
   ContextModels models;
   models.width = width;
-  if (width < 1 || width > 256 || weights.size() != 3 || biases.shape(0) % (2 * width + 2))
-    throw std::invalid_argument("models have three layers of 1 to 256 channels");
+  if (width < 1 || width > 32 || weights.size() != 3 || biases.shape(0) % (2 * width + 2))
+    throw std::invalid_argument("models have three layers of 1 to 32 channels");
   models.count = biases.shape(0) / (2 * width + 2);
   models.biases.assign(biases.data(), biases.data() + biases.shape(0));
   for (int layer = 0; layer < 3; ++layer) {

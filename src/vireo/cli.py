@@ -80,20 +80,20 @@ def main() -> None:
 @click.option(
     "--model",
     help="Of ssf: ssf1; of dhvc: small, small-parallel; of codebook: small; or a file of "
-    "weights. Of nvrc: xs, xxs, s1, s2, s3, s4.  "
+    "weights. Of nvrc: xxs, xs, s1, s2, s3, s4.  "
     "[default: the first]",
     metavar="NAME",
 )
 @click.option(
     "--profile",
     metavar="NAME",
-    help="Profile of the codec: standard, of codebook entropy; or paper, of coolchic and codebook "
-    "(as published; larger files).  [default: the first]",
+    help="Profile of the codec: standard, of codebook entropy; or paper, of coolchic, codebook and "
+    "nvrc (as published; larger files).  [default: the first]",
 )
 @click.option(
     "--gop",
     metavar="NAME",
-    help="Structure of GOPs: random-access (of coolchic), low-delay or intra.  "
+    help="Structure of GOPs: random-access (of coolchic), low-delay or intra; segment of nvrc.  "
     "[default: random-access of coolchic, else low-delay]",
 )
 @click.option(
@@ -101,7 +101,7 @@ def main() -> None:
     type=int,
     metavar="N",
     help="Frames that follow each I frame; a power of two in random access.  "
-    "[default: 32; ssf: 11; dhvc, codebook: 31]",
+    "[default: 32; ssf: 11; dhvc, codebook: 31; nvrc: 63]",
 )
 @click.option(
     "--segment",
@@ -177,7 +177,7 @@ def main() -> None:
     "--device",
     default="cpu",
     show_default=True,
-    help="Where coolchic trains, and pretrained networks compute: cpu or cuda.",
+    help="Where coolchic and nvrc train, and pretrained networks compute: cpu or cuda.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--profile-time", is_flag=True, help="Say where the time went, by stage.")
@@ -259,7 +259,7 @@ def _decoder_options(command: Any) -> Any:
             default="cpu",
             show_default=True,
             metavar="NAME",
-            help="Of ssf, dhvc and codebook: compute on cpu or cuda.",
+            help="Of all but coolchic: compute on cpu or cuda.",
         ),
     ):
         command = option(command)

@@ -55,7 +55,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "nvrc": {
         "gop": GopStructure.SEGMENT,
         "gop_size": 63,
-        "model": "xs",
+        "model": "xxs",
         "preset": nvrc.DEFAULT_PRESET,
     },
 }

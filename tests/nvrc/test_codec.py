@@ -13,15 +13,17 @@ from click.testing import CliRunner
 import vireo
 from benchmarks.fuzz import fuzz
 from tests.clips import moving, packets_of, write_y4m
-from tests.dhvc.streams import frames_of
+from tests.dhvc.streams import frames_of, packets
 from vireo import probe
 from vireo.cli import main
 from vireo.codecs.base import Limits, picture_decoder
 from vireo.codecs.encoding import FrameProgress
-from vireo.codecs.nvrc.stream import NvrcShape
-from vireo.container import MatroskaReader
+from vireo.codecs.nvrc.layout import Method
+from vireo.codecs.nvrc.presets import PAPER, RECIPES, STANDARD, with_distortion
+from vireo.codecs.nvrc.stream import NvrcShape, sections_of
+from vireo.container import FrameType, MatroskaReader
 from vireo.container.header import Exactness
-from vireo.errors import HeaderError, LimitError, UsageError
+from vireo.errors import HeaderError, LimitError, SyntaxElementError, UsageError
 from vireo.metrics import plane_mse, psnr
 
 WIDTH, HEIGHT, FRAMES, SEGMENT = 62, 46, 5, 3
@@ -94,17 +96,23 @@ def test_an_interrupted_segment_goes_on_to_the_same_stream(
     assert not list(tmp_path.glob("*.vireo-*"))
 
 
-def test_a_time_budget_sets_how_many_steps_there_are(source: Path, tmp_path: Path) -> None:
-    planned: list[int] = []
-
-    def listen(event: object) -> None:
-        if isinstance(event, FrameProgress):
-            planned.append(event.planned)
-
+def test_more_time_makes_more_steps(source: Path, tmp_path: Path) -> None:
     options = {**OPTIONS, "gop_size": FRAMES - 1}
-    vireo.encode(source, tmp_path / "a.mkv", time_budget=3.0, listener=listen, **options)
-    assert 18 <= planned[-1] < 10_000
-    assert vireo.verify(tmp_path / "a.mkv").frames == FRAMES
+
+    def steps(seconds: float) -> int:
+        planned: list[int] = []
+
+        def listen(event: object) -> None:
+            if isinstance(event, FrameProgress):
+                planned.append(event.planned)
+
+        target = tmp_path / f"{seconds}.mkv"
+        vireo.encode(source, target, time_budget=seconds, listener=listen, **options)
+        assert vireo.verify(target).frames == FRAMES
+        return planned[-1]
+
+    assert steps(0.1) == 27  # those that tell how long one takes
+    assert steps(8.0) > 40
 
 
 @pytest.mark.parametrize("profile", ["standard", "paper"])
@@ -118,6 +126,27 @@ def test_profiles_and_distortions_make_streams(
         pytest.importorskip("pytorch_msssim")
     vireo.encode(source, tmp_path / "a.mkv", **options)
     assert vireo.verify(tmp_path / "a.mkv").frames == 2
+
+
+def test_profiles_are_recipes() -> None:
+    assert RECIPES == {"standard": STANDARD, "paper": PAPER}
+    assert with_distortion(PAPER, "").distortion == "yuv"
+    assert with_distortion(STANDARD, "rgb") == replace(STANDARD, distortion="rgb")
+
+
+def test_pictures_too_small_for_ms_ssim_are_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="MS-SSIM"):
+        vireo.encode(source, tmp_path / "a.mkv", **{**OPTIONS, "distortion": "yuv"})
+
+
+def test_an_i_frame_within_a_segment_is_refused(stream: Path) -> None:
+    frames, _ = packets(stream)
+    within = replace(frames[0], gop_frames=None, header=None)
+    alone = replace(frames[1], references=(), frame_type=FrameType.I)
+    for forged in (within, alone):
+        with pytest.raises(SyntaxElementError):
+            sections_of(forged)
+    assert sections_of(frames[0]).layers
 
 
 def test_mutated_streams_end_in_errors_or_in_pictures(stream: Path) -> None:
@@ -157,9 +186,21 @@ def test_networks_that_are_too_large_are_refused(stream: Path) -> None:
     ):
         with pytest.raises(LimitError, match="numbers"):
             picture_decoder(largest, Limits(network=300_000))
-    shape = NvrcShape.read(0, header.configuration)
-    assert shape.config.name == "xxs"
-    assert shape.write() == header.configuration
+    # Blocks of few places, whose margins would take 173 GB; networks that take hours.
+    config = NvrcShape.read(0, header.configuration).config
+    for larger in (
+        replace(config, grid_channels=60, contexts="all", context_width=8),
+        replace(config, contexts="channel", context_width=32),
+        replace(config, channels=(992, 496, 248, 124)),
+    ):
+        shape = NvrcShape(larger, Method.of(larger))
+        video = replace(header.video_format, width=2000, height=2000)
+        hostile = replace(
+            header, configuration=shape.write(), max_gop_frames=2000, video_format=video
+        )
+        with pytest.raises(LimitError, match="numbers"):
+            picture_decoder(hostile, Limits())
+    assert NvrcShape.read(0, header.configuration).write() == header.configuration
     with pytest.raises(HeaderError, match="multiple of 8"):
         NvrcShape.read(0, b"\x21" + header.configuration[1:])
 

@@ -47,7 +47,7 @@ class Point:
         object.__setattr__(self, "key", sha256(content.encode()).hexdigest()[:16])
 
     def _code(self) -> dict[str, Any]:
-        """What makes the stream; Vireo's streams don't depend on the number of threads."""
+        """What makes the stream; most of Vireo's don't depend on the number of threads."""
         if self.entry.anchor is None:
             code = {"vireo": versions()["vireo"], "code": codec_fingerprint()}
             options = self.entry.options

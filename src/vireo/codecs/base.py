@@ -193,7 +193,8 @@ class Limits:
         multiplications: of a decoder whose networks come with the stream, per luma sample; those
             of pretrained codecs are bounded by the weights that are installed.
         network: numbers that a segment's network holds, where a stream brings whole networks
-            (`nvrc`); it takes their memory some ten times, and their time.
+            (`nvrc`); 16 times as many may be held to parse them, and a picture, as parsing a
+            segment, may take 2**16 multiplications for each of this limit.
     """
 
     pixels: int = 8192 * 4352

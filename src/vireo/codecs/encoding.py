@@ -57,8 +57,8 @@ class PictureJob:
         parsed: what the codec's `PictureDecoder.parse` made of each reference's packet.
         threads: how many to use.
         is_last: whether it is the last one of its GOP, in coding order.
-        place: in its GOP, in display order.
-        gop: of the first one that is coded, the planes of all the GOP's frames, in display order.
+        display_index: its place in its GOP in display order, from 0.
+        gop: of the first one that is coded, all of the GOP's frames, in display order.
     """
 
     index: int
@@ -71,8 +71,8 @@ class PictureJob:
     threads: int = 1
     effort: float = 1.0
     is_last: bool = False
-    place: int = 0
-    gop: Sequence[Planes] = ()
+    display_index: int = 0
+    gop: Sequence[Frame] = ()
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ class GopEncoder:
                 task.planned.effort,
                 task.place + 1 == task.start.gop_frames,
                 task.planned.display_index,
-                [pad_to_even(frame) for frame in task.gop],
+                task.gop,
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
             decoded, iterations = picture.decoded, picture.iterations

@@ -170,6 +170,13 @@ def multiplications(config: Config, extent: Extent) -> int:
     return total
 
 
+def context_places(config: Config, extent: Extent) -> int:
+    """Numbers that decoding all grids holds: of each block's places, with those around them."""
+    padded = (BLOCK[0] + 2) * (BLOCK[1] + 4) * (BLOCK[2] + 4)
+    blocks = sum(prod(blocks_of(shape)) * shape[-1] for shape in extent.grids(config))
+    return blocks * padded * (1 + 2 * config.context_width)
+
+
 def context_multiplications(config: Config, extent: Extent) -> int:
     """Those of the context models for all grids, masked ones counted (table 2)."""
     width = config.context_width

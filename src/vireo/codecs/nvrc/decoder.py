@@ -12,14 +12,14 @@ from vireo.codecs.base import Complexity, Layers, Limits, Planes
 from vireo.codecs.devices import torch_device
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.config import Extent, multiplications, parameters
-from vireo.codecs.nvrc.layout import Layout, side_numbers
+from vireo.codecs.nvrc.layout import Layout
+from vireo.codecs.nvrc.limits import check
 from vireo.codecs.nvrc.network import Network
 from vireo.codecs.nvrc.stream import PROFILES, NvrcShape, Sections, sections_of
 from vireo.codecs.pretrained import check_kind, cropped
 from vireo.codecs.probes import Probes
 from vireo.container import CodedFrame, StreamHeader
 from vireo.container.checksum import in_packet
-from vireo.errors import LimitError
 from vireo.exact import PROCESSOR
 from vireo.profiling import TimeProfile, measured
 
@@ -63,23 +63,12 @@ class NvrcDecoder:
         self, header: StreamHeader, limits: Limits, device: torch.device = PROCESSOR
     ) -> None:
         self._shape = NvrcShape.read(header.profile, header.configuration)
-        self._limits = limits
         self._device = device
         video = header.video_format
         self._shown = video.height, video.width
         self._size = video.height + video.height % 2, video.width + video.width % 2
         self._longest = header.max_gop_frames
-        self._check(self._longest)
-
-    def _check(self, frames: int) -> None:
-        """Raises LimitError for a network that is too large."""
-        config, extent = self._shape.config, self._extent(frames)
-        count = parameters(config, extent) + side_numbers(config, extent, self._shape.method)
-        if count > self._limits.network:
-            raise LimitError(
-                f"segments of up to {frames} frames with {count} numbers each exceed the limit of "
-                f"{self._limits.network}; raise it to decode this stream"
-            )
+        check(self._shape.config, self._extent(self._longest), self._shape.method, limits)
 
     def _extent(self, frames: int) -> Extent:
         return Extent.of(frames, *self._size)

@@ -10,7 +10,7 @@ from time import perf_counter
 import torch
 
 from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
-from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.codecs.encoding import EncodedPicture, PictureJob, pad_to_even
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.decoder import Decoded
 from vireo.codecs.nvrc.network import Network
@@ -25,7 +25,7 @@ from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
 
 BOUND = 1  # how far samples may be from those of this machine: what rounding can make of a half
-_MEASURED = 18  # steps that tell how long one takes
+_WARM, _MEASURED = 9, 18  # steps before, and those that tell how long one takes
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Settings:
         preset, recipe: how they are trained.
         seconds: for each frame, in place of the preset's length.
         seed: of everything random.
+        device: where they are trained.
+        threads: for each segment; they don't depend on what else is encoded, so that an interrupted
+            encode goes on to the same stream.
     """
 
     lambda_: float
@@ -45,6 +48,7 @@ class Settings:
     seconds: float | None = None
     seed: int = 0
     device: torch.device = PROCESSOR
+    threads: int = 1
 
 
 class NvrcEncoder:
@@ -72,6 +76,7 @@ class NvrcEncoder:
         self._folder = folder
         self._source = source
         self._times = times
+        torch.set_num_threads(settings.threads)  # of the process: there is one encode at a time
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """A key picture's network is trained on its segment; the others are made by that."""
@@ -82,9 +87,8 @@ class NvrcEncoder:
         else:
             network, own, steps = self._segment(job, progress)
             sections += own
-        frame = job.place
         with measured(self._times, "networks"):
-            planes = network.picture(frame, job.target[0].shape)
+            planes = network.picture(job.display_index, job.target[0].shape)
         if job.is_last:
             luma = planes[0][: self._shown[0], : self._shown[1]]
             sections.append(Probes.of(luma, BOUND).section(SectionKind.PROBES))
@@ -94,11 +98,10 @@ class NvrcEncoder:
         self, job: PictureJob, progress: Callable[[int, int], None]
     ) -> tuple[Network, Sequence[Section], int]:
         settings = self._settings
-        torch.set_num_threads(job.threads)
         training = Job(
             self._shape.config,
             self._shape.method,
-            job.gop,
+            [pad_to_even(frame) for frame in job.gop],
             settings.lambda_,
             settings.preset,
             settings.recipe,
@@ -117,13 +120,16 @@ class NvrcEncoder:
 
     def _fit(self, trainer: Trainer, seconds: float, progress: Callable[[int, int], None]) -> None:
         """Chooses a length for the time that there is, by that of the first steps."""
-        began = perf_counter()
+        first = perf_counter()
         trainer.preset = self._settings.preset.of(1e6)  # learning rates as at the beginning
-        for _ in range(_MEASURED):
+        for step in range(_WARM + _MEASURED):
+            if step == _WARM:
+                began = trainer.now()
             trainer.one()
-            progress(trainer.step, _MEASURED)
-        spent = perf_counter() - began
-        epochs = _MEASURED * seconds / spent / len(trainer.job.frames)
+            progress(trainer.step, _WARM + _MEASURED)
+        spent = trainer.now() - began
+        seconds -= began - first
+        epochs = _MEASURED * max(seconds, 0.0) / spent / len(trainer.job.frames)
         trainer.preset = self._settings.preset.of(epochs)
 
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:

@@ -22,7 +22,8 @@ VALUE_BITS = 16
 LOG_BITS = 6
 FARTHEST = 20 << LOG_BITS  # logarithms are within this
 MOST = 1 << 30  # of a mean, in 2**-16
-MOST_QUANTISED = 1 << 14  # of what is coded
+MOST_QUANTISED = (1 << 14) - 1  # of what is coded
+_MOST_SHIFT = 1 << 14
 _POWER_BITS = 30
 _FRACTIONS = 1 << MEAN_BITS
 
@@ -43,10 +44,9 @@ def scaled(values: Integers, logarithm: Integers, bits: int) -> Integers:
     """`values` times 2**(logarithm / 64 + bits), to the nearest, halves up.
 
     Args:
-        values: within ±2**30.
+        values: within ±2**30, and so that the result is within ±2**62.
         logarithm: within ±FARTHEST; broadcast against `values`.
-        bits: -16 … 16; `values` of more than 2**15 only where `logarithm / 64 + bits` is at most
-            16 less.
+        bits: -16 … 16.
     """
     product = values * powers()[logarithm & ((1 << LOG_BITS) - 1)]
     shift = _POWER_BITS - bits - (logarithm >> LOG_BITS)
@@ -88,7 +88,7 @@ def indices(means: Integers, deviations: Integers, steps: Integers) -> tuple[Int
     scale = np.clip(((relative + 4) >> (LOG_BITS - 3)) + SCALE_ONE, 0, SCALES - 1)
     clipped = np.clip(means, -MOST, MOST)
     sixteenths = scaled(clipped, np.clip(-steps, -FARTHEST, FARTHEST), MEAN_BITS - VALUE_BITS)
-    most = MOST_QUANTISED << MEAN_BITS
+    most = _MOST_SHIFT << MEAN_BITS
     sixteenths = np.clip(sixteenths, -most, most)
     return scale * _FRACTIONS + (sixteenths & (_FRACTIONS - 1)), sixteenths >> MEAN_BITS
 

@@ -13,21 +13,26 @@ _BEFORE = 3  # times that a step is taken kernel by kernel: libraries get ready,
 class Graphs:
     """Of each kind of step, once it has been taken some times.
 
-    A step reads what differs between steps of a kind from tensors that stay where they are, and its
-    random numbers from CUDA's own generator.
+    They share their memory, as one is taken at a time. A step reads what differs between steps of a
+    kind from tensors that stay where they are, and its random numbers from CUDA's own generator.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._taken: Counter[Hashable] = Counter()
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
-        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def forget(self) -> None:
+        """All kinds so far: they won't be taken again."""
+        self._graphs.clear()
 
     def run(self, kind: Hashable, step: Callable[[], None]) -> None:
         """Takes a step."""
         if kind not in self._graphs and self._taken[kind] >= _BEFORE:
             graph = torch.cuda.CUDAGraph()
             torch.cuda.synchronize()
-            with torch.cuda.graph(graph, stream=self._stream):
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 step()
             self._graphs[kind] = graph
         if kind in self._graphs:

@@ -71,12 +71,14 @@ class Network:
 
 def patches(extent: Extent, most: int) -> list[Patch]:
     """Equal shares, about, of a picture, none of more than so many cells."""
-    count = 1
-    while extent.rows * extent.columns > most * count**2:
-        count += 1
+    counts = [1, 1]
+    sides = extent.rows, extent.columns
+    while -(-sides[0] // counts[0]) * -(-sides[1] // counts[1]) > max(most, 1):
+        shares = [side / count for side, count in zip(sides, counts, strict=True)]
+        counts[shares.index(max(shares))] += 1
     rows, columns = (
-        [n * i // min(count, n) for i in range(min(count, n) + 1)]
-        for n in (extent.rows, extent.columns)
+        [side * i // count for i in range(count + 1)]
+        for side, count in zip(sides, counts, strict=True)
     )
     return [
         Patch(top, left, bottom - top, right - left)
@@ -86,5 +88,7 @@ def patches(extent: Extent, most: int) -> list[Patch]:
 
 
 def _samples(values: Tensor) -> np.ndarray:
-    found: np.ndarray = (values * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    found: np.ndarray = (
+        torch.nan_to_num(values * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    )
     return found

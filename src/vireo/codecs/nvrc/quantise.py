@@ -165,7 +165,7 @@ class Numbers(nn.Module):
             found = torch.randn(shape, generator=random) / prod(shape[2:]) ** 0.5
         elif kind is Kind.CONTEXT_BIAS:
             found[:, -1] = log2(_FIRST_GRID)
-        return nn.Parameter(found)
+        return nn.Parameter(found, requires_grad=self._grid_steps or kind is not Kind.GRID_STEP)
 
     def _words(self) -> Tensor:
         """In half precision; the gradient passes."""
@@ -181,20 +181,23 @@ class Numbers(nn.Module):
     def rounded(self, rounding: Rounding) -> Sample:
         """Numbers as they are coded, or as `rounding` has it."""
         words = self._words()
+        kinds = *PER_AXIS[0], Kind.GRID_STEP
+        return self._sample(
+            rounding, {k: self._rounded_side(k, rounding, words).values for k in kinds}
+        )
 
-        def side(kind: Kind) -> Tensor:
-            return self._rounded_side(kind, rounding, words).values
-
-        steps = _in_octaves(self._both(side(Kind.STEP_OUT), side(Kind.STEP_IN)))
+    def _sample(self, rounding: Rounding, side: dict[Kind, Tensor]) -> Sample:
+        """By these steps."""
+        steps = _in_octaves(self._both(side[Kind.STEP_OUT], side[Kind.STEP_IN]))
         layers = _Rounded(rounding(self.layers * torch.exp2(-steps)), steps)
-        blocks = side(Kind.GRID_STEP)
+        blocks = side[Kind.GRID_STEP]
         if not self._grid_steps:
             blocks = blocks.detach()
         grids = []
         for grid, block in zip(self.grids, self.layout.block_steps(), strict=True):
             own = _in_octaves(_spread(blocks[block], grid.shape))
             grids.append(_Rounded(rounding(grid * torch.exp2(-own)), own))
-        return Sample(self, layers, grids, words)
+        return Sample(self, layers, grids)
 
     def _both(self, out: Tensor, inside: Tensor) -> Tensor:
         return self._of(out, self.rows) + self._of(inside, self.columns)
@@ -207,7 +210,6 @@ class Numbers(nn.Module):
         """What all of it takes (equation 9)."""
         words = self._words()
         kinds = {k: self._rounded_side(k, rounding, words) for k in self.layout.kinds}
-        sample = self.rounded(rounding)
         spent = words.new_zeros(()) + 16.0 * words.numel()
         if self.layout.method.coded:
             for row, own in zip(words, kinds.values(), strict=True):
@@ -216,6 +218,7 @@ class Numbers(nn.Module):
         else:
             spent = spent + 16.0 * self.layout.side_count
         side = {kind: own.values for kind, own in kinds.items()}
+        sample = self._sample(rounding, side)
         layers = sample.layers
         out, inside, scale_out, scale_in = (
             self._of(side[kind], entries)
@@ -299,7 +302,6 @@ class Sample:
     numbers: Numbers
     layers: _Rounded
     grids: list[_Rounded]
-    words: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
         """Of the layers, by name."""

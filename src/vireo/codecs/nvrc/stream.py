@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from vireo.codecs.nvrc.config import CONFIGS, Config
+from vireo.codecs.nvrc.config import Config
 from vireo.codecs.nvrc.layout import Method
 from vireo.codecs.pretrained import read_configuration
 from vireo.codecs.probes import Probes
@@ -17,6 +17,7 @@ PROFILES = "standard", "paper"
 """By their numbers in the stream header; they differ in how they are trained."""
 
 _FEW, _MANY = 1 << 8, 1 << 12
+MOST_WIDTH = 32  # doubles hold all sums of so many channels: 63 x 32 x 2**42
 _CONTEXTS = "all", "level", "channel"
 
 CONFIGURATION = Structure(
@@ -33,7 +34,7 @@ CONFIGURATION = Structure(
             "what has a context model of its own",
             names={0: "nothing: all have one", 1: "each level", 2: "each channel", 3: "no models"},
         ),
-        Field("context_width", Varint(_FEW), "channels of context models", low=1),
+        Field("context_width", Varint(MOST_WIDTH), "channels of context models", low=1),
         Field("axis", Varint(1 << 20), "numbers of a row or column that has its own step", low=1),
         Field(
             "side",
@@ -96,13 +97,8 @@ class NvrcShape:
             found["context_width"],
             found["axis"],
         )
-        named = next((c.name for c in CONFIGS.values() if _same(c, config)), "")
         method = Method(contexts < len(_CONTEXTS), found["axis"], found["side"] == 0)
-        return NvrcShape(Config(named, *list(vars(config).values())[1:]), method, profile)
-
-
-def _same(a: Config, b: Config) -> bool:
-    return a.channels == b.channels and a.grid_channels == b.grid_channels
+        return NvrcShape(config, method, profile)
 
 
 @dataclass(frozen=True)
@@ -126,6 +122,8 @@ def sections_of(frame: CodedFrame) -> Sections:
     """Raises SyntaxElementError for sections and references that a frame can't have."""
     if frame.frame_type is FrameType.B or any(frame.references):
         raise SyntaxElementError("frames of a segment refer to its first one")
+    if frame.is_key == bool(frame.references):
+        raise SyntaxElementError("a segment's first frame is its only I frame")
     parts = [SectionKind.SIDE, SectionKind.LAYERS, SectionKind.GRIDS]
     kinds = [s.kind for s in frame.sections]
     expected = [] if frame.references else [int(kind) for kind in parts]

@@ -1,6 +1,6 @@
 """Training of a segment (paper, section 3.4 and appendix A.2).
 
-Distortion is lowered in some steps, the rate in every `RATE_EVERY`th, as it is of the whole segment
+Distortion is lowered in some steps, the rate in every ninth, as it is of the whole segment
 and not of the frames at hand. What a step does follows from the seed and its number, so that
 training goes on where it stopped as if it had not.
 """
@@ -38,6 +38,7 @@ from vireo.nn.rounding import hard_quantise
 
 PATCH_CELLS = 256  # a picture of more is trained in patches of fewer
 SAVE_SECONDS = 60.0
+LEAST_SIDE = 64  # MS-SSIM of windows of 5x5 needs more
 _WIDE = 128  # channels
 
 Progress = Callable[[int, int], None]
@@ -109,13 +110,18 @@ class Trainer:
             places = [p for n, p in self.layout.layers.items() if is_matrix(n)]
             self._matrices = OrthogonalUpdates(self.numbers.layers, places, job.recipe.matrix_rate)
         self._generator = None if on_gpu else torch.Generator()
-        self._graphs = Graphs() if on_gpu else None
+        # MS-SSIM brings its window from the processor, which a graph can't.
+        captured = on_gpu and job.recipe.distortion == "mse"
+        self._graphs = Graphs(device) if captured else None
         self._now = {
             name: torch.zeros((), device=self._device)
             for name in ("temperature", "noise", "ratio", "decay")
         }
         self._distortion = _DISTORTIONS[job.recipe.distortion]
         self._patches = patches(job.extent, PATCH_CELLS)
+        sides = [side for p in self._patches for side in self._shown(p)]
+        if job.recipe.distortion != "mse" and min(sides) <= LEAST_SIDE:
+            self._patches = [Patch.whole(job.extent)]
         batch = min(len(self._patches), len(job.frames))
         self._frames = torch.zeros(batch, dtype=torch.int64, device=self._device)
         self.step = 0
@@ -136,22 +142,24 @@ class Trainer:
     def train(self, progress: Progress = lambda done, planned: None) -> None:
         """The steps that are left."""
         saved = perf_counter()
-        try:
-            while self.step < self.steps:
-                self.one()
+        while self.step < self.steps:
+            self.one()
+            try:
                 progress(self.step, self.steps)
-                if perf_counter() - saved > SAVE_SECONDS:
-                    self.save()
-                    saved = perf_counter()
-        except BaseException:  # nobody waits for it any more: what there is shall not be lost
-            self.save()
-            raise
+            except BaseException:  # nobody waits for it any more: what there is is kept
+                self.save()
+                raise
+            if perf_counter() - saved > SAVE_SECONDS:
+                self.save()
+                saved = perf_counter()
 
     def one(self) -> None:
         """One step."""
         self._prepare()
         kind = self._kind()
         if self._graphs is not None:
+            if self.step == self._first:
+                self._graphs.forget()
             self._graphs.run(kind, lambda: self._change(kind))
         else:
             self._change(kind)
@@ -177,7 +185,7 @@ class Trainer:
         self._frames.copy_(torch.from_numpy(self._chosen()))
         seed = (self.job.seed << 32) + step
         if self._generator is None:
-            torch.cuda.manual_seed(seed)
+            torch.cuda.manual_seed_all(seed)
         else:
             self._generator.manual_seed(seed)
 
@@ -235,6 +243,18 @@ class Trainer:
         luma, chroma = luma.float() / 255, chroma.float() / 255
         made = made[:, :, : luma.shape[2], : luma.shape[3]]
         return self._distortion(made[:, :1], halved(made[:, 1:]), luma, chroma)
+
+    def _shown(self, patch: Patch) -> tuple[int, int]:
+        """Rows and columns of a patch that are of the picture."""
+        height, width = self.job.frames[0][0].shape
+        rows = min(patch.rows * CELL, height - patch.top * CELL)
+        return rows, min(patch.columns * CELL, width - patch.left * CELL)
+
+    def now(self) -> float:
+        """The time, in seconds, when all steps so far are done."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return perf_counter()
 
     def _chosen(self) -> np.ndarray:
         """Frames of a step: each is seen once in so many steps as there are, patch by patch."""

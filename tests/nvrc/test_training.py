@@ -1,0 +1,73 @@
+"""Steps of training: orthogonal updates, stand-ins for rounding, what stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from tests.clips import moving
+from vireo.codecs.nvrc.config import CONFIGS
+from vireo.codecs.nvrc.layout import Kind, Method, Place
+from vireo.codecs.nvrc.optimiser import OrthogonalUpdates, orthogonal
+from vireo.codecs.nvrc.presets import PAPER, STANDARD, Preset, Recipe
+from vireo.codecs.nvrc.quantise import partly
+from vireo.codecs.nvrc.training import Job, Trainer
+
+CONFIG = CONFIGS["xxs"]
+
+
+def trainer(recipe: Recipe, lambda_: float = 1e-3) -> Trainer:
+    frames = [f.planes for f in moving(48, 48, 3)]
+    return Trainer(Job(CONFIG, Method.of(CONFIG), frames, lambda_, Preset(12, 3), recipe))
+
+
+def test_an_update_has_singular_values_about_1() -> None:
+    random = torch.Generator().manual_seed(0)
+    for shape in ((8, 30), (30, 8), (12, 40)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=random)))
+        assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
+
+
+def test_matrices_are_moved_and_the_rest_is_left_to_adam() -> None:
+    vector = torch.nn.Parameter(torch.zeros(20))
+    vector.grad = torch.arange(20.0)
+    OrthogonalUpdates(vector, [Place(4, (3, 4))], 1.0).step(0.1)
+    assert (vector[4:16] != 0).all()
+    assert not vector[:4].any()
+    assert not vector[16:].any()
+    assert not vector.grad[4:16].any()
+    assert torch.equal(vector.grad[16:], torch.arange(16.0, 20.0))
+
+
+def test_quant_noise_rounds_its_share_which_then_learns_nothing() -> None:
+    x = torch.rand(4000, requires_grad=True)
+    rounded = partly(0.3, torch.Generator().manual_seed(1))(x)
+    rounded.sum().backward()
+    assert x.grad is not None
+    chosen = rounded == x.detach().round()
+    assert 0.25 < float(chosen.float().mean()) < 0.35
+    assert torch.equal(x.grad == 0, chosen)
+
+
+def test_training_lowers_the_error_and_then_the_rate() -> None:
+    def outcome(lambda_: float) -> tuple[float, float]:
+        own = trainer(STANDARD, lambda_)
+        first = float(own._error(lambda x: x, own._patches[0]).detach())
+        own.train()
+        with torch.no_grad():
+            last = float(own._error(torch.round, own._patches[0]))
+            return last / first, float(own.numbers.bits(torch.round).total)
+
+    (fine, many), (_, few) = outcome(1e-5), outcome(0.3)
+    assert fine < 0.8
+    assert few < 0.95 * many
+
+
+def test_fixed_steps_of_grids_stay() -> None:
+    own = trainer(replace(PAPER, distortion="mse", grid_steps=False))
+    before = own.numbers.side[Kind.GRID_STEP.name].detach().clone()
+    own.train()
+    assert np.isclose(float(before[0]), -4 / np.log(2))
+    assert torch.equal(own.numbers.side[Kind.GRID_STEP.name].detach(), before)
