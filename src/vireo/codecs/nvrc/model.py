@@ -1,14 +1,15 @@
 """The representation: from a frame's place in time, grids and layers to its picture.
 
 HiNeRV with the changes of the paper's appendix A.1. Features are `[B, H, W, C]`. Where the paper
-leaves it open: a stage's first unit, which halves the channels, has no way around it (so the counts
-of tables 2 and 5 are met); the stem sees the frames before and behind, the first and the last
-repeated at the ends; local grids give one number for each of the places that a sample can have
-in the sample it is made of, and go through a layer of their own. Scales of normalisation are coded
-less 1. A step of training sees one place of several frames, where the paper's patches are of different
-places. The context models (`reference`) have rectifiers, and neither normalisation nor gelu, as they are
-integers. A kind of side information has one step, mean and deviation for all tensors, where the
-paper has them by tensor: three halves for each of some hundred tensors would be a tenth of a small stream.
+leaves it open: a stage's first unit, which halves the channels, has no way around it (so the
+counts of tables 2 and 5 are met); the stem sees the frames before and behind, the first and the
+last repeated at the ends; local grids give one number for each of the places that a sample can
+have in the sample it is made of, and go through a layer of their own. Scales of normalisation are
+coded less 1. A step of training sees one place of several frames, where the paper's patches are
+of different places. The context models (`reference`) have rectifiers, and neither normalisation
+nor gelu, as they are integers. A kind of side information has one step, mean and deviation for
+all tensors, where the paper has them by tensor: three halves for each of some hundred tensors
+would be a tenth of a small stream.
 """
 
 from __future__ import annotations
