@@ -76,8 +76,8 @@ class Config:
 CONFIGS = {
     config.name: config
     for config in (
-        Config("xs", (64, 32, 16, 8), 2, 4, 1, "all", 4, 32),
-        Config("xxs", (32, 16, 8, 4), 1, 2, 1, "all", 4, 32),
+        Config("xs", (64, 32, 16, 8), 2, 4, 1, "all", 4),
+        Config("xxs", (32, 16, 8, 4), 1, 2, 1, "all", 4),
         Config("s1", (224, 112, 56, 28), 1, 4),
         Config("s2", (336, 168, 84, 42), 2, 8),
         Config("s3", (512, 256, 128, 64), 4, 16),
