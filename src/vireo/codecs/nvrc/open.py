@@ -39,6 +39,8 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, NvrcShape]:
     if recipe.distortion != "mse" and min(video.height, video.width) <= LEAST_SIDE:
         raise UsageError(f"MS-SSIM needs more than {LEAST_SIDE} samples in both directions")
     segments = -(-opening.frames // frames) if opening.frames else 1
+    if options.time_budget is not None:  # one after another
+        segments = 1
     settings = Settings(
         options.resolved_lambda,
         PRESETS[options.preset],
