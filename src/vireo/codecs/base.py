@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import import_module
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 from vireo.container import CodedFrame, Packet, StoredPacket, StreamHeader
 from vireo.container.header import Codec, Exactness
@@ -144,6 +144,22 @@ class PictureDecoder(Protocol):
 
     def complexity(self, frame: CodedFrame) -> Complexity:
         """What decoding the packet takes, by the shape of its networks."""
+
+
+class GopsStandAlone:
+    """That part of a `PictureDecoder` whose GOPs need nothing of each other."""
+
+    def needs_earlier(self, frame: CodedFrame) -> bool:
+        """Nothing."""
+        return False
+
+    def provides(self, frame: CodedFrame) -> bool:
+        """Nothing."""
+        return False
+
+    def gop_decoder(self, frame: CodedFrame) -> Self:
+        """The same for all GOPs."""
+        return self
 
 
 @runtime_checkable

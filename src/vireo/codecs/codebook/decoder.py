@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vireo.codecs.base import Complexity, Layers, Limits, Planes, Precision
+from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes, Precision
 from vireo.codecs.codebook.coding import Coder, Decoded, reconstruct
 from vireo.codecs.codebook.config import STRIDES
 from vireo.codecs.codebook.count import decoder_multiplications, decoder_parameters
@@ -41,7 +41,7 @@ class ParsedPicture:
     parts: tuple[()] = ()
 
 
-class CodebookDecoder:
+class CodebookDecoder(GopsStandAlone):
     """A stream's picture decoder (see `codecs.base.PictureDecoder`).
 
     What it takes is bounded by the size of the pictures and by the weights that are here: a
@@ -56,18 +56,6 @@ class CodebookDecoder:
         self._twin = twin
         self._indices = coder.index_code(header.profile)
         self._shown = header.video_format.height, header.video_format.width
-
-    def needs_earlier(self, frame: CodedFrame) -> bool:
-        """Nothing."""
-        return False
-
-    def provides(self, frame: CodedFrame) -> bool:
-        """Nothing."""
-        return False
-
-    def gop_decoder(self, frame: CodedFrame) -> CodebookDecoder:
-        """All GOPs have the same."""
-        return self
 
     def parse(self, frame: CodedFrame, states: Sequence[Past]) -> ParsedPicture:
         """Indices, from those of the frame before."""

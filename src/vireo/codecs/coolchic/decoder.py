@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.codecs.base import Complexity, Layers, Limits, Planes
+from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.stream import (
     LATENT_SECTION,
@@ -68,7 +68,7 @@ class ParsedPicture:
         return self.networks
 
 
-class CoolchicDecoder:
+class CoolchicDecoder(GopsStandAlone):
     """A stream's picture decoder (see `codecs.base.PictureDecoder`)."""
 
     def __init__(self, header: StreamHeader, limits: Limits) -> None:
@@ -95,18 +95,6 @@ class CoolchicDecoder:
         self._sets = _sets_of(shape)
         self._luma_tiles = shape.luma_tiles(self.height, self.width)
         self._shown = video.height, video.width
-
-    def needs_earlier(self, frame: CodedFrame) -> bool:
-        """GOPs stand for themselves."""
-        return False
-
-    def provides(self, frame: CodedFrame) -> bool:
-        """And for no others."""
-        return False
-
-    def gop_decoder(self, frame: CodedFrame) -> CoolchicDecoder:
-        """The same for all GOPs."""
-        return self
 
     def parse(self, frame: CodedFrame, states: Sequence[_core.Networks]) -> ParsedPicture:
         """The networks, and where the latents are; entropy decoding is left to the parts.

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
-from vireo.codecs.base import Complexity, Layers, Limits, Planes, Stage
+from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes, Stage
 from vireo.codecs.devices import torch_device
 from vireo.codecs.dhvc.coding import Coder, Walk
 from vireo.codecs.dhvc.config import SCALES, STRIDE
@@ -80,7 +80,7 @@ class Staged:
         self._done[place].set_result(None)
 
 
-class DhvcDecoder:
+class DhvcDecoder(GopsStandAlone):
     """A stream's picture decoder (see `codecs.base.PictureDecoder`).
 
     What it takes is bounded by the size of the pictures and by the weights that are here: a
@@ -92,18 +92,6 @@ class DhvcDecoder:
         video = header.video_format
         self._size = coded_size(video.height, video.width, STRIDE)
         self._shown = video.height, video.width
-
-    def needs_earlier(self, frame: CodedFrame) -> bool:
-        """Nothing."""
-        return False
-
-    def provides(self, frame: CodedFrame) -> bool:
-        """Nothing."""
-        return False
-
-    def gop_decoder(self, frame: CodedFrame) -> DhvcDecoder:
-        """All GOPs have the same."""
-        return self
 
     def parse(self, frame: CodedFrame, states: Sequence[None]) -> ParsedPicture:
         """Which scales are there."""

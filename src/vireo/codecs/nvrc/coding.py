@@ -41,14 +41,6 @@ class Coded:
     grids: list[Integers]
 
 
-@dataclass(frozen=True)
-class Steps:
-    """Logarithms of steps, in 64ths of an octave: of each number of the layers, and of grids."""
-
-    layers: Integers
-    grids: list[Integers]
-
-
 class Side:
     """Side information in fixed point, and what follows from it."""
 

@@ -8,15 +8,15 @@ from functools import partial
 
 import torch
 
-from vireo.codecs.base import Complexity, Layers, Limits, Planes
+from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes
 from vireo.codecs.devices import torch_device
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.config import Extent, multiplications, parameters
 from vireo.codecs.nvrc.layout import Layout
 from vireo.codecs.nvrc.limits import check
 from vireo.codecs.nvrc.network import Network
-from vireo.codecs.nvrc.stream import PROFILES, NvrcShape, Sections, sections_of
-from vireo.codecs.pretrained import check_kind, cropped
+from vireo.codecs.nvrc.stream import PROFILES, NvrcShape, SectionKind, Sections, sections_of
+from vireo.codecs.pretrained import check_kind, coded_size, cropped
 from vireo.codecs.probes import Probes
 from vireo.container import CodedFrame, StreamHeader
 from vireo.container.checksum import in_packet
@@ -56,7 +56,7 @@ class Decoded:
     within: bool = True
 
 
-class NvrcDecoder:
+class NvrcDecoder(GopsStandAlone):
     """A stream's picture decoder (see `codecs.base.PictureDecoder`)."""
 
     def __init__(
@@ -66,24 +66,12 @@ class NvrcDecoder:
         self._device = device
         video = header.video_format
         self._shown = video.height, video.width
-        self._size = video.height + video.height % 2, video.width + video.width % 2
+        self._size = coded_size(video.height, video.width, 2)
         self._longest = header.max_gop_frames
         check(self._shape.config, self._extent(self._longest), self._shape.method, limits)
 
     def _extent(self, frames: int) -> Extent:
         return Extent.of(frames, *self._size)
-
-    def needs_earlier(self, frame: CodedFrame) -> bool:
-        """Nothing."""
-        return False
-
-    def provides(self, frame: CodedFrame) -> bool:
-        """Nothing."""
-        return False
-
-    def gop_decoder(self, frame: CodedFrame) -> NvrcDecoder:
-        """All segments have the same."""
-        return self
 
     def parse(self, frame: CodedFrame, states: Sequence[None]) -> ParsedPicture:
         """The network of a key packet, as a part; of others what they are checked by."""
@@ -130,7 +118,7 @@ class NvrcDecoder:
 
     def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
         """Bytes of each kind of section."""
-        return sections_of(frame).sizes
+        return {SectionKind(s.kind).name.lower(): float(len(s.data)) for s in frame.sections}
 
     def complexity(self, frame: CodedFrame) -> Complexity:
         """The segment's numbers, and the multiplications of a picture."""

@@ -12,6 +12,7 @@ from vireo.codecs.nvrc.limits import check
 from vireo.codecs.nvrc.presets import PRESETS, RECIPES, with_distortion
 from vireo.codecs.nvrc.stream import PROFILES, NvrcShape
 from vireo.codecs.nvrc.training import LEAST_SIDE
+from vireo.codecs.pretrained import coded_size
 from vireo.errors import LimitError, UsageError
 from vireo.gop import GopStructure, gop_frames
 
@@ -30,7 +31,7 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, NvrcShape]:
             raise UsageError("a time budget needs to know how many frames there are")
         seconds = options.time_budget / opening.frames
     method = Method.of(config)
-    size = video.height + video.height % 2, video.width + video.width % 2
+    size = coded_size(video.height, video.width, 2)
     frames = gop_frames(GopStructure(options.gop), options.gop_size)
     try:
         check(config, Extent.of(frames, *size), method, Limits())

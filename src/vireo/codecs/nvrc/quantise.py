@@ -18,12 +18,11 @@ from vireo.codecs.nvrc.coding import Coded, Side, spread
 from vireo.codecs.nvrc.config import BLOCK, CONTEXT_KERNEL, blocks_of
 from vireo.codecs.nvrc.layout import PER_AXIS, WORDS, Kind, Layout, causal, to_blocks
 from vireo.entropy.normal import SCALES, standard_deviation
-from vireo.nn.latents import lower_bound, normal_mass
+from vireo.nn.latents import LEAST_MASS, lower_bound, normal_mass
 from vireo.nn.rounding import kumaraswamy, noisy_quantise
 
 Integers = NDArray[np.int64]
 
-LEAST_MASS = 2.0**-16
 _LEAST, _MOST = (float(standard_deviation(i)) for i in (0, SCALES - 1))
 
 _FIRST_GRID = 0.05  # deviation of grids where training starts

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo.codecs.nvrc import fixed
+from vireo.codecs.nvrc.coding import MOST_WEIGHT
 from vireo.codecs.nvrc.config import BLOCK, CONTEXT_KERNEL, Config
 from vireo.codecs.nvrc.layout import Kind, Layout, causal, from_blocks, to_blocks
 
@@ -23,7 +24,6 @@ Numbers = NDArray[np.float64]
 
 INPUT_BITS = 10  # of the fractions of what a layer gets
 MOST_INPUT = 1 << 22
-MOST_WEIGHT = 1 << 20
 _MARGIN = CONTEXT_KERNEL // 2
 _PADDED = tuple(n + 2 * _MARGIN for n in BLOCK)
 
@@ -144,11 +144,6 @@ def in_order(grids: list[NDArray[np.int64]]) -> Callable[[int], Integers]:
             for found, inside in blocks
         ]
     )
-    return giving(ordered)
-
-
-def giving(ordered: Integers) -> Callable[[int], Integers]:
-    """What gives the next so many of them."""
     at = 0
 
     def give(count: int) -> Integers:

@@ -108,14 +108,12 @@ class Sections:
     Attributes:
         side, layers, grids: of a key packet; else empty.
         probes: what its picture is checked by, if anything.
-        sizes: bytes, by what they are spent on.
     """
 
     side: bytes
     layers: bytes
     grids: bytes
     probes: Probes | None
-    sizes: dict[str, float]
 
 
 def sections_of(frame: CodedFrame) -> Sections:
@@ -135,5 +133,4 @@ def sections_of(frame: CodedFrame) -> Sections:
     found = {SectionKind(s.kind): s for s in frame.sections}
     side, layers, grids = (found[k].data if k in found else b"" for k in parts)
     last = found.get(SectionKind.PROBES)
-    sizes = {SectionKind(s.kind).name.lower(): float(len(s.data)) for s in frame.sections}
-    return Sections(side, layers, grids, Probes.read(last) if last else None, sizes)
+    return Sections(side, layers, grids, Probes.read(last) if last else None)

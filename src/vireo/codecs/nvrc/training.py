@@ -37,6 +37,7 @@ from vireo.nn.losses import similarity_measure
 from vireo.nn.rounding import hard_quantise
 
 PATCH_CELLS = 256  # a picture of more is trained in patches of fewer
+CHECKPOINT = "checkpoint.pt"
 SAVE_SECONDS = 60.0
 LEAST_SIDE = 64  # MS-SSIM of windows of 5x5 needs more
 _WIDE = 128  # channels
@@ -86,7 +87,7 @@ class Trainer:
         self.job = job
         self.layout = Layout(job.config, job.extent, job.method)
         self._device = device
-        self._file = folder / f"{CHECKPOINT}" if folder else None
+        self._file = folder / CHECKPOINT if folder else None
         numbers = Numbers(self.layout, job.seed, grid_steps=job.recipe.grid_steps)
         self.numbers = numbers.to(self._device)
         self._luma, self._chroma = self._targets(job.frames)
@@ -313,9 +314,6 @@ class Trainer:
             self._matrices.load_state_dict(state["matrices"])
         self.step = state["step"]
         self.preset = Preset(*state["preset"])
-
-
-CHECKPOINT = "checkpoint.pt"
 
 
 def is_matrix(name: str) -> bool:
