@@ -29,7 +29,7 @@ def twin_trainers(options):
     """In place of `open._trainers`: the twin, on the CPU."""
 
     def make(architecture, job, references):
-        return TorchTrainer(architecture, job.frame_type, job.target, references, device="cpu")
+        return TorchTrainer(architecture, job.frame_type, job.target, references)
 
     return make
 

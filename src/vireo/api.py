@@ -247,8 +247,9 @@ class _Job:
                     GopStructure(asked.gop),
                     asked.gop_size,
                     threads=asked.resolved_threads,
-                    # A GPU takes one frame at a time, and so does a budget's clock.
-                    side_by_side=asked.device == "cpu" and asked.time_budget is None,
+                    # A GPU takes one frame at a time but for coolchic; so does a budget's clock.
+                    side_by_side=(asked.device == "cpu" or asked.codec == "coolchic")
+                    and asked.time_budget is None,
                     journal=journal,
                     listener=totals,
                 )

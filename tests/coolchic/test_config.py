@@ -35,7 +35,7 @@ def test_every_model_has_as_many(frame_type: FrameType, outputs: int) -> None:
     assert networks.synthesis[0].size == counts["synthesis"]
     target, *references = pictures(1 + frame_type)
     native = Trainer(PAPER, frame_type, target, references)
-    twin = TorchTrainer(PAPER, frame_type, target, references, device="cpu")
+    twin = TorchTrainer(PAPER, frame_type, target, references)
     assert native.parameters.size == twin.parameters.size == sum(counts.values())
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
+from vireo.codecs.coolchic import torch_trainer
 from vireo.codecs.coolchic.config import PAPER, STANDARD
 from vireo.codecs.coolchic.initialise import Start, cubic_kernel, initial_parameters
-from vireo.codecs.coolchic.torch_trainer import TorchTrainer
+from vireo.codecs.coolchic.torch_trainer import Together, TorchTrainer
 from vireo.codecs.coolchic.trainer import Adam, Trainer, schedule
 from vireo.gop import FrameType
 
@@ -41,7 +43,7 @@ def pictures(count: int) -> list[list[np.ndarray]]:
 def pair(frame_type: FrameType) -> tuple[Trainer, TorchTrainer]:
     target, *references = pictures(1 + frame_type)
     native = Trainer(PAPER, frame_type, target, references)
-    twin = TorchTrainer(PAPER, frame_type, target, references, device="cpu")
+    twin = TorchTrainer(PAPER, frame_type, target, references)
     rng = np.random.default_rng(2)
     start = Start.TRANSLATION if references else Start.MEAN
     parameters = initial_parameters(
@@ -99,7 +101,7 @@ def with_parts(frame_type: FrameType) -> tuple[Trainer, TorchTrainer]:
     target, reference = pictures(2)
     prediction = [64 * p.astype(np.int16) for p in reference] if frame_type else None
     native = Trainer(STANDARD, frame_type, target, prediction=prediction)
-    twin = TorchTrainer(STANDARD, frame_type, target, prediction=prediction, device="cpu")
+    twin = TorchTrainer(STANDARD, frame_type, target, prediction=prediction)
     parameters = np.random.default_rng(3).normal(0, 0.2, twin.parameters.size)
     slices = STANDARD.parameter_slices(frame_type)
     parameters[slices["upsampling"]] = cubic_kernel(STANDARD.upsampling_kernel).ravel()
@@ -150,3 +152,86 @@ def test_parameters_with_parts_pay_for_what_differs_from_the_base() -> None:
 def test_flow_targets_need_a_flow_that_a_network_gives() -> None:
     with pytest.raises(ValueError, match="parts"):
         with_parts(FrameType.P)[1].set_flow_targets(np.zeros((2, *SIZES[0]), np.float32))
+
+
+@pytest.mark.parametrize("frame_type", list(FrameType))
+@pytest.mark.filterwarnings("error")  # PyTorch warns where it goes frame by frame
+def test_frames_trained_together_make_the_steps_that_each_makes_alone(
+    frame_type: FrameType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_trainer, "PATIENCE", 10.0)
+    together = Together(torch.device("cpu"), most=4)
+    alone = [pair(frame_type)[1] for _ in range(3)]
+    side_by_side = [copied(trainer, together) for trainer in alone]
+    for trainers in (alone, side_by_side):
+        for i, trainer in enumerate(trainers):
+            trainer.latents = [g + 0.1 * i for g in trainer.latents]
+    adam = Adam(clip=0.01, parameter_rate=4.0)
+    # Each its own schedule; one has fewer steps than the others.
+    schedules = [
+        schedule(
+            steps,
+            lambda_=1e-3 * (1 + i),
+            latents_rate=0.01,
+            networks_rate=1e-3 if i else 0.0,
+            noise_shape=1 + i,
+            flow_weight=1e-4 if frame_type else 0.0,
+        )
+        for i, steps in enumerate((6, 4, 6))
+    ]
+
+    def run(trainer: TorchTrainer, index: int) -> np.ndarray:
+        return trainer.run(schedules[index], seed=index, first_iteration=7, adam=adam)
+
+    expected = [run(trainer, i) for i, trainer in enumerate(alone)]
+    with ThreadPoolExecutor(3) as pool:
+        metrics = list(pool.map(run, side_by_side, range(3)))
+    assert together.most_taken == 3
+    for ours, theirs in zip(metrics, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    for ours, theirs in zip(side_by_side, alone, strict=True):
+        np.testing.assert_allclose(ours.parameters, theirs.parameters, atol=1e-4)
+        for a, b in zip(ours.latents, theirs.latents, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def copied(trainer: TorchTrainer, together: Together) -> TorchTrainer:
+    """The same frame, trained with others."""
+    kind = trainer.kind
+    target, *references = pictures(1 + kind.references)
+    prediction = [64 * p.astype(np.int16) for p in target] if kind.predicted else None
+    result = TorchTrainer(
+        kind.architecture,
+        kind.frame_type,
+        target,
+        references,
+        prediction=prediction,
+        together=together,
+    )
+    result.restore(trainer.state())
+    result.constant.copy_(trainer.constant)
+    return result
+
+
+def test_a_step_whose_loss_is_not_finite_changes_nothing() -> None:
+    _, trainer = pair(FrameType.P)
+    trainer.latents = [np.full_like(g, np.nan) for g in trainer.latents]
+    before = trainer.parameters
+    metrics = trainer.run(schedule(2, lambda_=1e-3, latents_rate=0.01, networks_rate=1e-3))
+    assert np.isnan(metrics[:, 0]).all()
+    np.testing.assert_array_equal(trainer.parameters, before)
+
+
+def test_what_fails_in_company_fails_for_all() -> None:
+    together = Together(torch.device("cpu"), most=4)
+    trainers = [copied(pair(FrameType.I)[1], together) for _ in range(2)]
+    for trainer in trainers:
+        trainer.changing = trainer.changing[:-1]
+
+    def fails(trainer: TorchTrainer) -> bool:
+        with pytest.raises(RuntimeError):
+            trainer.run(schedule(1, lambda_=1e-3))
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert all(pool.map(fails, trainers))

@@ -38,10 +38,25 @@ def hard_quantise(x: Tensor) -> Tensor:
     return _HardRound.apply(x)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def kumaraswamy(
-    like: Tensor, shape: float | Tensor, generator: torch.Generator | None = None
-) -> Tensor:
-    """Noise in -0.5…0.5 with its mode at 0 (Kim et al., C3); uniform for shape 1."""
-    uniform = torch.rand(like.shape, generator=generator, device=like.device)
+def kumaraswamy(uniform: Tensor, shape: float | Tensor) -> Tensor:
+    """From noise in 0…1, that in -0.5…0.5 with its mode at 0 (Kim et al., C3).
+
+    It stays uniform for shape 1.
+    """
     b = (2**shape * (shape - 1) + 1) / shape
     return (1 - (1 - uniform) ** (1 / b)) ** (1 / shape) - 0.5
+
+
+def hashed_uniform(positions: Tensor, seed: Tensor, iteration: Tensor) -> Tensor:
+    """Numbers between 0 and 1 that follow from where and when they are drawn (int32 all).
+
+    The hash is Wellons' lowbias32, as in the native trainer; what is hashed isn't.
+    """
+    bits = _mix(_mix(positions ^ _mix(seed)) + iteration)
+    return (((bits >> 8) & 0xFFFFFF).float() + 0.5) / 2**24
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ ((x >> 16) & 0xFFFF)) * 0x7FEB352D
+    x = (x ^ ((x >> 15) & 0x1FFFF)) * (0x846CA68B - 2**32)
+    return x ^ ((x >> 16) & 0xFFFF)

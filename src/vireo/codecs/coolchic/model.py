@@ -193,11 +193,17 @@ def warp(plane: Tensor, flow: Tensor) -> Tensor:
 class _LeakyClamp(torch.autograd.Function):
     """Clamp whose gradient still passes where it points back into the range."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bounds = low, high
+    def forward(x: Tensor, low: float, high: float) -> Tensor:
         return x.clamp(low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
+        x, *bounds = inputs
+        ctx.save_for_backward(x)
+        ctx.bounds = bounds
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

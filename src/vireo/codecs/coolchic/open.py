@@ -18,6 +18,7 @@ from vireo.codecs.encoding import Opening, PictureEncoder, PictureJob
 from vireo.errors import UsageError
 from vireo.options import EncodeOptions
 
+FRAMES_TOGETHER = 16  # that a GPU trains at once
 ARCHITECTURES = {"standard": STANDARD, "paper": PAPER}
 
 
@@ -64,8 +65,10 @@ def _trainers(options: EncodeOptions) -> TrainerFactory:
 
 
 def _cuda_trainers() -> TrainerFactory:
-    torch_device("cuda")
-    from vireo.codecs.coolchic.torch_trainer import TorchTrainer
+    device = torch_device("cuda")
+    from vireo.codecs.coolchic.torch_trainer import Together, TorchTrainer
+
+    together = Together(device, FRAMES_TOGETHER)
 
     def make(
         architecture: Architecture,
@@ -74,7 +77,12 @@ def _cuda_trainers() -> TrainerFactory:
         prediction: Prediction | None = None,
     ) -> Trainer:
         return TorchTrainer(
-            architecture, job.frame_type, job.target, references, prediction=prediction
+            architecture,
+            job.frame_type,
+            job.target,
+            references,
+            prediction=prediction,
+            together=together,
         )
 
     return make

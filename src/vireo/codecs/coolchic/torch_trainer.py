@@ -1,39 +1,42 @@
-"""Training of one frame in PyTorch: for CUDA, and the twin of the native trainer."""
+"""Training of frames in PyTorch: for CUDA, and the twin of the native trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from threading import Condition, Lock
+from weakref import WeakSet
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vireo.codecs.coolchic import model, parts_model
 from vireo.codecs.coolchic.config import Architecture
-from vireo.codecs.coolchic.parts_model import PartNetworks
-from vireo.codecs.coolchic.trainer import (
-    Adam,
-    Prediction,
-    Trainer,
-    as_floats,
-    check_pictures,
-    trained_grids,
-)
+from vireo.codecs.coolchic.torch_steps import Batch, Kind, Manner
+from vireo.codecs.coolchic.trainer import Adam, Prediction, Trainer, as_floats, check_pictures
+from vireo.codecs.graphs import Graphs
 from vireo.gop import FrameType
-from vireo.nn.rounding import hard_quantise, kumaraswamy, noisy_quantise
 
 Floats = NDArray[np.float32]
+
+MOST_STEPS = 64  # that one call takes at a time
+PATIENCE = 0.003  # seconds that frames wait for each other
 
 
 class TorchTrainer:
     """The same as `trainer.Trainer`, in PyTorch (see there for arguments and units).
 
-    Noise comes from PyTorch's generator, so that results differ from the native trainer's
-    in the random numbers, and from one kind of device to another.
+    Noise is not the native trainer's. On a CPU the same seed gives the same steps; on CUDA they
+    also depend on which frames are trained beside this one.
+
+    Args:
+        together: takes the steps of this frame with those of others; None for its own, on the CPU.
     """
+
+    steps_at_a_time = MOST_STEPS
 
     def __init__(
         self,
@@ -43,85 +46,83 @@ class TorchTrainer:
         references: Sequence[Sequence[NDArray[np.uint8]]] = (),
         *,
         prediction: Prediction | None = None,
-        device: str = "cuda",
+        together: Together | None = None,
     ) -> None:
         check_pictures(architecture, frame_type, references, prediction)
-        self.architecture = architecture
-        self.frame_type = frame_type
-        self.device = torch.device(device)
-        self._pictures = target, prediction
-        self._target = [self._plane(p) for p in target]
-        self._references = [[self._plane(p) for p in r] for r in references]
-        self._prediction = None
-        if prediction is not None:
-            self._prediction = [torch.from_numpy(p).to(self.device) for p in as_floats(prediction)]
         height, width = target[0].shape
-        self._latents = [
-            torch.zeros((grid.height, grid.width), device=self.device, requires_grad=True)
-            for grid in trained_grids(architecture, frame_type, height, width)
-        ]
-        count = sum(architecture.parameters(frame_type).values())
-        self._parameters = torch.zeros(count, device=self.device, requires_grad=True)
-        self._base = torch.zeros(count, device=self.device)
-        self._flow_targets: Tensor | None = None
-        self.reset_optimiser()
+        self.kind = Kind(architecture, frame_type, height, width, prediction is not None)
+        self._together = together or Together(torch.device("cpu"))
+        self._pictures = target, prediction
+        predicted = as_floats(prediction) if prediction is not None else []
+        given = [np.divide(p, 255, dtype=np.float32) for p in (*target, *chain(*references))]
+        device = self._together.device
+        samples, aims = self.kind.constant_sizes
+        self.constant = torch.zeros(samples + aims, device=device)
+        self.constant[:samples] = torch.from_numpy(
+            np.concatenate([p.ravel() for p in given + predicted])
+        )
+        self.changing = torch.zeros(sum(self.kind.changing_sizes), device=device)
+        self._together.join(self)
 
-    def _plane(self, plane: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(plane.astype(np.float32) / 255).to(self.device)
-
-    def _networks(self, flat: Tensor) -> model.Networks | PartNetworks:
-        kind = PartNetworks if self.architecture.parts else model.Networks
-        return kind.of(flat, self.architecture, self.frame_type)
+    def _part(self, index: int) -> Tensor:
+        """A part of what changes, as `Kind.changing_sizes` lists them."""
+        return torch.split(self.changing, self.kind.changing_sizes)[index]
 
     def stage_seconds(self) -> dict[str, float]:
         """Empty: PyTorch's operations run on their own time."""
         return {}
 
     def reset_optimiser(self) -> None:
-        """Forget Adam's moments."""
-        self._latent_optimiser = torch.optim.Adam(self._latents)
-        self._network_optimiser = torch.optim.Adam([self._parameters])
+        """Forget Adam's moments and counts."""
+        for moment in (1, 2, 4, 5, 7):
+            self._part(moment).zero_()
 
     @property
     def latents(self) -> list[Floats]:
         """Copies of the latents before quantisation, in the order of their grids."""
-        return [g.detach().cpu().numpy().copy() for g in self._latents]
+        flat = self._part(0).cpu().numpy().copy()
+        shapes = self.kind.grid_shapes
+        ends = np.cumsum([h * w for h, w in shapes])[:-1]
+        return [g.reshape(s) for g, s in zip(np.split(flat, ends), shapes, strict=True)]
 
     @latents.setter
-    def latents(self, values: Sequence[Floats]) -> None:
-        with torch.no_grad():
-            for ours, theirs in zip(self._latents, values, strict=True):
-                ours.copy_(torch.from_numpy(theirs))
+    def latents(self, values: Sequence[NDArray[np.floating]]) -> None:
+        for value, shape in zip(values, self.kind.grid_shapes, strict=True):
+            if value.shape != shape:
+                raise ValueError(f"a grid is {shape}, not {value.shape}")
+        flat = np.concatenate([v.ravel() for v in values]).astype(np.float32)
+        self._part(0).copy_(torch.from_numpy(flat))
 
     @property
     def parameters(self) -> Floats:
         """A copy of all parameters, in the order of `Architecture.parameters`."""
-        return self._parameters.detach().cpu().numpy().copy()
+        return self._part(3).cpu().numpy().copy()
 
     @parameters.setter
     def parameters(self, values: Floats) -> None:
-        with torch.no_grad():
-            self._parameters.copy_(torch.from_numpy(values))
+        self._part(3).copy_(torch.from_numpy(values))
 
     @property
     def base(self) -> Floats:
         """Parameters that the decoder knows; those of a frame pay for what differs. Zeros."""
-        return self._base.cpu().numpy().copy()
+        return self._part(6).cpu().numpy().copy()
 
     @base.setter
     def base(self, values: Floats) -> None:
-        self._base.copy_(torch.from_numpy(values))
+        self._part(6).copy_(torch.from_numpy(values))
 
     def set_flow_targets(self, flows: Floats) -> None:
         """What the flow term pulls to; ValueError with parts, where no network gives the flow."""
-        if self.architecture.parts:
+        if self.kind.architecture.parts:
             raise ValueError("with parts motion is searched, not trained")
-        self._flow_targets = torch.from_numpy(flows).to(self.device)
+        aims = self.constant[self.kind.constant_sizes[0] :]
+        aims.copy_(torch.from_numpy(np.ascontiguousarray(flows, np.float32).ravel()))
 
     def refine(self, lambda_: float, sweeps: int) -> int:
         """See `trainer.Trainer.refine`, which does it: tensors are no good at one by one."""
         target, prediction = self._pictures
-        native = Trainer(self.architecture, self.frame_type, target, prediction=prediction)
+        kind = self.kind
+        native = Trainer(kind.architecture, kind.frame_type, target, prediction=prediction)
         native.parameters, native.latents = self.parameters, self.latents
         moved = native.refine(lambda_, sweeps)
         self.latents = native.latents
@@ -137,77 +138,143 @@ class TorchTrainer:
         adam: Adam = Adam(),  # noqa: B008 (frozen)
     ) -> Floats:
         """Run iterations; their metrics `[steps, 6]`, columns as `trainer.METRICS`."""
-        generator = torch.Generator(self.device).manual_seed(seed * 1_000_003 + first_iteration)
-        rows = [self._step(row, hard, generator, adam) for row in steps]
-        return np.array(rows, np.float32)
+        manner = Manner(hard, bool(steps[:, 5].any()), adam)
+        metrics = []
+        for first in range(0, len(steps), MOST_STEPS):
+            rows = steps[first : first + MOST_STEPS]
+            wish = _Wish(self, manner, rows, seed, first_iteration + first)
+            metrics.append(self._together.run(wish))
+        return np.concatenate(metrics)
 
-    def _step(self, row: Floats, hard: bool, generator: torch.Generator, adam: Adam) -> list[float]:
-        temperature, shape, latent_rate, network_rate, lambda_, flow_weight = map(float, row)
-        if hard:
-            quantised = [hard_quantise(g) for g in self._latents]
-        else:
-            quantised = [
-                noisy_quantise(g, temperature, kumaraswamy(g, shape, generator))
-                for g in self._latents
-            ]
-        loss, metrics = self._loss(quantised, lambda_, flow_weight)
-        self._latent_optimiser.zero_grad()
-        self._network_optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if not bool(torch.isfinite(loss)):
-            return metrics
-        if adam.clip:
-            torch.nn.utils.clip_grad_norm_([self._parameters], adam.clip)
-        if adam.parameter_rate:
-            weight = adam.parameter_rate * lambda_ / self._target[0].numel()
-            changes = self._networks(self._parameters - self._base)
-            (weight * model.parameter_rate(changes)).backward()  # type: ignore[no-untyped-call]
-        for optimiser, rate in (
-            (self._latent_optimiser, latent_rate),
-            (self._network_optimiser, network_rate),
-        ):
-            if rate:
-                optimiser.param_groups[0].update(
-                    lr=rate, betas=(adam.beta1, adam.beta2), eps=adam.epsilon
-                )
-                optimiser.step()
-        return metrics
-
-    def _loss(
-        self, quantised: list[Tensor], lambda_: float, flow_weight: float
-    ) -> tuple[Tensor, list[float]]:
-        planes, bits, flows = self._forward(quantised)
-        loss = model.distortion(planes, self._target) + lambda_ * bits / planes[0].numel()
-        flow_error = torch.zeros((), device=self.device)
-        if flow_weight and self._flow_targets is not None:
-            flow_error = (torch.cat(flows) - self._flow_targets).square().sum(0).mean()
-            loss = loss + flow_weight * flow_error
-        errors = [
-            torch.nn.functional.mse_loss(p, t) for p, t in zip(planes, self._target, strict=True)
-        ]
-        return loss, [float(x.detach()) for x in (loss, *errors, bits, flow_error)]
-
-    def _forward(self, quantised: list[Tensor]) -> tuple[list[Tensor], Tensor, list[Tensor]]:
-        """Planes, bits and the flows per sample, where there are such."""
-        frame_type, architecture = self.frame_type, self.architecture
-        networks = self._networks(self._parameters)
-        if isinstance(networks, PartNetworks):
-            planes = parts_model.decode(quantised, networks, architecture, self._prediction)
-            return planes, parts_model.rate(quantised, networks, architecture), []
-        planes, signals = model.decode(quantised, networks, frame_type, self._references)
-        return planes, model.rate(quantised, networks, architecture), signals.flows
-
-    def state(self) -> Any:
+    def state(self) -> Tensor:
         """All that training changes, to go back to."""
-        return (
-            self.parameters,
-            self.latents,
-            deepcopy(self._latent_optimiser.state_dict()),
-            deepcopy(self._network_optimiser.state_dict()),
-        )
+        return self.changing.clone()
 
-    def restore(self, state: Any) -> None:
+    def restore(self, state: Tensor) -> None:
         """Go back to an earlier `state()`."""
-        self.parameters, self.latents, latent_optimiser, network_optimiser = state
-        self._latent_optimiser.load_state_dict(latent_optimiser)
-        self._network_optimiser.load_state_dict(network_optimiser)
+        self.changing.copy_(state)
+
+
+@dataclass(eq=False)
+class _Wish:
+    """Steps that a frame waits for."""
+
+    trainer: TorchTrainer
+    manner: Manner
+    rows: Floats
+    seed: int
+    first_iteration: int
+    metrics: Floats | None = None
+    failure: Exception | None = None
+
+    def fits(self, other: _Wish) -> bool:
+        """Whether both can be taken together."""
+        return self.trainer.kind == other.trainer.kind and self.manner == other.manner
+
+
+class Together:
+    """Takes steps of frames that threads train at the same time, as many at once as there are.
+
+    On CUDA, steps are captured as graphs: a small picture's step is hundreds of kernels of
+    microseconds each, and those of several frames are hardly longer.
+
+    Args:
+        device: where.
+        most: frames at once. On the CPU one at a time is as fast.
+        graphs: capture steps, on CUDA.
+
+    Attributes:
+        most_taken: at once, so far.
+    """
+
+    def __init__(self, device: torch.device, most: int = 1, *, graphs: bool = True) -> None:
+        self.device = device
+        self._most = most
+        self.most_taken = 0
+        self._turn = Lock()
+        self._changed = Condition()
+        self._wishes: list[_Wish] = []
+        self._trainers: WeakSet[TorchTrainer] = WeakSet()
+        self._batches: dict[tuple[Kind, int], Batch] = {}
+        self._graphs = Graphs(device) if graphs and device.type == "cuda" else None
+
+    def join(self, trainer: TorchTrainer) -> None:
+        """A frame's steps are to come; others wait for them, a moment."""
+        self._trainers.add(trainer)
+
+    def run(self, wish: _Wish) -> Floats:
+        """The metrics of a frame's steps, when they have been taken, by whichever thread."""
+        with self._changed:
+            self._wishes.append(wish)
+            self._changed.notify_all()
+        with self._turn:
+            if wish.metrics is None and wish.failure is None:
+                self._grant(self._gather(wish))
+        if wish.failure is not None:
+            raise wish.failure
+        assert wish.metrics is not None
+        return wish.metrics
+
+    def _gather(self, first: _Wish) -> list[_Wish]:
+        """What is taken together with a frame: all that fit, those of a moment later included."""
+
+        def fitting() -> list[_Wish]:
+            others = [w for w in self._wishes if w is not first and w.fits(first)]
+            return [first, *others][: self._most]
+
+        def complete() -> bool:
+            kind = first.trainer.kind
+            waiting = {first.trainer, *(w.trainer for w in self._wishes)}
+            missing = [t for t in self._trainers if t.kind == kind and t not in waiting]
+            return not missing or len(fitting()) == self._most
+
+        with self._changed:
+            if self._most > 1:
+                self._changed.wait_for(complete, PATIENCE)
+            chosen = fitting()
+            self._wishes = [w for w in self._wishes if w not in chosen]
+        self.most_taken = max(self.most_taken, len(chosen))
+        return chosen
+
+    def _grant(self, wishes: list[_Wish]) -> None:
+        try:
+            metrics = self._take(wishes)
+        except Exception as error:
+            for wish in wishes:
+                wish.failure = error
+            return
+        for wish, own in zip(wishes, metrics, strict=True):
+            wish.metrics = own
+
+    def _take(self, wishes: list[_Wish]) -> list[Floats]:
+        kind, manner = wishes[0].trainer.kind, wishes[0].manner
+        frames = 1 << (len(wishes) - 1).bit_length()  # few sizes, since each is captured
+        batch = self._batch(kind, frames)
+        count = max(len(w.rows) for w in wishes)
+        # Rates of 0 change nothing: of frames that have fewer steps, and of places without a frame.
+        rows = np.zeros((MOST_STEPS, frames, 6), np.float32)
+        rows[:, :, :2] = 1.0
+        keys = np.zeros((frames, 2), np.int32)
+        for place, wish in enumerate(wishes):
+            rows[: len(wish.rows), place] = wish.rows
+            keys[place] = np.array([wish.seed, wish.first_iteration]).astype(np.int32)
+            batch.constant[place] = wish.trainer.constant
+            batch.changing[place] = wish.trainer.changing
+        batch.rows.copy_(torch.from_numpy(rows))
+        batch.keys.copy_(torch.from_numpy(keys))
+        batch.place.zero_()
+        step = partial(batch.step, manner)
+        for _ in range(count):
+            if self._graphs:
+                self._graphs.run((kind, frames, manner), step)
+            else:
+                step()
+        for place, wish in enumerate(wishes):
+            wish.trainer.changing.copy_(batch.changing[place])
+        metrics = batch.metrics.cpu().numpy()
+        return [metrics[: len(w.rows), i].copy() for i, w in enumerate(wishes)]
+
+    def _batch(self, kind: Kind, frames: int) -> Batch:
+        if (kind, frames) not in self._batches:
+            self._batches[kind, frames] = Batch(kind, frames, MOST_STEPS, self.device)
+        return self._batches[kind, frames]

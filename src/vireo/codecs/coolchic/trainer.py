@@ -23,6 +23,8 @@ Prediction = Sequence[NDArray[np.int16]]
 available_kernels = _train.available_kernels
 measure_peak = _train.measure_peak
 
+CHUNK_SAMPLES = 1 << 20  # luma samples to train on at a time
+
 METRICS = ("loss", "mse_y", "mse_u", "mse_v", "bits", "flow_error")
 
 
@@ -157,6 +159,7 @@ class Trainer:
         layout = trained_grids(architecture, frame_type, *target[0].shape)
         chroma = sum(grid.kind is GridKind.CHROMA for grid in layout)
         self._prediction = prediction
+        self.steps_at_a_time = max(1, min(10, CHUNK_SAMPLES // target[0].size))
         context = list(architecture.context)
         self._native = _train.FrameTrainer(
             [(context, list(architecture.arm_widths(kind))) for kind in architecture.modelled],

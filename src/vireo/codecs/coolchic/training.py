@@ -18,16 +18,20 @@ from vireo.profiling import TimeProfile
 
 Floats = NDArray[np.float32]
 
-CHUNK_SAMPLES = 1 << 20  # luma samples trained on between reports, and chances to interrupt
-
 
 class Trainer(Protocol):
-    """What trains a frame: `trainer.Trainer` or `torch_trainer.TorchTrainer`."""
+    """What trains a frame: `trainer.Trainer` or `torch_trainer.TorchTrainer`.
+
+    Attributes:
+        steps_at_a_time: between reports of progress, and chances to interrupt.
+    """
 
     latents: list[Floats]
     parameters: Floats
     base: Floats
 
+    @property
+    def steps_at_a_time(self) -> int: ...
     def state(self) -> Any: ...
     def restore(self, state: Any) -> None: ...
     def set_flow_targets(self, flows: Floats) -> None: ...
@@ -90,13 +94,13 @@ class Training:
         self.planned = preset.steps
         self._adam = Adam(clip=recipe.gradient_clip, parameter_rate=preset.parameter_rate)
         self._progress = progress
-        self._chunk = max(1, min(10, CHUNK_SAMPLES // job.target[0].size))
 
     def run(self, stage: Stage) -> Floats:
         """The stage's steps; their metrics."""
         metrics = []
-        for first in range(0, len(stage.steps), self._chunk):
-            rows = stage.steps[first : first + self._chunk]
+        at_a_time = self.trainer.steps_at_a_time
+        for first in range(0, len(stage.steps), at_a_time):
+            rows = stage.steps[first : first + at_a_time]
             metrics.append(
                 self.trainer.run(
                     rows,

@@ -50,7 +50,8 @@ def soft(
     """Soft rounding with Kumaraswamy noise (section 3.4; Kim et al., C3)."""
 
     def rounded(x: Tensor) -> Tensor:
-        return noisy_quantise(x, temperature, kumaraswamy(x, shape, generator))
+        uniform = torch.rand(x.shape, generator=generator, device=x.device)
+        return noisy_quantise(x, temperature, kumaraswamy(uniform, shape))
 
     return rounded
 

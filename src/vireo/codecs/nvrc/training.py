@@ -22,9 +22,9 @@ from torch import Tensor
 
 from vireo import checkpoint
 from vireo.codecs.base import Planes
+from vireo.codecs.graphs import Graphs
 from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CELL, Config, Extent
-from vireo.codecs.nvrc.graphs import Graphs
 from vireo.codecs.nvrc.layout import Layout, Method
 from vireo.codecs.nvrc.model import Patch, halved, pictures
 from vireo.codecs.nvrc.network import patches

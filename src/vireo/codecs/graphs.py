@@ -32,7 +32,13 @@ class Graphs:
         if kind not in self._graphs and self._taken[kind] >= _BEFORE:
             graph = torch.cuda.CUDAGraph()
             torch.cuda.synchronize()
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            # Other threads may use the device meanwhile.
+            with torch.cuda.graph(
+                graph,
+                pool=self._pool,
+                stream=self._stream,
+                capture_error_mode="thread_local",
+            ):
                 step()
             self._graphs[kind] = graph
         if kind in self._graphs:
