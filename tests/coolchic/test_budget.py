@@ -7,6 +7,7 @@ import pytest
 
 from vireo.codecs.coolchic import budget
 from vireo.codecs.coolchic.budget import RESERVE, TimeBudget
+from vireo.gop import FrameType
 
 
 @pytest.fixture
@@ -16,16 +17,23 @@ def clock(monkeypatch):
     return now
 
 
-def spend(clock, first: int, efforts: Sequence[float] = (1,) * 10) -> list[float]:
-    """When frames `first` ... are done, where a step takes 1 ms."""
+def frame(index: int, effort: float = 1) -> SimpleNamespace:
+    return SimpleNamespace(coding_index=index, effort=effort, frame_type=FrameType(min(index, 2)))
+
+
+def spend(
+    clock, first: int, efforts: Sequence[float] = (1,) * 10, after: float = 0.0
+) -> list[float]:
+    """When frames `first` ... are done, where a step takes 1 ms and what follows `after` s."""
     plan = TimeBudget(100.0, len(efforts), samples=64)
     ends = []
     for index, effort in list(enumerate(efforts))[first:]:
         warm_up = 0.001 * plan.base.candidates * plan.base.warmup
         clock[0] += warm_up
-        job = SimpleNamespace(coding_index=index, effort=effort)
+        job = frame(index, effort)
         preset = plan.preset(job, 0.001, warm_up)
-        clock[0] += 0.001 * (preset.main + preset.final)
+        clock[0] += 0.001 * (preset.main + preset.final) + after
+        plan.settle(job, after)
         ends.append(clock[0])
     return ends
 
@@ -45,7 +53,13 @@ def test_a_frame_gets_time_by_its_effort(clock) -> None:
     assert ends[0] == pytest.approx(16 * (ends[-1] - ends[-2]), rel=0.5)
 
 
+@pytest.mark.parametrize("after", [1.0, 5.0])
+def test_what_follows_the_training_is_in_the_budget(clock, after: float) -> None:
+    """Known from the second frame of a type on."""
+    assert 100 * RESERVE < spend(clock, 0, after=after)[-1] < 100 + after
+
+
 def test_too_little_time_still_trains_a_little(clock) -> None:
     plan = TimeBudget(0.001, 10, samples=1 << 20)
-    preset = plan.preset(SimpleNamespace(coding_index=0, effort=1), 1.0, 40.0)
+    preset = plan.preset(frame(0), 1.0, 40.0)
     assert (preset.main, preset.final) == (20, 20)

@@ -93,6 +93,7 @@ class CoolchicEncoder:
         training.run()
         if self._times:
             account(self._times, trainer, job.threads * (perf_counter() - began))
+        after = perf_counter()
         with measured(self._times, "number formats"):
             grids = round_latents(trainer.latents)
             cost = FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
@@ -100,7 +101,10 @@ class CoolchicEncoder:
             chosen = _Coded(networks, grids, cost.total(networks))
         if skip and skip.cost < chosen.cost:
             chosen = skip
-        return self._finish(job, chosen, training.steps.done)
+        coded = self._finish(job, chosen, training.steps.done)
+        if self._budget:
+            self._budget.settle(job, perf_counter() - after)
+        return coded
 
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """As the paper has it: a GOP has one P frame, and all frames the same lambda."""

@@ -128,6 +128,7 @@ class PartsEncoder:
         if self._times:
             seconds = job.threads * (perf_counter() - began)
             account(self._times, trainer, seconds)
+        after = perf_counter()
         trained = trainer.parameters
         with measured(self._times, "network updates"):
             grids = round_latents(trainer.latents) + fields
@@ -135,7 +136,10 @@ class PartsEncoder:
         chosen = self._refine(job, trainer, chosen, trained, fields)
         if moved and moved.cost < chosen.cost:
             chosen = moved
-        return self._code(job, chosen, training.done)
+        coded = self._code(job, chosen, training.done)
+        if self._budget:
+            self._budget.settle(job, perf_counter() - after)
+        return coded
 
     def _lambda(self, job: PictureJob) -> float:
         """What a bit may cost in this frame: less where other frames depend on it."""

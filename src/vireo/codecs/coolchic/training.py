@@ -59,6 +59,7 @@ class Budget(Protocol):
     """Decides how many steps a frame gets."""
 
     def preset(self, job: PictureJob, seconds_per_step: float, spent: float) -> Preset: ...
+    def settle(self, job: PictureJob, seconds: float) -> None: ...
 
 
 def account(times: TimeProfile, trainer: Trainer, seconds: float) -> None:
