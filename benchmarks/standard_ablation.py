@@ -359,11 +359,9 @@ def plan(arguments: argparse.Namespace, done: set[Task]) -> Iterator[tuple[Task,
         if switch.edits and not _library(arguments.native, switch).exists():
             print(f"not built: {switch.name}", flush=True)
             continue
-        for clip in arguments.clips:
+        for clip, frames in zip(arguments.clips, arguments.frames, strict=True):
             for quality in sorted(arguments.qualities, reverse=True):  # the longest first
-                task = Task(
-                    switch.name, seed, clip.stem, quality, arguments.frames, arguments.preset
-                )
+                task = Task(switch.name, seed, clip.stem, quality, frames, arguments.preset)
                 if task not in done:
                     yield task, clip
 
@@ -416,10 +414,10 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     """Markdown: BD-rate by switch and clip."""
     curves: dict[tuple[str, int, str], Curve] = {}
     for line in lines:
-        key = line["switch"], line["seed"], line["clip"]
+        key = line["switch"], line["seed"], _source(line)
         old = curves.get(key, Curve((), ()))
         curves[key] = Curve((*old.rates, line["bytes"]), (*old.qualities, line["psnr"]))
-    clips = list(dict.fromkeys(line["clip"] for line in lines))
+    clips = list(dict.fromkeys(map(_source, lines)))
     most = max(len(curve.rates) for curve in curves.values())
 
     def delta(anchor: tuple[str, int, str], test: tuple[str, int, str]) -> float | None:
@@ -453,6 +451,10 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
+def _source(line: dict[str, Any]) -> str:
+    return f"{line['clip']}, {line['frames']} frames, {line['preset']}"
+
+
 def _cell(value: float | None) -> str:
     return "–" if value is None else f"{value:+.1f}"
 
@@ -461,7 +463,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", nargs="*", type=Path, help="the longest to encode first")
     parser.add_argument("--out", type=Path, required=True, help="file of lines, gone on with")
-    parser.add_argument("--frames", type=int, default=17)
+    parser.add_argument(
+        "--frames", type=int, nargs="+", default=[17], help="one number, or one for each clip"
+    )
     parser.add_argument("--preset", default="faster")
     parser.add_argument("--qualities", type=int, nargs="+", default=QUALITIES)
     parser.add_argument("--seeds", type=int, default=2, choices=(1, 2))
@@ -474,6 +478,10 @@ def main() -> None:
     parser.add_argument("--build", action="store_true", help="make the changed searches first")
     parser.add_argument("--table", action="store_true", help="print the table, encode nothing")
     arguments = parser.parse_args()
+    if len(arguments.frames) == 1:
+        arguments.frames *= len(arguments.clips)
+    if len(arguments.frames) != len(arguments.clips):
+        parser.error("--frames wants one number, or one for each clip")
     if arguments.build:
         build(arguments.native)
     if not arguments.table:
