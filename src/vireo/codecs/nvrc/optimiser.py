@@ -9,10 +9,13 @@ its own, and computes in bfloat16, which processors are slow at.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vireo.codecs.nvrc.layout import Place
 
@@ -20,10 +23,14 @@ MOMENTUM = 0.9
 _ITERATIONS = 5
 _FACTORS = 3.4445, -4.7750, 2.0315  # of a polynomial that brings singular values near 1
 _AS_ADAM = 0.2  # the root mean square of Adam's updates, in learning rates
+_SMALL = 1 << 13  # numbers of a matrix
 
 
 class OrthogonalUpdates:
     """What moves the matrices of a vector, in place of Adam.
+
+    Small matrices are made alike with zeros, which stay zeros, and go side by side: a GPU takes as
+    long for one as for all of them.
 
     Args:
         vector: a parameter.
@@ -33,9 +40,12 @@ class OrthogonalUpdates:
 
     def __init__(self, vector: Tensor, places: Sequence[Place], factor: float) -> None:
         self._vector = vector
-        self._places = places
-        self._factor = factor
         self._momentum = torch.zeros_like(vector)
+        self._groups = [_Group.of(g, len(vector), factor, vector.device) for g in _alike(places)]
+        moved = torch.zeros(len(vector), dtype=torch.bool)
+        for place in places:
+            moved[place.range] = True
+        self._moved = moved.to(vector.device)
 
     def state_dict(self) -> dict[str, Any]:
         """What a step depends on."""
@@ -51,23 +61,64 @@ class OrthogonalUpdates:
         gradient = self._vector.grad
         assert gradient is not None
         self._momentum.lerp_(gradient, 1 - MOMENTUM)
-        ahead = torch.lerp(gradient, self._momentum, MOMENTUM)
-        for place in self._places:
-            matrix = ahead[place.range].reshape(place.shape[0], -1)
-            update = orthogonal(matrix) * (_AS_ADAM * self._factor * max(matrix.shape) ** 0.5)
-            self._vector[place.range].sub_(update.flatten() * rate)
-            gradient[place.range].zero_()
+        ahead = functional.pad(torch.lerp(gradient, self._momentum, MOMENTUM), (0, 1))
+        updates = torch.zeros_like(ahead)
+        for group in self._groups:
+            updates[group.entries] = orthogonal(ahead[group.entries]) * group.factors
+        self._vector.sub_(updates[:-1] * rate)
+        gradient.masked_fill_(self._moved, 0.0)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Matrices that go side by side.
+
+    Attributes:
+        entries: `[matrices, rows, columns]`, where in the vector each number is; behind its end
+            for those that a matrix doesn't have.
+        factors: `[matrices, 1, 1]`, of their updates, in learning rates.
+    """
+
+    entries: Tensor
+    factors: Tensor
+
+    @staticmethod
+    def of(places: Sequence[Place], end: int, factor: float, device: torch.device) -> _Group:
+        rows, columns = (max(sides) for sides in zip(*map(_sides, places), strict=True))
+        entries = torch.full((len(places), rows, columns), end)
+        factors = torch.empty(len(places), 1, 1)
+        for own, scale, place in zip(entries, factors, places, strict=True):
+            matrix = torch.arange(place.range.start, place.range.stop).reshape(place.shape[0], -1)
+            matrix = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+            own[: matrix.shape[0], : matrix.shape[1]] = matrix
+            scale.fill_(_AS_ADAM * factor * matrix.shape[1] ** 0.5)
+        return _Group(entries.to(device), factors.to(device))
+
+
+def _alike(places: Sequence[Place]) -> list[list[Place]]:
+    """All small matrices, and large ones by their sides."""
+    groups: dict[tuple[int, int], list[Place]] = {}
+    for place in places:
+        sides = _sides(place)
+        groups.setdefault(sides if prod(sides) > _SMALL else (0, 0), []).append(place)
+    return list(groups.values())
+
+
+def _sides(place: Place) -> tuple[int, int]:
+    """The shorter and the longer."""
+    rows, columns = place.shape[0], prod(place.shape[1:])
+    return min(rows, columns), max(rows, columns)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix with the singular vectors of another, its singular values about 1."""
+    """Matrices `[..., m, n]` with others' singular vectors, their singular values about 1."""
     a, b, c = _FACTORS
-    x = matrix / (matrix.norm() + 1e-12)
-    is_tall = x.shape[0] > x.shape[1]
+    x = matrix / (torch.linalg.matrix_norm(matrix, keepdim=True) + 1e-12)
+    is_tall = x.shape[-2] > x.shape[-1]
     if is_tall:
-        x = x.T
+        x = x.mT
     for _ in range(_ITERATIONS):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    found: Tensor = x.T if is_tall else x
+    found: Tensor = x.mT if is_tall else x
     return found

@@ -110,10 +110,10 @@ class Trainer:
         if job.recipe.matrix_rate:
             places = [p for n, p in self.layout.layers.items() if is_matrix(n)]
             self._matrices = OrthogonalUpdates(self.numbers.layers, places, job.recipe.matrix_rate)
-        self._generator = None if on_gpu else torch.Generator()
+        self._generator = torch.Generator(self._device)
         # MS-SSIM brings its window from the processor, which a graph can't.
         captured = on_gpu and job.recipe.distortion == "mse"
-        self._graphs = Graphs(device) if captured else None
+        self._graphs = Graphs(device, self._generator) if captured else None
         self._now = {
             name: torch.zeros((), device=self._device)
             for name in ("temperature", "noise", "ratio", "decay")
@@ -183,12 +183,9 @@ class Trainer:
         ):
             self._now[name].fill_(start + (end - start) * part)
         self._now["decay"].fill_(recipe.decay * max(0.0, 1 - step / self._first))
-        self._frames.copy_(torch.from_numpy(self._chosen()))
-        seed = (self.job.seed << 32) + step
-        if self._generator is None:
-            torch.cuda.manual_seed_all(seed)
-        else:
-            self._generator.manual_seed(seed)
+        for place, frame in zip(self._frames, self._chosen().tolist(), strict=True):
+            place.fill_(frame)  # a copy from the processor would wait for the steps before
+        self._generator.manual_seed((self.job.seed << 32) + step)
 
     def _kind(self) -> tuple[bool, int]:
         """Whether a step is of the first stage, and which patch it is of, or -1 of the rate."""
@@ -254,7 +251,7 @@ class Trainer:
     def now(self) -> float:
         """The time, in seconds, when all steps so far are done."""
         if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+            torch.cuda.current_stream(self._device).synchronize()
         return perf_counter()
 
     def _chosen(self) -> np.ndarray:
