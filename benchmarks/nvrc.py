@@ -4,6 +4,7 @@
     python benchmarks/nvrc.py curve CLIP …         # longer and longer trainings
     python benchmarks/nvrc.py speed                # steps, pictures, parameters
 
+On a GPU with `--device cuda`; there `speed --model s1` can be had, too, with `--size 1920x1080`.
 `ablation` trains each variant of the paper's table 3 at each λ, and what HiNeRV does: no rate in
 the loss, then one step for each tensor and a histogram coder. All rates are bytes of real sections.
 Each line of standard output is a JSON object.
@@ -28,6 +29,7 @@ from vireo.codecs.encoding import pad_to_even
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CONFIGS, parameters
+from vireo.codecs.nvrc.graphs import ALONE
 from vireo.codecs.nvrc.layout import Method
 from vireo.codecs.nvrc.network import Network
 from vireo.codecs.nvrc.presets import PRESETS, RECIPES, Recipe
@@ -70,9 +72,11 @@ def read(clip: Path, frames: int) -> list[Planes]:
 def measured(trainer: Trainer, coded: Coded) -> dict[str, Any]:
     """Bytes of the sections, and PSNR of the pictures, as a decoder has them."""
     sections = coding.encode(trainer.layout, coded)
-    network = Network.of(trainer.layout, coding.decode(trainer.layout, *(s.data for s in sections)))
-    with torch.no_grad():
+    decoded = coding.decode(trainer.layout, *(s.data for s in sections))
+    with ALONE, torch.no_grad():
+        network = Network.of(trainer.layout, decoded, trainer.numbers.layers.device)
         bits = float(trainer.numbers.bits(hard).total)
+        reached = quality(trainer.job.frames, network)
     sizes = {
         name: len(s.data) for name, s in zip(("side", "layers", "grids"), sections, strict=True)
     }
@@ -81,7 +85,7 @@ def measured(trainer: Trainer, coded: Coded) -> dict[str, Any]:
         **sizes,
         "bytes": total,
         "against the loss": round(8 * total / bits, 4),
-        "psnr": quality(trainer.job.frames, network),
+        "psnr": reached,
     }
 
 
@@ -98,9 +102,9 @@ def quality(frames: Sequence[Planes], network: Network) -> float:
 def histogram_coded(trainer: Trainer, bits: int) -> tuple[int, Network]:
     """Bytes of all numbers with one step for each tensor, under each tensor's own frequencies."""
     layout = trainer.layout
-    vector = trainer.numbers.layers.detach().numpy()
+    vector = trainer.numbers.layers.detach().cpu().numpy()
     named = {name: vector[p.range].reshape(p.shape) for name, p in layout.layers.items()}
-    grids = [grid.detach().numpy() for grid in trainer.numbers.grids]
+    grids = [grid.detach().cpu().numpy() for grid in trainer.numbers.grids]
     size, found = 0, []
     for own in (*named.values(), *grids):
         most = (1 << (bits - 1)) - 1
@@ -113,7 +117,8 @@ def histogram_coded(trainer: Trainer, bits: int) -> tuple[int, Network]:
         table = _core.SymbolTables([(int(numbers.min()), bounds)])
         data = table.encode(numbers, np.zeros(numbers.size, np.uint8))
         size += len(data) + 2 * len(counts) + 4  # the frequencies, and the step
-        found.append(torch.from_numpy((numbers * step).reshape(own.shape).astype(np.float32)))
+        values = torch.from_numpy((numbers * step).reshape(own.shape).astype(np.float32))
+        found.append(values.to(trainer.numbers.layers.device))
     tensors = dict(zip(named, found, strict=False))
     network = Network(layout.config, layout.extent, found[len(named) :], tensors, 0)
     return size, network
@@ -124,7 +129,8 @@ def trained(
 ) -> Trainer:
     preset = RECIPES_PRESET.of(args.epochs)
     config = CONFIGS[args.model]
-    trainer = Trainer(Job(config, variant.method, frames, lambda_, preset, variant.recipe))
+    job = Job(config, variant.method, frames, lambda_, preset, variant.recipe)
+    trainer = Trainer(job, torch.device(args.device))
     trainer.train()
     return trainer
 
@@ -170,7 +176,7 @@ def curve(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 args.epochs = epochs * 2**doubled
                 began = time.perf_counter()
                 trainer = trained(args, frames, variant, lambda_)
-                seconds = round(time.perf_counter() - began, 1)
+                seconds = round(trainer.now() - began, 1)
                 row = {"epochs": args.epochs, "seconds": seconds, "lambda": lambda_}
                 yield {"clip": clip.stem, **row, **measured(trainer, trainer.coded())}
             args.epochs = epochs
@@ -178,39 +184,56 @@ def curve(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def speed(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Steps and pictures a second, and how long numbers take to be coded."""
-    for name, height, width in (("xxs", 288, 352), ("xs", 288, 352)):
-        random = np.random.default_rng(1)
-        y = random.integers(0, 256, (height, width), np.uint8)
-        c = random.integers(0, 256, (height // 2, width // 2), np.uint8)
+    width, height = map(int, args.size.split("x"))
+    random = np.random.default_rng(1)
+    y = random.integers(0, 256, (height, width), np.uint8)
+    c = random.integers(0, 256, (height // 2, width // 2), np.uint8)
+    for name in args.model.split(","):
         config = CONFIGS[name]
-        job = Job(config, Method.of(config), 33 * [(y, c, c)], 1e-3, RECIPES_PRESET)
-        trainer = Trainer(job)
-        for _ in range(9):
-            trainer.one()
-        began = time.perf_counter()
-        for _ in range(18):
-            trainer.one()
-        steps = 18 / (time.perf_counter() - began)
-        coded = trainer.coded()
-        sections = [s.data for s in coding.encode(trainer.layout, coded)]
-        began = time.perf_counter()
-        decoded = coding.decode(trainer.layout, *sections)
-        parsing = time.perf_counter() - began
-        network = Network.of(trainer.layout, decoded)
-        network.picture(0, (height, width))
-        began = time.perf_counter()
-        for index in range(10):
-            network.picture(index, (height, width))
-        pictures = 10 / (time.perf_counter() - began)
-        yield {
+        job = Job(config, Method.of(config), args.frames * [(y, c, c)], 1e-3, RECIPES_PRESET)
+        trainer = Trainer(job, torch.device(args.device))
+        row = {
             "model": name,
-            "size": f"{width}x{height}",
+            "size": args.size,
+            "frames": args.frames,
             "threads": torch.get_num_threads(),
             "parameters": parameters(config, job.extent),
-            "steps a second": round(steps, 2),
-            "pictures a second": round(pictures, 2),
-            "seconds to decode the parameters": round(parsing, 3),
+            "steps a second": round(steps_a_second(trainer, args.warm, args.steps), 2),
         }
+        yield {**row, **pictures_a_second(trainer, (height, width)), **parsing(trainer)}
+
+
+def steps_a_second(trainer: Trainer, warm: int, steps: int) -> float:
+    """Behind those that warm up."""
+    for _ in range(warm):
+        trainer.one()
+    began = trainer.now()
+    for _ in range(steps):
+        trainer.one()
+    return steps / (trainer.now() - began)
+
+
+def pictures_a_second(trainer: Trainer, size: tuple[int, int]) -> dict[str, Any]:
+    """Of the network as it is trained."""
+    with torch.no_grad():
+        sample = trainer.numbers.rounded(hard)
+        network = Network(
+            trainer.job.config, trainer.job.extent, sample.grid_values(), sample.tensors(), 0
+        )
+    network.picture(0, size)
+    began = time.perf_counter()
+    for index in range(5):
+        network.picture(index, size)
+    return {"pictures a second": round(5 / (time.perf_counter() - began), 2)}
+
+
+def parsing(trainer: Trainer) -> dict[str, Any]:
+    """How long a segment's numbers take to be had from its sections."""
+    sections = [s.data for s in coding.encode(trainer.layout, trainer.coded())]
+    began = time.perf_counter()
+    coding.decode(trainer.layout, *sections)
+    seconds = round(time.perf_counter() - began, 3)
+    return {"seconds to decode the parameters": seconds}
 
 
 RECIPES_PRESET = PRESETS["medium"]
@@ -221,7 +244,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=_WAYS)
     parser.add_argument("clips", nargs="*", type=Path)
-    parser.add_argument("--model", default="xxs")
+    parser.add_argument("--model", default="xxs", help="several for speeds: xxs,xs")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--size", default="352x288", help="of pictures, for speeds")
+    parser.add_argument("--warm", type=int, default=9, help="steps before those that are timed")
+    parser.add_argument("--steps", type=int, default=18, help="that are timed")
     parser.add_argument("--recipe", default="standard", choices=RECIPES)
     parser.add_argument("--frames", type=int, default=33)
     parser.add_argument("--epochs", type=float, default=60)
