@@ -150,7 +150,7 @@ def test_an_i_frame_within_a_segment_is_refused(stream: Path) -> None:
 
 
 def test_mutated_streams_end_in_errors_or_in_pictures(stream: Path) -> None:
-    findings = fuzz(stream, 40, seed=2, progress=lambda done: None)
+    findings = fuzz(stream, 120, seed=2, progress=lambda done: None)
     assert findings.failures == []
     assert findings.outcomes["SyntaxElementError"] > 1
 
