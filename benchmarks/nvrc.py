@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from vireo.codecs.nvrc.graphs import ALONE
 
 from vireo import _core
 from vireo.codecs.base import Planes
@@ -29,7 +30,6 @@ from vireo.codecs.encoding import pad_to_even
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CONFIGS, parameters
-from vireo.codecs.nvrc.graphs import ALONE
 from vireo.codecs.nvrc.layout import Method
 from vireo.codecs.nvrc.network import Network
 from vireo.codecs.nvrc.presets import PRESETS, RECIPES, Recipe

@@ -16,9 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.clips import moving
-from vireo.codecs.nvrc import graphs
+from vireo.codecs import graphs
+from vireo.codecs.graphs import Graphs
 from vireo.codecs.nvrc.config import CONFIGS
-from vireo.codecs.nvrc.graphs import Graphs
 from vireo.codecs.nvrc.layout import Method
 from vireo.codecs.nvrc.presets import PAPER, STANDARD, Preset, Recipe
 from vireo.codecs.nvrc.training import Job, Trainer
@@ -107,7 +107,7 @@ def test_recorded_steps_are_those_taken_one_by_one(
 ) -> None:
     recipe = replace(recipe, rate_every=4)
     plain, recorded = trainer(recipe), trainer(recipe)
-    recorded._graphs = Graphs(recorded._generator)
+    recorded._graphs = Graphs(torch.device("cpu"), recorded._generator)
     plain.train()
     recorded.train()
     # Distortion and rate of the first stage, distortion of the second.
