@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from vireo.codecs.nvrc.graphs import ALONE
 
 from vireo import _core
 from vireo.codecs.base import Planes
 from vireo.codecs.encoding import pad_to_even
+from vireo.codecs.graphs import ALONE
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CONFIGS, parameters
