@@ -25,6 +25,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -278,7 +279,8 @@ def build(folder: Path) -> None:
         source, made = Path(temporary) / "source", Path(temporary) / "build"
         shutil.copytree(ROOT / "native", source / "native")
         shutil.copy(ROOT / "CMakeLists.txt", source)
-        _quietly("cmake", "-S", str(source), "-B", str(made), "-DCMAKE_BUILD_TYPE=Release")
+        python = f"-DPython_EXECUTABLE={sys.executable}"
+        _quietly("cmake", "-S", source, "-B", made, "-DCMAKE_BUILD_TYPE=Release", python)
         for switch in SWITCHES:
             if not switch.edits:
                 continue
@@ -288,7 +290,7 @@ def build(folder: Path) -> None:
                 if text.count(old) != 1:
                     raise SystemExit(f"{file} has not once what {switch.name!r} changes: {old}")
                 (source / file).write_text(text.replace(old, new))
-            _quietly("cmake", "--build", str(made), "--target", "_train")
+            _quietly("cmake", "--build", made, "--target", "_train", "--parallel")
             (library,) = made.glob("_train*.so")
             shutil.copy(library, _library(folder, switch))
             print(f"built: {switch.name}", flush=True)
@@ -296,7 +298,7 @@ def build(folder: Path) -> None:
                 (source / file).write_text(text)
 
 
-def _quietly(*command: str) -> None:
+def _quietly(*command: str | Path) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
