@@ -13,6 +13,7 @@ import vireo
 from tests.clips import moving, write_y4m
 from tests.coolchic.test_torch_trainer import copied, pair, with_parts
 from tests.cuda import needs_cuda
+from vireo.codecs.coolchic import model
 from vireo.codecs.coolchic.torch_trainer import Together, TorchTrainer
 from vireo.codecs.coolchic.trainer import Adam, schedule
 from vireo.gop import FrameType
@@ -28,8 +29,12 @@ def run(trainer: TorchTrainer) -> np.ndarray:
 @needs_cuda
 @pytest.mark.parametrize("frame_type", list(FrameType))
 @pytest.mark.parametrize("make", [pair, with_parts])
-def test_steps_are_the_processors(make, frame_type: FrameType) -> None:
+@pytest.mark.parametrize("piece", [100, model.PIECE])
+def test_steps_are_the_processors(
+    make, piece: int, frame_type: FrameType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Noise included; of 12 steps the last ones are a captured graph."""
+    monkeypatch.setattr(model, "PIECE", piece)
     twin = make(frame_type)[1]
     there = copied(twin, Together(torch.device("cuda")))
     np.testing.assert_allclose(run(there), run(twin), rtol=1e-3, atol=1e-6)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from vireo.metrics import PLANE_WEIGHTS
 SAMPLE_SCALE = 256.0 / 255.0  # network unit -> sample in 0…1
 LOG2_SCALE_RANGE = (-5.0, 4.875)  # base-two logarithm of the Laplace scale
 FINEST_STEP = 1.0 / 64  # of a parameter
+PIECE = 2048  # vectors, or more
 MAX_BITS = 24.0  # what a latent far outside the distribution costs: an escape code
 
 Layer = tuple[Tensor, Tensor]  # weight [out, in], bias [out]
@@ -96,22 +98,31 @@ def split_parameters(
 
 def mlp(layers: Sequence[Layer], x: Tensor) -> Tensor:
     """Linear layers with ReLU between them; x is `[in, N]`, the result `[out, N]`."""
+    inputs, count = x.shape
+    # On CUDA a weight's gradient, a sum over N, has one block of threads unless it is in pieces.
+    pieces = max(1, count // PIECE) if x.is_cuda else 1
+    x = F.pad(x, (0, -count % pieces)).reshape(inputs, pieces, -1).transpose(0, 1)
     for i, (weight, bias) in enumerate(layers):
-        x = torch.addmm(bias[:, None], weight, x)
+        x = torch.baddbmm(bias[:, None], weight.expand(pieces, -1, -1), x)
         if i + 1 < len(layers):
             x = F.relu(x)
-    return x
+    return x.transpose(0, 1).flatten(1)[:, :count]
+
+
+@cache
+def _taps(offsets: Sequence[tuple[int, int]], device: torch.device) -> tuple[int, int, Tensor]:
+    """Rows above, columns aside, and which of the samples there are neighbours."""
+    up = max(-dy for dy, _ in offsets)
+    side = max(abs(dx) for _, dx in offsets)
+    places = [(up + dy) * (2 * side + 1) + side + dx for dy, dx in offsets]
+    return up, side, torch.tensor(places, device=device)
 
 
 def contexts(grid: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
     """Causal neighbours of each latent, zero outside: `[h, w]` to `[len(offsets), h * w]`."""
-    h, w = grid.shape
-    up = max(-dy for dy, _ in offsets)
-    side = max(abs(dx) for _, dx in offsets)
-    padded = F.pad(grid, (side, side, up, 0))
-    return torch.stack(
-        [padded[up + dy : up + dy + h, side + dx : side + dx + w].reshape(-1) for dy, dx in offsets]
-    )
+    up, side, places = _taps(tuple(offsets), grid.device)
+    padded = F.pad(grid[None, None], (side, side, up, 0))
+    return F.unfold(padded, (up + 1, 2 * side + 1))[0].index_select(0, places)
 
 
 def laplace_bits(value: Tensor, mean: Tensor, log2_scale: Tensor) -> Tensor:

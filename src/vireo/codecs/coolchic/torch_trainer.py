@@ -264,11 +264,12 @@ class Together:
         batch.keys.copy_(torch.from_numpy(keys))
         batch.place.zero_()
         step = partial(batch.step, manner)
-        for _ in range(count):
-            if self._graphs:
-                self._graphs.run((kind, frames, manner), step)
-            else:
-                step()
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            for _ in range(count):
+                if self._graphs:
+                    self._graphs.run((kind, frames, manner), step)
+                else:
+                    step()
         for place, wish in enumerate(wishes):
             wish.trainer.changing.copy_(batch.changing[place])
         metrics = batch.metrics.cpu().numpy()
