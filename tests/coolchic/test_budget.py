@@ -22,16 +22,20 @@ def frame(index: int, effort: float = 1) -> SimpleNamespace:
 
 
 def spend(
-    clock, first: int, efforts: Sequence[float] = (1,) * 10, after: float = 0.0
+    clock,
+    first: int,
+    efforts: Sequence[float] = (1,) * 10,
+    after: float = 0.0,
+    promises: Sequence[float] = (1,) * 10,
 ) -> list[float]:
     """When frames `first` ... are done, where a step takes 1 ms and what follows `after` s."""
-    plan = TimeBudget(100.0, len(efforts), samples=64)
+    plan = TimeBudget(100.0, len(efforts), samples=64, gop=len(efforts))
     ends = []
     for index, effort in list(enumerate(efforts))[first:]:
         warm_up = 0.001 * plan.base.candidates * plan.base.warmup
         clock[0] += warm_up
         job = frame(index, effort)
-        preset = plan.preset(job, 0.001, warm_up)
+        preset = plan.preset(job, 0.001, warm_up, promises[index])
         clock[0] += 0.001 * (preset.main + preset.final) + after
         plan.settle(job, after)
         ends.append(clock[0])
@@ -53,6 +57,15 @@ def test_a_frame_gets_time_by_its_effort(clock) -> None:
     assert ends[0] == pytest.approx(16 * (ends[-1] - ends[-2]), rel=0.5)
 
 
+def test_a_frame_gets_time_by_what_it_promises(clock) -> None:
+    promises = (1, *(0.2, 0.4) * 4, 0.2)
+    ends = spend(clock, 0, promises=promises)
+    times = [b - a for a, b in zip([0.0, *ends], ends, strict=False)]
+    assert 100 * RESERVE < ends[-1] < 100
+    assert times[2] == pytest.approx(2 * times[1], rel=0.25)
+    assert times[8] == pytest.approx(2 * times[7], rel=0.25)
+
+
 @pytest.mark.parametrize("after", [1.0, 5.0])
 def test_what_follows_the_training_is_in_the_budget(clock, after: float) -> None:
     """Known from the second frame of a type on."""
@@ -60,6 +73,6 @@ def test_what_follows_the_training_is_in_the_budget(clock, after: float) -> None
 
 
 def test_too_little_time_still_trains_a_little(clock) -> None:
-    plan = TimeBudget(0.001, 10, samples=1 << 20)
+    plan = TimeBudget(0.001, 10, samples=1 << 20, gop=10)
     preset = plan.preset(frame(0), 1.0, 40.0)
     assert (preset.main, preset.final) == (20, 20)

@@ -9,13 +9,14 @@ from vireo.codecs.coolchic.budget import TimeBudget
 from vireo.codecs.coolchic.config import PAPER, STANDARD, Architecture
 from vireo.codecs.coolchic.encoder import CoolchicEncoder, Settings
 from vireo.codecs.coolchic.parts_encoder import PartsEncoder
-from vireo.codecs.coolchic.presets import PRESETS
+from vireo.codecs.coolchic.presets import INTER_PROMISE, PRESETS
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.coolchic.trainer import Prediction
 from vireo.codecs.coolchic.training import Trainer, TrainerFactory
 from vireo.codecs.devices import torch_device
 from vireo.codecs.encoding import Opening, PictureEncoder, PictureJob
 from vireo.errors import UsageError
+from vireo.gop import GopStructure, gop_frames
 from vireo.options import EncodeOptions
 
 FRAMES_TOGETHER = 16  # that a GPU trains at once
@@ -34,7 +35,10 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, StreamShape]
     if options.time_budget is not None:
         if not frames:
             raise UsageError("a time budget needs to know how many frames there are")
-        budget = TimeBudget(options.time_budget, frames, video.width * video.height)
+        gop = gop_frames(GopStructure(options.gop), options.gop_size)
+        promise = INTER_PROMISE if shape.architecture.parts else 1.0
+        samples = video.width * video.height
+        budget = TimeBudget(options.time_budget, frames, samples, gop, promise)
         preset = budget.base
     settings = Settings(options.resolved_lambda, preset, seed=options.seed)
     make = PartsEncoder if shape.architecture.parts else CoolchicEncoder

@@ -21,7 +21,7 @@ from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.motion import predict, search_fields
 from vireo.codecs.coolchic.networks import shipped_sets
-from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset
+from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset, promise
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
@@ -216,28 +216,26 @@ class PartsEncoder:
         recipe, lambda_ = STANDARD_RECIPES[job.frame_type], self._lambda(job)
         trainer = training.trainer
         start = trainer.latents
-        best_loss, best_state, best_base = np.inf, None, None
-        bases = self._bases(job)
-        for base in bases:
+        best_loss, best_state, best_base, worth = np.inf, None, None, 1.0
+        for base in self._bases(job):
             parameters = to_floats(base.parameters, self.shape.architecture)
             trainer.latents = start
             trainer.parameters = parameters
             trainer.base = parameters
             trainer.reset_optimiser()
-            if len(bases) == 1 and self._budget is None:  # a budget learns from the warm-up
-                best_base = base
-                break
             metrics = training.run(warm_up(preset, recipe, lambda_, motion=False))
             loss = float(metrics[-10:, LOSS].mean())
             if loss < best_loss:
                 best_loss, best_state, best_base = loss, trainer.state(), base
+                worth = promise(float(metrics[0, LOSS]), loss)
         assert best_base is not None
-        if best_state is not None:
-            trainer.restore(best_state)
-            trainer.base = to_floats(best_base.parameters, self.shape.architecture)
+        trainer.restore(best_state)
+        trainer.base = to_floats(best_base.parameters, self.shape.architecture)
         if self._budget:
             seconds = perf_counter() - began
-            preset = self._budget.preset(job, seconds / training.done, seconds)
+            preset = self._budget.preset(job, seconds / training.done, seconds, worth)
+        else:
+            preset = preset.stretched(worth)
         training.planned = training.done + preset.main + preset.final
         training.run(main_stage(preset, recipe, lambda_))
         trainer.reset_optimiser()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import log
 
 from vireo.gop import FrameType
 
@@ -56,6 +57,23 @@ PRESETS: dict[str, Preset] = {
     "placebo": Preset(5, 400, 30000, 2000, 1.0),
 }
 DEFAULT_PRESET = "medium"
+
+
+# Of profile `standard`: what more training gains goes with how far a frame's loss falls in the
+# warm-up. On 149 frames of a training set, 112 steps instead of 1,800 cost 4.8 % per unit of the
+# fall's natural logarithm (correlation 0.85): 24 % in I frames, 4 % in P and 0.7 % in B frames.
+# What is lost goes with the steps' power -1/2, so that the last step is worth the same in frames
+# whose steps go with the fall's power 2/3.
+FULL_FALL = 3.5  # of an I frame
+FALL_POWER = 2 / 3
+INTER_PROMISE = 0.2  # in the mean, of P and B frames there
+
+
+def promise(first: float, last: float) -> float:
+    """Steps that a frame is worth, of those of an I frame, by its loss before and after warm-up."""
+    fall = log(first / last) if first > last > 0 else 0.0
+    share: float = (fall / FULL_FALL) ** FALL_POWER
+    return min(1.0, share)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ class TrainerFactory(Protocol):
 class Budget(Protocol):
     """Decides how many steps a frame gets."""
 
-    def preset(self, job: PictureJob, seconds_per_step: float, spent: float) -> Preset: ...
+    def preset(
+        self, job: PictureJob, seconds_per_step: float, spent: float, promise: float = 1.0
+    ) -> Preset: ...
     def settle(self, job: PictureJob, seconds: float) -> None: ...
 
 
