@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from vireo.container import (
     read_packet,
     write_packet,
 )
+from vireo.video import open_source
 from vireo.video.frame import Frame
 
 
@@ -54,6 +56,17 @@ def write_y4m(path: Path, frames: Sequence[Frame], tags: str = "F25:1 Ip A1:1 C4
     body = (b"FRAME\n" + b"".join(p.tobytes() for p in f.planes) for f in frames)
     path.write_bytes(head + b"".join(body))
     return path
+
+
+def middle(source: Path, target: Path, width: int, height: int, frames: int) -> Path:
+    """The middle of a video's first frames, as y4m."""
+    with open_source(source) as video:
+        shown = list(islice(video, frames))
+    top, left = ((n - own) // 4 for n, own in zip(shown[0].y.shape, (height, width), strict=True))
+    luma = slice(2 * top, 2 * top + height), slice(2 * left, 2 * left + width)
+    chroma = slice(top, top + height // 2), slice(left, left + width // 2)
+    cut = [Frame(f.y[luma], f.u[chroma], f.v[chroma], f.pts) for f in shown]
+    return write_y4m(target, cut)
 
 
 @dataclass(frozen=True)

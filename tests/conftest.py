@@ -6,8 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.clips import Sample, make_sample, moving
+
+settings.register_profile("vireo", deadline=None)  # where others work too, time says nothing
+settings.load_profile("vireo")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """One thread for each worker, of which there are as many as processors."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

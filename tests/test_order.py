@@ -104,21 +104,29 @@ def test_a_broken_input_is_told_after_the_frames_before_it() -> None:
 OPTIONS = {"preset": "ultrafast", "gop_size": 4, "quality": 40}
 
 
-def test_any_number_of_threads_gives_the_same_file(tmp_path: Path) -> None:
-    source = write_y4m(tmp_path / "in.y4m", moving(48, 40, 12))
-    made = set()
-    for threads in (1, 2, 3, 7):
-        target = tmp_path / f"{threads}.mkv"
-        vireo.encode(source, target, threads=threads, **OPTIONS)
-        made.add(target.read_bytes())
-    assert len(made) == 1
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_y4m(tmp_path_factory.mktemp("order") / "in.y4m", moving(32, 24, 12))
 
 
-def test_frames_finished_out_of_turn_are_kept(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(source: Path) -> bytes:
+    """What four threads make of it."""
+    target = source.with_name("whole.mkv")
+    vireo.encode(source, target, threads=4, **OPTIONS)
+    return target.read_bytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_any_number_of_threads_gives_the_same_file(
+    threads: int, source: Path, whole: bytes, tmp_path: Path
+) -> None:
+    vireo.encode(source, tmp_path / "out.mkv", threads=threads, **OPTIONS)
+    assert (tmp_path / "out.mkv").read_bytes() == whole
+
+
+def test_frames_finished_out_of_turn_are_kept(source: Path, whole: bytes, tmp_path: Path) -> None:
     """A run that ends amid a GOP leaves every finished frame, whatever its place."""
-    source = write_y4m(tmp_path / "in.y4m", moving(48, 40, 12))
-    whole = tmp_path / "whole.mkv"
-    vireo.encode(source, whole, threads=4, **OPTIONS)
 
     class Stop(Exception):
         pass
@@ -139,13 +147,12 @@ def test_frames_finished_out_of_turn_are_kept(tmp_path: Path) -> None:
     report = vireo.encode(source, target, threads=1, listener=listen, **OPTIONS)
     assert report.resumed >= 3
     assert sum(r.seconds == 0 for r in reports) == report.resumed
-    assert target.read_bytes() == whole.read_bytes()
+    assert target.read_bytes() == whole
 
 
 def test_damage_in_the_input_keeps_the_gops_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = write_y4m(tmp_path / "in.y4m", moving(48, 40, 12))
     whole = VideoSource.__iter__
 
     def damaged(video: VideoSource) -> Iterator[Frame]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,11 +62,15 @@ class Log:
         self.said.append(sentence)
 
 
+def prepare(folder: Path) -> Path:
+    write_y4m(folder / "clip.y4m", moving(64, 48, 3))
+    (folder / "run.toml").write_text(RUN)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_y4m(tmp_path / "clip.y4m", moving(64, 48, 3))
-    (tmp_path / "run.toml").write_text(RUN)
-    return tmp_path
+    return prepare(tmp_path)
 
 
 def compute(folder: Path, log: Log | None = None) -> runner.Outcome:
@@ -74,13 +79,25 @@ def compute(folder: Path, log: Log | None = None) -> runner.Outcome:
         return runner.run(plan, results, log or Log())
 
 
-def test_every_point_is_measured_once(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = prepare(tmp_path_factory.mktemp("run"))
     assert compute(folder) == runner.Outcome(known=0, computed=3, failed=0)
-    before = (folder / "run.jsonl").read_bytes()
-    records = read_records(folder / "run.jsonl")
+    return folder
+
+
+@pytest.fixture
+def computed(whole_run: Path, tmp_path: Path) -> Path:
+    """The test's own copy of a folder in which `RUN` has been computed."""
+    return shutil.copytree(whole_run, tmp_path / "computed")
+
+
+def test_every_point_is_measured_once(computed: Path) -> None:
+    before = (computed / "run.jsonl").read_bytes()
+    records = read_records(computed / "run.jsonl")
     assert {(r.label, r.value) for r in records} == {("anchor", 22), ("anchor", 30), ("ours", 30)}
     for r in records:
-        stream = folder / "run.streams" / r.stream
+        stream = computed / "run.streams" / r.stream
         assert r.size.file == stream.stat().st_size
         assert r.size.video == r.size.file - r.size.container - r.size.remarks
         assert r.clip.frames == 3
@@ -90,8 +107,8 @@ def test_every_point_is_measured_once(folder: Path) -> None:
         assert r.encode.wall > 0
         assert r.decode.cpu > 0
         assert r.encode.peak_memory > 10e6
-    assert compute(folder) == runner.Outcome(known=3, computed=0, failed=0)
-    assert (folder / "run.jsonl").read_bytes() == before
+    assert compute(computed) == runner.Outcome(known=3, computed=0, failed=0)
+    assert (computed / "run.jsonl").read_bytes() == before
     ours = next(r for r in records if r.label == "ours")
     assert ours.size.container > 0
     assert sum(ours.parts.values()) == pytest.approx(ours.size.video, abs=1)
@@ -102,15 +119,14 @@ def test_every_point_is_measured_once(folder: Path) -> None:
     assert "x264 - core" in anchor.versions["encoder"]
 
 
-def test_command_gives_the_same_file(folder: Path) -> None:
-    compute(folder)
-    ours = next(r for r in read_records(folder / "run.jsonl") if r.label == "ours")
+def test_command_gives_the_same_file(computed: Path) -> None:
+    ours = next(r for r in read_records(computed / "run.jsonl") if r.label == "ours")
     program, *arguments = ours.command.split()
     assert program == "vireo"
     command = [sys.executable, "-m", "vireo", *arguments]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    subprocess.run(command, cwd=computed, check=True, capture_output=True)
     stream = folder / "run.streams" / ours.stream
-    assert (folder / ours.stream).read_bytes() == stream.read_bytes()
+    assert (computed / ours.stream).read_bytes() == stream.read_bytes()
 
 
 def test_other_weights_are_another_point(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,15 +155,14 @@ def test_other_weights_are_another_point(folder: Path, monkeypatch: pytest.Monke
     assert keys[0] != keys[1]
 
 
-def test_extended_run_computes_what_is_new(folder: Path) -> None:
-    compute(folder)
+def test_extended_run_computes_what_is_new(computed: Path) -> None:
     more = RUN.replace("crf = [22, 30]", "crf = [22, 30, 35]")
     again = '[codecs.again]\nanchor = "x264-coolchic-random-access"\ncrf = [22]\n'
-    (folder / "run.toml").write_text(more + again)
+    (computed / "run.toml").write_text(more + again)
     log = Log()
-    assert compute(folder, log) == runner.Outcome(known=4, computed=1, failed=0)
+    assert compute(computed, log) == runner.Outcome(known=4, computed=1, failed=0)
     assert log.stages.count("encodes") == 1
-    records = read_records(folder / "run.jsonl")
+    records = read_records(computed / "run.jsonl")
     by_label = {(r.label, r.value): r for r in records}
     assert by_label["again", 22].frames == by_label["anchor", 22].frames
 
@@ -184,13 +199,12 @@ def test_an_unexpected_error_fails_its_point_only(
     assert log.errors[0].endswith("ValueError: odd")
 
 
-def test_added_measure_needs_no_encode(folder: Path) -> None:
-    compute(folder)
-    (folder / "run.toml").write_text('measures = ["rgb"]\n' + RUN)
+def test_added_measure_needs_no_encode(computed: Path) -> None:
+    (computed / "run.toml").write_text('measures = ["rgb"]\n' + RUN)
     log = Log()
-    assert compute(folder, log).computed == 3
+    assert compute(computed, log).computed == 3
     assert set(log.stages) == {"measures"}
-    for record in latest(read_records(folder / "run.jsonl")):
+    for record in latest(read_records(computed / "run.jsonl")):
         assert MEASURES["psnr-rgb-bt709"].of(record.frames) is not None
 
 
@@ -208,10 +222,9 @@ def test_failed_measure_keeps_the_encode(folder: Path, monkeypatch: pytest.Monke
     assert "encodes" not in log.stages
 
 
-def test_changed_clip_is_another_point(folder: Path) -> None:
-    compute(folder)
-    write_y4m(folder / "clip.y4m", moving(64, 48, 2))
-    assert compute(folder).computed == 3
+def test_changed_clip_is_another_point(computed: Path) -> None:
+    write_y4m(computed / "clip.y4m", moving(64, 48, 2))
+    assert compute(computed).computed == 3
 
 
 @pytest.mark.parametrize(
@@ -301,14 +314,13 @@ def test_killed_run_goes_on(folder: Path) -> None:
     assert not ours.encode.complete
 
 
-def test_corrupt_results_are_left_alone(folder: Path) -> None:
-    compute(folder)
+def test_corrupt_results_are_left_alone(computed: Path) -> None:
     path = folder / "run.jsonl"
     good = path.read_bytes()
     for damage in (b"{}\n", b"nonsense\n", good[:40] + b"\n", b'{"schema":9}\n', b"[]\n"):
         path.write_bytes(damage + good)
         with pytest.raises(InputError, match=r"run\.jsonl, line 1: this is no result"):
-            compute(folder)
+            compute(computed)
         assert path.read_bytes() == damage + good
 
 
@@ -317,9 +329,8 @@ def test_two_runs_cant_share_results(folder: Path) -> None:
         Results(folder / "run.jsonl")
 
 
-def test_record_survives_its_line(folder: Path) -> None:
-    compute(folder)
-    for record in read_records(folder / "run.jsonl"):
+def test_record_survives_its_line(computed: Path) -> None:
+    for record in read_records(computed / "run.jsonl"):
         assert Record.from_json(json.loads(record.to_line())) == record
 
 
