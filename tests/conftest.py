@@ -16,8 +16,13 @@ settings.load_profile("vireo")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes() -> None:
-    """One thread for each worker, of which there are as many as processors."""
+    """One thread for each worker, of which there are as many as processors.
+
+    Where a test wants more, they sleep while they wait: spinning, they would take up to seven
+    times the processor time, and from the other workers.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(scope="session")

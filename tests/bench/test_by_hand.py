@@ -16,7 +16,7 @@ from vireo.bench.process import Stage
 from vireo.metrics.quality import MEASURES
 from vireo.metrics.vmaf import vmaf_available
 
-FRAMES = 9
+FRAMES = 5
 PAIRED = f"[0:v]setpts=N/TB[a];[1:v]trim=end_frame={FRAMES},setpts=N/TB[b];[a][b]"
 
 

@@ -92,6 +92,10 @@ def computed(whole_run: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole_run, tmp_path / "computed")
 
 
+def no_luck(*arguments: object) -> None:
+    raise runner.StageError("no luck")
+
+
 def test_every_point_is_measured_once(computed: Path) -> None:
     before = (computed / "run.jsonl").read_bytes()
     records = read_records(computed / "run.jsonl")
@@ -125,7 +129,7 @@ def test_command_gives_the_same_file(computed: Path) -> None:
     assert program == "vireo"
     command = [sys.executable, "-m", "vireo", *arguments]
     subprocess.run(command, cwd=computed, check=True, capture_output=True)
-    stream = folder / "run.streams" / ours.stream
+    stream = computed / "run.streams" / ours.stream
     assert (computed / ours.stream).read_bytes() == stream.read_bytes()
 
 
@@ -143,16 +147,20 @@ def test_other_weights_are_another_point(folder: Path, monkeypatch: pytest.Monke
         quality = [30]
         """
     )
-    keys = []
-    for seed in range(2):
+
+    def save(seed: int) -> None:
         torch.manual_seed(seed)
         model = Model(CONFIGS["ssf1"])
         weights.save(model, "ssf1", (1e-2, 1e-3, 1e-4, 1e-5), folder / "ssf1.safetensors", {})
-        compute(folder)
-        record = read_records(folder / "run.jsonl")[-1]
-        assert "--time-budget 1" in record.command
-        keys.append(record.key)
-    assert keys[0] != keys[1]
+
+    save(0)
+    assert compute(folder) == runner.Outcome(known=0, computed=1, failed=0)
+    (record,) = read_records(folder / "run.jsonl")
+    assert "--time-budget 1" in record.command
+    monkeypatch.setattr(runner._Crew, "_record", no_luck)
+    assert compute(folder) == runner.Outcome(known=1, computed=0, failed=0)
+    save(1)
+    assert compute(folder) == runner.Outcome(known=0, computed=0, failed=1)
 
 
 def test_extended_run_computes_what_is_new(computed: Path) -> None:
@@ -209,11 +217,8 @@ def test_added_measure_needs_no_encode(computed: Path) -> None:
 
 
 def test_failed_measure_keeps_the_encode(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: object) -> None:
-        raise runner.StageError("no luck")
-
     with monkeypatch.context() as patch:
-        patch.setattr(runner._Crew, "_measure", fail)
+        patch.setattr(runner._Crew, "_measure", no_luck)
         log = Log()
         assert compute(folder, log).failed == 3
         assert len(log.errors) == 3
@@ -315,7 +320,7 @@ def test_killed_run_goes_on(folder: Path) -> None:
 
 
 def test_corrupt_results_are_left_alone(computed: Path) -> None:
-    path = folder / "run.jsonl"
+    path = computed / "run.jsonl"
     good = path.read_bytes()
     for damage in (b"{}\n", b"nonsense\n", good[:40] + b"\n", b'{"schema":9}\n', b"[]\n"):
         path.write_bytes(damage + good)

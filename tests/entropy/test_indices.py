@@ -36,7 +36,7 @@ def windows_of_places() -> NDArray[np.int64]:
     return np.concatenate(found)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.booleans())
 def test_frames_come_back(seed: int, still: float, skipping: bool) -> None:
     rng = np.random.default_rng(seed)

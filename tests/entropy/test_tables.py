@@ -154,7 +154,7 @@ def test_an_index_without_a_table_is_refused() -> None:
         tables.encode(zero, np.zeros(2, np.uint8))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=64), st.lists(st.integers(0, SCALES - 1), max_size=200))
 def test_any_bytes_are_some_values(data: bytes, scales: list[int]) -> None:
     indices = np.array(scales, np.uint8)

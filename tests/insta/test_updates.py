@@ -99,7 +99,7 @@ def test_what_is_applied_stays_on_its_grid(model: Model) -> None:
     assert not torch.equal(before, after)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_some_updates(data: bytes) -> None:
     model = Model(CONFIGS["ssf1"])
