@@ -85,9 +85,9 @@ def streams(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> dict[str,
     made = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(weights.FOLDERS, str(folder))
-        for how in ("none", "encoder", "full"):
+        for how, seconds in (("none", None), ("encoder", 6.0), ("full", 12.0)):
             made[how] = place / f"{how}.mkv"
-            options = {"adapt": how, "time_budget": 12.0} if how != "none" else {}
+            options = {"adapt": how, "time_budget": seconds} if seconds else {}
             vireo.encode(video, made[how], codec="ssf", lambda_=LAMBDA, gop_size=1, **options)
     return made
 
