@@ -264,7 +264,7 @@ class Together:
         batch.keys.copy_(torch.from_numpy(keys))
         batch.place.zero_()
         step = partial(batch.step, manner)
-        with torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             for _ in range(count):
                 if self._graphs:
                     self._graphs.run((kind, frames, manner), step)
