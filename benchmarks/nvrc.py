@@ -4,7 +4,7 @@
     python benchmarks/nvrc.py curve CLIP …         # longer and longer trainings
     python benchmarks/nvrc.py speed                # steps, pictures, parameters
 
-On a GPU with `--device cuda`; there `speed --model s1` can be had, too, with `--size 1920x1080`.
+On a GPU with `--device cuda --jobs 12`; there `speed --model s1 --size 1920x1080` can be had, too.
 `ablation` trains each variant of the paper's table 3 at each λ, and what HiNeRV does: no rate in
 the loss, then one step for each tensor and a histogram coder. All rates are bytes of real sections.
 Each line of standard output is a JSON object.
@@ -15,9 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,8 @@ from vireo.metrics import Curve, bd_rate, plane_mse, psnr, weighted_mse
 from vireo.video.reader import open_source
 
 LAMBDAS = 3e-3, 1e-3, 3e-4
+NO_RATE = 1e-7
+HISTOGRAMS = "histograms"  # what has no rate in the loss
 
 
 @dataclass(frozen=True)
@@ -124,40 +129,83 @@ def histogram_coded(trainer: Trainer, bits: int) -> tuple[int, Network]:
     return size, network
 
 
-def trained(
-    args: argparse.Namespace, frames: list[Planes], variant: Variant, lambda_: float
-) -> Trainer:
-    preset = RECIPES_PRESET.of(args.epochs)
-    config = CONFIGS[args.model]
-    job = Job(config, variant.method, frames, lambda_, preset, variant.recipe)
-    trainer = Trainer(job, torch.device(args.device))
-    trainer.train()
-    return trainer
+@dataclass(frozen=True)
+class Training:
+    """One to be measured."""
+
+    clip: Path
+    name: str
+    variant: Variant
+    lambda_: float
+    epochs: float
+
+    def rows(self, args: argparse.Namespace) -> list[dict[str, Any]]:
+        """What it gives: bytes and PSNR; without a rate, for histograms of several sizes."""
+        config = CONFIGS[args.model]
+        frames = read(self.clip, args.frames)
+        preset = PRESETS["medium"].of(self.epochs)
+        job = Job(config, self.variant.method, frames, self.lambda_, preset, self.variant.recipe)
+        trainer = Trainer(job, torch.device(args.device))
+        began = trainer.now()
+        trainer.train()
+        seconds = round(trainer.now() - began, 1)
+        about = {
+            "clip": self.clip.stem,
+            "variant": self.name,
+            "lambda": self.lambda_,
+            "epochs": self.epochs,
+            "steps": trainer.steps,
+            "seconds": seconds,
+        }
+        if self.name != HISTOGRAMS:
+            return [{**about, **measured(trainer, trainer.coded())}]
+        found = []
+        for bits in (3, 4, 5, 6, 8):
+            with ALONE:
+                size, network = histogram_coded(trainer, bits)
+                reached = quality(frames, network)
+            found.append({**about, "bits": bits, "bytes": size, "psnr": reached})
+        return found
+
+
+def side_by_side(
+    args: argparse.Namespace, trainings: Sequence[Training]
+) -> Iterator[dict[str, Any]]:
+    """Rows of all, in order, of several at a time."""
+    own = local()
+
+    def rows(training: Training) -> list[dict[str, Any]]:
+        if args.device == "cpu":
+            return training.rows(args)
+        if not hasattr(own, "stream"):
+            own.stream = torch.cuda.Stream()
+        with torch.cuda.stream(own.stream):
+            return training.rows(args)
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for found in pool.map(rows, trainings):
+            yield from found
 
 
 def ablation(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Rows of each variant at each lambda, then BD-rates against all of the method."""
-    method, recipe = Method.of(CONFIGS[args.model]), RECIPES[args.recipe]
-    paper = {name: v.paper for name, v in variants(method, recipe).items()}
+    known = variants(Method.of(CONFIGS[args.model]), RECIPES[args.recipe])
+    trainings = []
     for clip in args.clips:
-        frames = read(clip, args.frames)
-        curves: dict[str, list[tuple[float, float]]] = {}
-        for name, variant in variants(method, recipe).items():
-            for lambda_ in args.lambdas:
-                trainer = trained(args, frames, variant, lambda_)
-                row = measured(trainer, trainer.coded())
-                yield {"clip": clip.stem, "variant": name, "lambda": lambda_, **row}
-                curves.setdefault(name, []).append((row["bytes"], row["psnr"]))
-        plain = trained(args, frames, variants(method, recipe)["full"], 1e-7)
-        for bits in (3, 4, 5, 6, 8):
-            size, network = histogram_coded(plain, bits)
-            row = {"bytes": size, "psnr": quality(frames, network)}
-            yield {"clip": clip.stem, "variant": "histograms", "bits": bits, **row}
-            curves.setdefault("histograms", []).append((size, row["psnr"]))
-        for name, points in curves.items():
-            found = bd_rate(as_curve(curves["full"]), as_curve(points))
-            row = {"clip": clip.stem, "against full": name, "bd_rate": found.value}
-            yield {**row, "paper": paper.get(name), "refusal": found.refusal}
+        for name, variant in known.items():
+            trainings += [
+                Training(clip, name, variant, lambda_, args.epochs) for lambda_ in args.lambdas
+            ]
+        trainings.append(Training(clip, HISTOGRAMS, known["full"], NO_RATE, args.epochs))
+    curves: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for row in side_by_side(args, trainings):
+        yield row
+        curves[row["clip"], row["variant"]].append((row["bytes"], row["psnr"]))
+    for (clip, name), points in curves.items():
+        found = bd_rate(as_curve(curves[clip, "full"]), as_curve(points))
+        paper = known[name].paper if name in known else None
+        row = {"clip": clip, "against full": name, "bd_rate": found.value}
+        yield {**row, "paper": paper, "refusal": found.refusal}
 
 
 def as_curve(points: Sequence[tuple[float, float]]) -> Curve:
@@ -166,20 +214,17 @@ def as_curve(points: Sequence[tuple[float, float]]) -> Curve:
 
 
 def curve(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Trainings of one network at one lambda, each twice as long as the one before."""
-    variant = Variant(Method.of(CONFIGS[args.model]), RECIPES[args.recipe], None)
-    for clip in args.clips:
-        frames = read(clip, args.frames)
-        epochs = args.epochs
-        for lambda_ in args.lambdas:
-            for doubled in range(args.doublings + 1):
-                args.epochs = epochs * 2**doubled
-                began = time.perf_counter()
-                trainer = trained(args, frames, variant, lambda_)
-                seconds = round(trainer.now() - began, 1)
-                row = {"epochs": args.epochs, "seconds": seconds, "lambda": lambda_}
-                yield {"clip": clip.stem, **row, **measured(trainer, trainer.coded())}
-            args.epochs = epochs
+    """Trainings of one network, each twice as long as the one before."""
+    full = variants(Method.of(CONFIGS[args.model]), RECIPES[args.recipe])["full"]
+    yield from side_by_side(
+        args,
+        [
+            Training(clip, "full", full, lambda_, args.epochs * 2**doubled)
+            for clip in args.clips
+            for lambda_ in args.lambdas
+            for doubled in range(args.doublings + 1)
+        ],
+    )
 
 
 def speed(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -190,7 +235,7 @@ def speed(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     c = random.integers(0, 256, (height // 2, width // 2), np.uint8)
     for name in args.model.split(","):
         config = CONFIGS[name]
-        job = Job(config, Method.of(config), args.frames * [(y, c, c)], 1e-3, RECIPES_PRESET)
+        job = Job(config, Method.of(config), args.frames * [(y, c, c)], 1e-3, PRESETS["medium"])
         trainer = Trainer(job, torch.device(args.device))
         row = {
             "model": name,
@@ -236,7 +281,6 @@ def parsing(trainer: Trainer) -> dict[str, Any]:
     return {"seconds to decode the parameters": seconds}
 
 
-RECIPES_PRESET = PRESETS["medium"]
 _WAYS = {"ablation": ablation, "curve": curve, "speed": speed}
 
 
@@ -255,6 +299,7 @@ def main() -> None:
     parser.add_argument("--lambdas", type=float, nargs="+", default=LAMBDAS)
     parser.add_argument("--doublings", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, on a GPU 8 to 12")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     for row in _WAYS[args.what](args):
