@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from vireo.codecs.coolchic.config import PAPER, Architecture, FrameType
-from vireo.codecs.coolchic.torch_trainer import MOST_STEPS, Together, TorchTrainer
+from vireo.codecs.coolchic.torch_trainer import MOST_STEPS, StepBatcher, TorchTrainer
 from vireo.codecs.coolchic.trainer import Trainer, available_kernels, measure_peak, schedule
 
 LAMBDA = 0.01
@@ -144,8 +144,8 @@ def on_cuda(frame: Frame, frames: int, native: float) -> None:
     """Frames together on a GPU, kernel by kernel and as graphs; `native` is a processor's time."""
     times = []
     for graphs in (False, True):
-        together = Together(torch.device("cuda"), frames, graphs=graphs)
-        twins = [frame.trainer(partial(TorchTrainer, together=together)) for _ in range(frames)]
+        batcher = StepBatcher(torch.device("cuda"), frames, graphs=graphs)
+        twins = [frame.trainer(partial(TorchTrainer, batcher=batcher)) for _ in range(frames)]
         rows = steps(MOST_STEPS)
         with ThreadPoolExecutor(frames) as pool:
             seconds = best_time(lambda: list(pool.map(lambda t: t.run(rows), twins)), 1.0)  # noqa: B023

@@ -27,8 +27,7 @@ import torch
 
 import vireo
 from vireo.codecs.coolchic import open as opener
-from vireo.codecs.coolchic.torch_trainer import Together, TorchTrainer
-from vireo.codecs.coolchic.training import TrainerFactory
+from vireo.codecs.coolchic.torch_trainer import StepBatcher
 from vireo.metrics import Curve, bd_rate
 from vireo.video import open_source
 
@@ -50,23 +49,6 @@ class Outcome:
     bd_rate: float | None
     refusal: str | None
     ratio: float
-
-
-def twins(device: str, jobs: int) -> TrainerFactory:
-    """In place of `open._cuda_trainers`: the twin on a device, of all jobs together."""
-    together = Together(torch.device(device), jobs if device == "cuda" else 1)
-
-    def make(architecture, job, references=(), prediction=None):
-        return TorchTrainer(
-            architecture,
-            job.frame_type,
-            job.target,
-            references,
-            prediction=prediction,
-            together=together,
-        )
-
-    return make
 
 
 def cropped(clip: Path, crop: tuple[int, int], frames: int, folder: Path) -> Path:
@@ -148,9 +130,12 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     tasks = [Task(clip, seed) for seed in range(arguments.seeds) for clip in arguments.clips]
     values = []
-    make = twins(arguments.device, arguments.jobs)
+    batcher = None
+    if arguments.device == "cuda":
+        batcher = StepBatcher(torch.device("cuda"), arguments.jobs)
+    twins = opener.torch_trainers(batcher)
     with (
-        patch.object(opener, "_cuda_trainers", lambda: make),
+        patch.object(opener, "_cuda_trainers", lambda: twins),
         ThreadPoolExecutor(arguments.jobs) as pool,
     ):
         results = pool.map(partial(compare, arguments), tasks)

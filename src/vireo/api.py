@@ -161,8 +161,9 @@ def encode(
         start, frames: frames to skip, and to encode at most.
         size, fps, pix_fmt: of raw video: (width, height), frames per second, FFmpeg's name.
         threads: threads to use; all processors by default. Doesn't change the result but of nvrc,
-            where the order of sums in training depends on it.
-        device: "cpu" or "cuda": where coolchic trains, and the networks of pretrained codecs
+            where the order of sums in training depends on it, and on "cuda".
+        device: "cpu" or "cuda": where coolchic trains, as many frames at a time as there are
+            threads and up to 16, and the networks of pretrained codecs
             compute. On another device their encoders may choose other symbols, as these come of
             floats; adaptation trains on the cpu and tries out on the device.
         seed: of everything random, 0 … 2**31 - 1.
@@ -247,7 +248,8 @@ class _Job:
                     GopStructure(asked.gop),
                     asked.gop_size,
                     threads=asked.resolved_threads,
-                    # A GPU takes one frame at a time but for coolchic; so does a budget's clock.
+                    # With a time budget each frame has all of the clock, and on a GPU all of that;
+                    # but frames of coolchic take their steps there together.
                     side_by_side=(asked.device == "cpu" or asked.codec == "coolchic")
                     and asked.time_budget is None,
                     journal=journal,

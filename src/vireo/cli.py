@@ -133,7 +133,7 @@ def main() -> None:
     "--preset",
     metavar="NAME",
     help="Of coolchic and nvrc: how long to train: ultrafast, faster, fast, medium, slow, slower, "
-    "placebo.  [default: medium]",
+    "placebo. Frames that gain little by it have less.  [default: medium]",
 )
 @click.option(
     "--time-budget",
@@ -177,7 +177,8 @@ def main() -> None:
     "--device",
     default="cpu",
     show_default=True,
-    help="Where coolchic and nvrc train, and pretrained networks compute: cpu or cuda.",
+    help="Where coolchic and nvrc train, and pretrained networks compute: cpu or cuda. On cuda as "
+    "many frames of coolchic train at once as there are threads, 16 at most.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--profile-time", is_flag=True, help="Say where the time went, by stage.")

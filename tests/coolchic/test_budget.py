@@ -7,6 +7,7 @@ import pytest
 
 from vireo.codecs.coolchic import budget
 from vireo.codecs.coolchic.budget import RESERVE, TimeBudget
+from vireo.codecs.coolchic.presets import LEAST_PROMISE
 from vireo.gop import FrameType
 
 
@@ -55,6 +56,27 @@ def test_a_frame_gets_time_by_its_effort(clock) -> None:
     assert 100 * RESERVE < ends[-1] < 100
     assert ends[0] == pytest.approx(2 * (ends[1] - ends[0]), rel=0.15)
     assert ends[0] == pytest.approx(16 * (ends[-1] - ends[-2]), rel=0.5)
+
+
+def test_frames_that_need_no_training_leave_their_time_to_others(clock) -> None:
+    plan = TimeBudget(100.0, 10, samples=64, gop=10)
+    for index in range(9):
+        plan.skip(frame(index, effort=1.1))
+    preset = plan.preset(frame(9, effort=0.1), 0.001, 0.0)
+    assert 0.001 * (preset.main + preset.final) > 80
+
+
+def test_a_last_frame_that_promises_little_has_what_is_left(clock) -> None:
+    ends = spend(clock, 0, promises=(*(1,) * 9, LEAST_PROMISE))
+    assert 100 * RESERVE < ends[-1] < 100
+
+
+def test_intra_frames_to_come_have_their_share_before_one_is_known(clock) -> None:
+    """After an interruption within a GOP, too."""
+    plan = TimeBudget(100.0, 20, samples=64, gop=10, promise=0.2)
+    preset = plan.preset(frame(1), 0.001, 0.0, 0.2)
+    seconds = 0.001 * (preset.main + preset.final)
+    assert seconds == pytest.approx(100 * 0.2 / (18 * 0.2 + 1), rel=0.2)
 
 
 def test_a_frame_gets_time_by_what_it_promises(clock) -> None:

@@ -12,7 +12,7 @@ import torch
 from vireo.codecs.coolchic import torch_trainer
 from vireo.codecs.coolchic.config import PAPER, STANDARD
 from vireo.codecs.coolchic.initialise import Start, cubic_kernel, initial_parameters
-from vireo.codecs.coolchic.torch_trainer import Together, TorchTrainer
+from vireo.codecs.coolchic.torch_trainer import StepBatcher, TorchTrainer
 from vireo.codecs.coolchic.trainer import Adam, Trainer, schedule
 from vireo.gop import FrameType
 
@@ -154,15 +154,38 @@ def test_flow_targets_need_a_flow_that_a_network_gives() -> None:
         with_parts(FrameType.P)[1].set_flow_targets(np.zeros((2, *SIZES[0]), np.float32))
 
 
+class Company(StepBatcher):
+    """Frames trained together on the CPU.
+
+    Attributes:
+        taken: how many frames each time; more than `room` are too many.
+    """
+
+    room = 100
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"), most=4)
+        self.taken: list[int] = []
+
+    def _take(self, requests):
+        if len(requests) > self.room:
+            raise torch.OutOfMemoryError
+        self.taken.append(len(requests))
+        return super()._take(requests)
+
+
+@pytest.mark.parametrize("room", [100, 2])
 @pytest.mark.parametrize("frame_type", list(FrameType))
 @pytest.mark.filterwarnings("error")  # PyTorch warns where it goes frame by frame
 def test_frames_trained_together_make_the_steps_that_each_makes_alone(
-    frame_type: FrameType, monkeypatch: pytest.MonkeyPatch
+    frame_type: FrameType, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where memory is short, fewer of them at a time."""
     monkeypatch.setattr(torch_trainer, "PATIENCE", 10.0)
-    together = Together(torch.device("cpu"), most=4)
+    company = Company()
+    company.room = room
     alone = [pair(frame_type)[1] for _ in range(3)]
-    side_by_side = [copied(trainer, together) for trainer in alone]
+    side_by_side = [copied(trainer, company) for trainer in alone]
     for trainers in (alone, side_by_side):
         for i, trainer in enumerate(trainers):
             trainer.latents = [g + 0.1 * i for g in trainer.latents]
@@ -184,9 +207,10 @@ def test_frames_trained_together_make_the_steps_that_each_makes_alone(
         return trainer.run(schedules[index], seed=index, first_iteration=7, adam=adam)
 
     expected = [run(trainer, i) for i, trainer in enumerate(alone)]
+    company._last.update(side_by_side)  # so that they wait for each other
     with ThreadPoolExecutor(3) as pool:
         metrics = list(pool.map(run, side_by_side, range(3)))
-    assert together.most_taken == 3
+    assert company.taken == ([3] if room > 3 else [1, 2])
     for ours, theirs in zip(metrics, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
     for ours, theirs in zip(side_by_side, alone, strict=True):
@@ -195,7 +219,23 @@ def test_frames_trained_together_make_the_steps_that_each_makes_alone(
             np.testing.assert_allclose(a, b, atol=1e-3)
 
 
-def copied(trainer: TorchTrainer, together: Together) -> TorchTrainer:
+def test_frames_stay_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call after call, once they have met; and one that ends is not waited for again."""
+    monkeypatch.setattr(torch_trainer, "PATIENCE", 1.0)
+    company = Company()
+    trainers = [copied(pair(FrameType.I)[1], company) for _ in range(3)]
+
+    def run(trainer: TorchTrainer, calls: int) -> None:
+        for _ in range(calls):
+            trainer.run(schedule(1, lambda_=1e-3))
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(run, trainers, (12, 12, 6)))
+    assert sum(company.taken) == 30
+    assert len(company.taken) <= 15
+
+
+def copied(trainer: TorchTrainer, batcher: StepBatcher) -> TorchTrainer:
     """The same frame, trained with others."""
     kind = trainer.kind
     target, *references = pictures(1 + kind.references)
@@ -206,7 +246,7 @@ def copied(trainer: TorchTrainer, together: Together) -> TorchTrainer:
         target,
         references,
         prediction=prediction,
-        together=together,
+        batcher=batcher,
     )
     result.restore(trainer.state())
     result.constant.copy_(trainer.constant)
@@ -223,13 +263,13 @@ def test_a_step_whose_loss_is_not_finite_changes_nothing() -> None:
 
 
 def test_what_fails_in_company_fails_for_all() -> None:
-    together = Together(torch.device("cpu"), most=4)
-    trainers = [copied(pair(FrameType.I)[1], together) for _ in range(2)]
+    company = Company()
+    trainers = [copied(pair(FrameType.I)[1], company) for _ in range(2)]
     for trainer in trainers:
         trainer.changing = trainer.changing[:-1]
 
     def fails(trainer: TorchTrainer) -> bool:
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match="together"):
             trainer.run(schedule(1, lambda_=1e-3))
         return True
 

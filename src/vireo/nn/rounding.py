@@ -53,7 +53,7 @@ def hashed_uniform(positions: Tensor, seed: Tensor, iteration: Tensor) -> Tensor
     The hash is Wellons' lowbias32, as in the native trainer; what is hashed isn't.
     """
     bits = _mix(_mix(positions ^ _mix(seed)) + iteration)
-    return (((bits >> 8) & 0xFFFFFF).float() + 0.5) / 2**24
+    return (((bits >> 9) & 0x7FFFFF).float() + 0.5) / 2**23
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -61,27 +61,36 @@ class TimeBudget:
             spent: seconds of its warm-up.
             promise: what more steps are worth, for its effort (`presets.promise`).
         """
-        left = self._frames - job.coding_index
-        if self._end is None:
-            self._end = self._began + self._seconds * max(1, left) / self._frames
+        end = self._end_of_all(job)
         worth = _Worth(job.effort, job.effort * promise)
         (self._intra if job.frame_type is FrameType.I else self._inter).append(worth)
         self._surplus += job.effort - 1
-        part = worth.worth / max(worth.worth, worth.worth + self._to_come(job.coding_index + 1))
-        share = RESERVE * (self._end - perf_counter() + spent) * part
+        part = worth.worth / (worth.worth + self._to_come(job.coding_index + 1))
+        share = RESERVE * (end - perf_counter() + spent) * part
         steps = (share - spent - self._rest(job.frame_type, share)) / seconds_per_step
         return self.base.stretched(steps / (self.base.main + self.base.final))
+
+    def _end_of_all(self, job: PictureJob) -> float:
+        """When the time is over; the first frame that is told of tells how many are there."""
+        if self._end is None:
+            left = max(1, self._frames - job.coding_index)
+            self._end = self._began + self._seconds * left / self._frames
+        return self._end
 
     def _to_come(self, first: int) -> float:
         """What all frames from one on are worth together, by those before."""
         effort = self._frames - first - self._surplus
         intra = -(-self._frames // self._gop) - -(-first // self._gop)
-        worth = 0.0
-        if intra and self._intra:
-            effort -= intra * fmean(w.effort for w in self._intra)
-            worth = intra * fmean(w.worth for w in self._intra)
+        known = self._intra or [_Worth(1.0, 1.0)]
+        effort -= intra * fmean(w.effort for w in known)
+        worth = intra * fmean(w.worth for w in known)
         promise = sum(w.worth for w in self._inter) / sum(w.effort for w in self._inter)
         return worth + max(0.0, effort) * promise
+
+    def skip(self, job: PictureJob) -> None:
+        """A frame needs no training."""
+        self._end_of_all(job)
+        self._surplus += job.effort - 1
 
     def settle(self, job: PictureJob, seconds: float) -> None:
         """What came after a frame's training, refinement and coding, took so long."""

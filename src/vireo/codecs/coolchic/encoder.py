@@ -79,13 +79,15 @@ class CoolchicEncoder:
         self._core = shape.core()
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
-        """Train, quantise and code one picture; the same seed and job give the same result."""
+        """Train, quantise and code one picture; on a CPU the same seed and job give the same."""
         lambda_ = self.settings.lambda_
         with measured(self._times, "motion search"):
             flows = [estimate_flow(job.target[0], r[0]) for r in job.references]
         with measured(self._times, "moved references"):
             skip = self._skip(job, flows, lambda_) if flows else None
         if skip and skip.cost < lambda_ * LEAST_BITS / job.target[0].size:
+            if self._budget:
+                self._budget.skip(job)
             return self._finish(job, skip, iterations=0)
         began = perf_counter()
         trainer = self._make_trainer(self.shape.architecture, job, job.references)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.budget import TimeBudget
@@ -18,6 +19,9 @@ from vireo.codecs.encoding import Opening, PictureEncoder, PictureJob
 from vireo.errors import UsageError
 from vireo.gop import GopStructure, gop_frames
 from vireo.options import EncodeOptions
+
+if TYPE_CHECKING:
+    from vireo.codecs.coolchic.torch_trainer import StepBatcher
 
 FRAMES_TOGETHER = 16  # that a GPU trains at once
 ARCHITECTURES = {"standard": STANDARD, "paper": PAPER}
@@ -70,9 +74,14 @@ def _trainers(options: EncodeOptions) -> TrainerFactory:
 
 def _cuda_trainers() -> TrainerFactory:
     device = torch_device("cuda")
-    from vireo.codecs.coolchic.torch_trainer import Together, TorchTrainer
+    from vireo.codecs.coolchic.torch_trainer import StepBatcher
 
-    together = Together(device, FRAMES_TOGETHER)
+    return torch_trainers(StepBatcher(device, FRAMES_TOGETHER))
+
+
+def torch_trainers(batcher: StepBatcher | None) -> TrainerFactory:
+    """Of frames that are trained by PyTorch, in company, or each alone on the CPU."""
+    from vireo.codecs.coolchic.torch_trainer import TorchTrainer
 
     def make(
         architecture: Architecture,
@@ -86,7 +95,7 @@ def _cuda_trainers() -> TrainerFactory:
             job.target,
             references,
             prediction=prediction,
-            together=together,
+            batcher=batcher,
         )
 
     return make

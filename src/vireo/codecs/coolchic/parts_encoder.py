@@ -104,13 +104,15 @@ class PartsEncoder:
         self._core = shape.core()
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
-        """Train, quantise and code one picture; the same seed and job give the same result."""
+        """Train, quantise and code one picture; on a CPU the same seed and job give the same."""
         lambda_ = self._lambda(job)
         with measured(self._times, "motion search"):
             fields = self._search(job, lambda_)
         with measured(self._times, "moved references"):
             moved = self._moved(job, fields, lambda_) if fields else None
         if moved and moved.cost < lambda_ * LEAST_BITS / job.target[0].size:
+            if self._budget:
+                self._budget.skip(job)
             return self._code(job, moved, 0)
         began = perf_counter()
         prediction = predict(fields, job.references, self._parts) if fields else None
@@ -216,8 +218,9 @@ class PartsEncoder:
         recipe, lambda_ = STANDARD_RECIPES[job.frame_type], self._lambda(job)
         trainer = training.trainer
         start = trainer.latents
-        best_loss, best_state, best_base, worth = np.inf, None, None, 1.0
-        for base in self._bases(job):
+        bases = self._bases(job)
+        best_loss, best_state, best_base, worth = np.inf, None, bases[0], 1.0
+        for base in bases:
             parameters = to_floats(base.parameters, self.shape.architecture)
             trainer.latents = start
             trainer.parameters = parameters
@@ -225,10 +228,9 @@ class PartsEncoder:
             trainer.reset_optimiser()
             metrics = training.run(warm_up(preset, recipe, lambda_, motion=False))
             loss = float(metrics[-10:, LOSS].mean())
-            if loss < best_loss:
+            if best_state is None or loss < best_loss:
                 best_loss, best_state, best_base = loss, trainer.state(), base
                 worth = promise(float(metrics[0, LOSS]), loss)
-        assert best_base is not None
         trainer.restore(best_state)
         trainer.base = to_floats(best_base.parameters, self.shape.architecture)
         if self._budget:

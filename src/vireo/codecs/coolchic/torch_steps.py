@@ -84,8 +84,8 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How steps are made that are made together.
+class StepMode:
+    """How steps are taken that are taken together.
 
     Attributes:
         hard: round, with straight-through gradients; else soft rounding and noise.
@@ -121,16 +121,16 @@ class Batch:
         latents = kind.changing_sizes[0]
         self._positions = torch.arange(latents, dtype=torch.int32, device=device)
 
-    def step(self, manner: Manner) -> None:
+    def step(self, mode: StepMode) -> None:
         """One step of every frame. One whose loss isn't finite changes nothing of its frame."""
-        kind, adam = self.kind, manner.adam
+        kind, adam = self.kind, mode.adam
         row = self.rows.index_select(0, self.place)[0]
         temperature, shape, latent_rate, network_rate, lambda_, flow_weight = row.T
         parts = torch.split(self.changing, kind.changing_sizes, dim=1)
         latents, latent_mean, latent_square, parameters, mean, square, base, counts = parts
         at_latents = latents.detach().requires_grad_()
         at_parameters = parameters.detach().requires_grad_()
-        if manner.hard:
+        if mode.hard:
             quantised = hard_quantise(at_latents)
         else:
             iteration = self.keys[:, 1:] + self.place.int()
@@ -141,7 +141,7 @@ class Batch:
         def of_frame(
             quantised: Tensor, parameters: Tensor, constant: Tensor, lambda_: Tensor, pull: Tensor
         ) -> Tensor:
-            return measure(kind, quantised, parameters, constant, lambda_, pull, manner.pulled)
+            return measure(kind, quantised, parameters, constant, lambda_, pull, mode.pulled)
 
         measured = self._each(
             of_frame, quantised, at_parameters, self.constant, lambda_, flow_weight
@@ -212,7 +212,7 @@ def measure(
     flow_error = torch.zeros_like(loss)
     if pulled and flows:
         aims = flow_targets.view(-1, kind.height, kind.width)
-        flow_error = (torch.cat(flows) - aims).square().sum(0).mean()
+        flow_error = (torch.cat(flows) - aims).square().sum(0).mean() * (flow_weight > 0)
         loss = loss + flow_weight * flow_error
     errors = [F.mse_loss(p, t) for p, t in zip(decoded, target, strict=True)]
     return torch.stack([loss, *errors, bits, flow_error])

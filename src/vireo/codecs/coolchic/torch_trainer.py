@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
-from threading import Condition, Lock
+from threading import Condition
 from weakref import WeakSet
 
 import numpy as np
@@ -15,15 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vireo.codecs.coolchic.config import Architecture
-from vireo.codecs.coolchic.torch_steps import Batch, Kind, Manner
+from vireo.codecs.coolchic.torch_steps import Batch, Kind, StepMode
 from vireo.codecs.coolchic.trainer import Adam, Prediction, Trainer, as_floats, check_pictures
 from vireo.codecs.graphs import Graphs
+from vireo.exact import full_precision
 from vireo.gop import FrameType
 
 Floats = NDArray[np.float32]
 
 MOST_STEPS = 64  # that one call takes at a time
-PATIENCE = 0.003  # seconds that frames wait for each other
+PATIENCE = 0.01  # seconds that frames wait for each other
 
 
 class TorchTrainer:
@@ -33,7 +33,7 @@ class TorchTrainer:
     also depend on which frames are trained beside this one.
 
     Args:
-        together: takes the steps of this frame with those of others; None for its own, on the CPU.
+        batcher: takes the steps of this frame with those of others; None for its own, on the CPU.
     """
 
     steps_at_a_time = MOST_STEPS
@@ -46,23 +46,22 @@ class TorchTrainer:
         references: Sequence[Sequence[NDArray[np.uint8]]] = (),
         *,
         prediction: Prediction | None = None,
-        together: Together | None = None,
+        batcher: StepBatcher | None = None,
     ) -> None:
         check_pictures(architecture, frame_type, references, prediction)
         height, width = target[0].shape
         self.kind = Kind(architecture, frame_type, height, width, prediction is not None)
-        self._together = together or Together(torch.device("cpu"))
+        self._batcher = batcher or StepBatcher(torch.device("cpu"))
         self._pictures = target, prediction
         predicted = as_floats(prediction) if prediction is not None else []
         given = [np.divide(p, 255, dtype=np.float32) for p in (*target, *chain(*references))]
-        device = self._together.device
+        device = self._batcher.device
         samples, aims = self.kind.constant_sizes
         self.constant = torch.zeros(samples + aims, device=device)
         self.constant[:samples] = torch.from_numpy(
             np.concatenate([p.ravel() for p in given + predicted])
         )
         self.changing = torch.zeros(sum(self.kind.changing_sizes), device=device)
-        self._together.join(self)
 
     def _part(self, index: int) -> Tensor:
         """A part of what changes, as `Kind.changing_sizes` lists them."""
@@ -138,12 +137,12 @@ class TorchTrainer:
         adam: Adam = Adam(),  # noqa: B008 (frozen)
     ) -> Floats:
         """Run iterations; their metrics `[steps, 6]`, columns as `trainer.METRICS`."""
-        manner = Manner(hard, bool(steps[:, 5].any()), adam)
+        mode = StepMode(hard, bool(steps[:, 5].any()), adam)
         metrics = []
         for first in range(0, len(steps), MOST_STEPS):
             rows = steps[first : first + MOST_STEPS]
-            wish = _Wish(self, manner, rows, seed, first_iteration + first)
-            metrics.append(self._together.run(wish))
+            request = _Request(self, mode, rows, seed, first_iteration + first)
+            metrics.append(self._batcher.run(request))
         return np.concatenate(metrics)
 
     def state(self) -> Tensor:
@@ -156,23 +155,27 @@ class TorchTrainer:
 
 
 @dataclass(eq=False)
-class _Wish:
+class _Request:
     """Steps that a frame waits for."""
 
     trainer: TorchTrainer
-    manner: Manner
+    mode: StepMode
     rows: Floats
     seed: int
     first_iteration: int
     metrics: Floats | None = None
     failure: Exception | None = None
 
-    def fits(self, other: _Wish) -> bool:
+    @property
+    def is_done(self) -> bool:
+        return self.metrics is not None or self.failure is not None
+
+    def fits(self, other: _Request) -> bool:
         """Whether both can be taken together."""
-        return self.trainer.kind == other.trainer.kind and self.manner == other.manner
+        return self.trainer.kind == other.trainer.kind and self.mode == other.mode
 
 
-class Together:
+class StepBatcher:
     """Takes steps of frames that threads train at the same time, as many at once as there are.
 
     On CUDA, steps are captured as graphs: a small picture's step is hundreds of kernels of
@@ -180,100 +183,114 @@ class Together:
 
     Args:
         device: where.
-        most: frames at once. On the CPU one at a time is as fast.
+        most: frames at once; fewer where memory is short. On the CPU one at a time is as fast.
         graphs: capture steps, on CUDA.
-
-    Attributes:
-        most_taken: at once, so far.
     """
 
     def __init__(self, device: torch.device, most: int = 1, *, graphs: bool = True) -> None:
         self.device = device
         self._most = most
-        self.most_taken = 0
-        self._turn = Lock()
         self._changed = Condition()
-        self._wishes: list[_Wish] = []
-        self._trainers: WeakSet[TorchTrainer] = WeakSet()
+        self._requests: list[_Request] = []
+        self._busy = False  # a thread takes steps; others wait
+        self._last: WeakSet[TorchTrainer] = WeakSet()  # whose steps were the last
         self._batches: dict[tuple[Kind, int], Batch] = {}
         self._graphs = Graphs(device) if graphs and device.type == "cuda" else None
 
-    def join(self, trainer: TorchTrainer) -> None:
-        """A frame's steps are to come; others wait for them, a moment."""
-        self._trainers.add(trainer)
-
-    def run(self, wish: _Wish) -> Floats:
+    def run(self, request: _Request) -> Floats:
         """The metrics of a frame's steps, when they have been taken, by whichever thread."""
         with self._changed:
-            self._wishes.append(wish)
+            self._requests.append(request)
             self._changed.notify_all()
-        with self._turn:
-            if wish.metrics is None and wish.failure is None:
-                self._grant(self._gather(wish))
-        if wish.failure is not None:
-            raise wish.failure
-        assert wish.metrics is not None
-        return wish.metrics
+            self._changed.wait_for(lambda: request.is_done or not self._busy)
+            leads = not request.is_done
+            self._busy |= leads
+        if leads:
+            try:
+                self._serve(self._gather(request))
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._requests = [r for r in self._requests if r is not request]
+                    self._changed.notify_all()
+        if request.failure is not None:
+            raise RuntimeError("steps of frames trained together failed") from request.failure
+        assert request.metrics is not None
+        return request.metrics
 
-    def _gather(self, first: _Wish) -> list[_Wish]:
+    def _gather(self, first: _Request) -> list[_Request]:
         """What is taken together with a frame: all that fit, those of a moment later included."""
 
-        def fitting() -> list[_Wish]:
-            others = [w for w in self._wishes if w is not first and w.fits(first)]
+        def fitting() -> list[_Request]:
+            others = [r for r in self._requests if r is not first and r.fits(first)]
             return [first, *others][: self._most]
 
-        def complete() -> bool:
+        def is_complete() -> bool:
+            waiting = {r.trainer for r in self._requests}
             kind = first.trainer.kind
-            waiting = {first.trainer, *(w.trainer for w in self._wishes)}
-            missing = [t for t in self._trainers if t.kind == kind and t not in waiting]
+            missing = [t for t in self._last if t.kind == kind and t not in waiting]
             return not missing or len(fitting()) == self._most
 
         with self._changed:
             if self._most > 1:
-                self._changed.wait_for(complete, PATIENCE)
+                self._changed.wait_for(is_complete, PATIENCE)
             chosen = fitting()
-            self._wishes = [w for w in self._wishes if w not in chosen]
-        self.most_taken = max(self.most_taken, len(chosen))
+            self._requests = [r for r in self._requests if r not in chosen]
+            self._last = WeakSet(r.trainer for r in chosen)
         return chosen
 
-    def _grant(self, wishes: list[_Wish]) -> None:
+    def _serve(self, requests: list[_Request]) -> None:
         try:
-            metrics = self._take(wishes)
+            metrics = self._take(requests)
+        except torch.OutOfMemoryError as error:
+            if len(requests) == 1:
+                requests[0].failure = error
+                return
+            self._most = half = len(requests) // 2
+            self._batches.clear()
+            if self._graphs:
+                self._graphs.forget()
+                torch.cuda.empty_cache()
+            self._serve(requests[:half])
+            self._serve(requests[half:])
         except Exception as error:
-            for wish in wishes:
-                wish.failure = error
-            return
-        for wish, own in zip(wishes, metrics, strict=True):
-            wish.metrics = own
+            for request in requests:
+                request.failure = error
+        else:
+            for request, own in zip(requests, metrics, strict=True):
+                request.metrics = own
 
-    def _take(self, wishes: list[_Wish]) -> list[Floats]:
-        kind, manner = wishes[0].trainer.kind, wishes[0].manner
-        frames = 1 << (len(wishes) - 1).bit_length()  # few sizes, since each is captured
+    def _take(self, requests: list[_Request]) -> list[Floats]:
+        """Their metrics. Frames change when all steps have been taken, and not before."""
+        kind, mode = requests[0].trainer.kind, requests[0].mode
+        frames = 1 << (len(requests) - 1).bit_length()  # few sizes, since each is captured
         batch = self._batch(kind, frames)
-        count = max(len(w.rows) for w in wishes)
         # Rates of 0 change nothing: of frames that have fewer steps, and of places without a frame.
         rows = np.zeros((MOST_STEPS, frames, 6), np.float32)
         rows[:, :, :2] = 1.0
         keys = np.zeros((frames, 2), np.int32)
-        for place, wish in enumerate(wishes):
-            rows[: len(wish.rows), place] = wish.rows
-            keys[place] = np.array([wish.seed, wish.first_iteration]).astype(np.int32)
-            batch.constant[place] = wish.trainer.constant
-            batch.changing[place] = wish.trainer.changing
+        for place, request in enumerate(requests):
+            rows[: len(request.rows), place] = request.rows
+            keys[place] = np.array([request.seed, request.first_iteration]).astype(np.int32)
+            batch.constant[place] = request.trainer.constant
+            batch.changing[place] = request.trainer.changing
         batch.rows.copy_(torch.from_numpy(rows))
         batch.keys.copy_(torch.from_numpy(keys))
         batch.place.zero_()
-        step = partial(batch.step, manner)
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for _ in range(count):
-                if self._graphs:
-                    self._graphs.run((kind, frames, manner), step)
-                else:
-                    step()
-        for place, wish in enumerate(wishes):
-            wish.trainer.changing.copy_(batch.changing[place])
+
+        def step() -> None:
+            with full_precision(self.device.type):
+                batch.step(mode)
+
+        for _ in range(max(len(r.rows) for r in requests)):
+            if self._graphs:
+                self._graphs.run((kind, frames, mode), step)
+            else:
+                step()
+        for place, request in enumerate(requests):
+            request.trainer.changing.copy_(batch.changing[place])
         metrics = batch.metrics.cpu().numpy()
-        return [metrics[: len(w.rows), i].copy() for i, w in enumerate(wishes)]
+        return [metrics[: len(r.rows), i].copy() for i, r in enumerate(requests)]
 
     def _batch(self, kind: Kind, frames: int) -> Batch:
         if (kind, frames) not in self._batches:

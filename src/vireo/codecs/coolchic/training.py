@@ -58,6 +58,7 @@ class TrainerFactory(Protocol):
 class Budget(Protocol):
     """Decides how many steps a frame gets."""
 
+    def skip(self, job: PictureJob) -> None: ...
     def preset(
         self, job: PictureJob, seconds_per_step: float, spent: float, promise: float = 1.0
     ) -> Preset: ...
