@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.budget import TimeBudget
@@ -54,22 +54,7 @@ def _trainers(options: EncodeOptions) -> TrainerFactory:
         return _cuda_trainers()
     from vireo.codecs.coolchic.trainer import Trainer as NativeTrainer
 
-    def make(
-        architecture: Architecture,
-        job: PictureJob,
-        references: Sequence[Planes] = (),
-        prediction: Prediction | None = None,
-    ) -> Trainer:
-        return NativeTrainer(
-            architecture,
-            job.frame_type,
-            job.target,
-            references,
-            prediction=prediction,
-            threads=job.threads,
-        )
-
-    return make
+    return _factory(NativeTrainer, lambda job: {"threads": job.threads})
 
 
 def _cuda_trainers() -> TrainerFactory:
@@ -83,19 +68,27 @@ def torch_trainers(batcher: StepBatcher | None) -> TrainerFactory:
     """Of frames that are trained by PyTorch, in company, or each alone on the CPU."""
     from vireo.codecs.coolchic.torch_trainer import TorchTrainer
 
+    return _factory(TorchTrainer, lambda job: {"batcher": batcher})
+
+
+def _factory(
+    kind: Callable[..., Trainer], more: Callable[[PictureJob], dict[str, Any]]
+) -> TrainerFactory:
+    """Makes trainers of a kind, with `more` arguments by the picture."""
+
     def make(
         architecture: Architecture,
         job: PictureJob,
         references: Sequence[Planes] = (),
         prediction: Prediction | None = None,
     ) -> Trainer:
-        return TorchTrainer(
+        return kind(
             architecture,
             job.frame_type,
             job.target,
             references,
             prediction=prediction,
-            batcher=batcher,
+            **more(job),
         )
 
     return make

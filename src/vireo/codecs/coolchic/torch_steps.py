@@ -195,9 +195,9 @@ def measure(
 ) -> Tensor:
     """One frame's metrics `[6]`, its loss first (`trainer.METRICS`)."""
     samples, flow_targets = torch.split(constant, kind.constant_sizes)
-    planes = _shaped(samples, kind.plane_shapes)
+    planes = shaped(samples, kind.plane_shapes)
     target, others = planes[:3], [planes[i : i + 3] for i in range(3, len(planes), 3)]
-    latents = _shaped(quantised, kind.grid_shapes)
+    latents = shaped(quantised, kind.grid_shapes)
     networks = kind.networks(parameters)
     flows: list[Tensor] = []
     if isinstance(networks, PartNetworks):
@@ -218,7 +218,7 @@ def measure(
     return torch.stack([loss, *errors, bits, flow_error])
 
 
-def _shaped(flat: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
+def shaped(flat: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
     """Planes that lie one after another."""
     ends = list(accumulate((h * w for h, w in shapes), initial=0))
     return [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vireo.codecs.coolchic.config import Architecture
-from vireo.codecs.coolchic.torch_steps import Batch, Kind, StepMode
+from vireo.codecs.coolchic.torch_steps import Batch, Kind, StepMode, shaped
 from vireo.codecs.coolchic.trainer import Adam, Prediction, Trainer, as_floats, check_pictures
 from vireo.codecs.graphs import Graphs
 from vireo.exact import full_precision
@@ -79,10 +79,8 @@ class TorchTrainer:
     @property
     def latents(self) -> list[Floats]:
         """Copies of the latents before quantisation, in the order of their grids."""
-        flat = self._part(0).cpu().numpy().copy()
-        shapes = self.kind.grid_shapes
-        ends = np.cumsum([h * w for h, w in shapes])[:-1]
-        return [g.reshape(s) for g, s in zip(np.split(flat, ends), shapes, strict=True)]
+        grids = shaped(self._part(0).cpu(), self.kind.grid_shapes)
+        return [grid.numpy().copy() for grid in grids]
 
     @latents.setter
     def latents(self, values: Sequence[NDArray[np.floating]]) -> None:
