@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from statistics import fmean, stdev
 from unittest.mock import patch
@@ -29,7 +27,7 @@ import vireo
 from vireo.codecs.coolchic import open as opener
 from vireo.codecs.coolchic.torch_trainer import StepBatcher
 from vireo.metrics import Curve, bd_rate
-from vireo.video import open_source
+from vireo.video import Frame, open_sink, open_source
 
 QUALITIES = (20, 40, 60, 80)
 SIDES = ("twin", "native")
@@ -54,20 +52,15 @@ class Outcome:
 def cropped(clip: Path, crop: tuple[int, int], frames: int, folder: Path) -> Path:
     """The middle of the first frames, as Y4M."""
     width, height = (size // 4 * 4 for size in crop)
-
-    def parts() -> Iterator[bytes]:
-        with open_source(clip) as source:
-            for frame in islice(source, frames):
-                left = (frame.width - width) // 4 * 2
-                top = (frame.height - height) // 4 * 2
-                yield b"FRAME\n"
-                for plane, scale in zip(frame.planes, (1, 2, 2), strict=True):
-                    rows = slice(top // scale, (top + height) // scale)
-                    yield plane[rows, left // scale : (left + width) // scale].tobytes()
-
     path = folder / "in.y4m"
-    head = f"YUV4MPEG2 W{width} H{height} F25:1 Ip C420jpeg\n".encode()
-    path.write_bytes(head + b"".join(parts()))
+    with open_source(clip, frames=frames) as source:
+        format = replace(source.format, width=width, height=height)
+        left, top = (source.format.width - width) // 4, (source.format.height - height) // 4
+        chroma = slice(top, top + height // 2), slice(left, left + width // 2)
+        luma = slice(2 * top, 2 * top + height), slice(2 * left, 2 * left + width)
+        with open_sink(path, format) as sink:
+            for frame in source:
+                sink.write(Frame(frame.y[luma], frame.u[chroma], frame.v[chroma], frame.pts))
     return path
 
 
