@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -19,6 +20,7 @@
 #include "core/crc32c.hpp"
 #include "core/kernels.hpp"
 #include "core/prediction.hpp"
+#include "core/temporal_context.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -36,6 +38,8 @@ using vireo::QuantisedMlp;
 using Bytes = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Matrix = nb::ndarray<const T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Row = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Integers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Samples = Matrix<std::uint8_t>;
 using References = std::vector<std::vector<Samples>>;
@@ -219,39 +223,6 @@ nb::list to_list(Latents&& latents) {
   return list;
 }
 
-// What is being decoded of one frame: grids fill up as sections arrive.
-class LatentReader {
- public:
-  LatentReader(const Architecture& architecture, const Networks& networks, int height, int width)
-      : architecture_(architecture),
-        networks_(networks),
-        latents_(vireo::make_latents(architecture, networks.references, height, width)) {
-    check_fits(architecture, networks);
-  }
-
-  int tiles() const { return vireo::tile_count(architecture_, latents_); }
-
-  void read(const Bytes& data, int first, int count) {
-    if (first < 0 || count < 1 || count > tiles() - first)
-      throw nb::value_error("a section names tiles that the picture doesn't have");
-    bool fine;
-    {
-      nb::gil_scoped_release release;
-      fine = vireo::decode_latents(architecture_, networks_, data.data(), data.size(), first,
-                                   count, latents_);
-    }
-    if (!fine) throw nb::value_error("a tile has a mode that doesn't exist");
-  }
-
-  nb::list grids() const { return to_list(Latents(latents_)); }
-  const Latents& latents() const { return latents_; }
-
- private:
-  Architecture architecture_;
-  Networks networks_;
-  Latents latents_;
-};
-
 vireo::PlaneView to_view(const Samples& plane) {
   return {plane.data(), static_cast<int>(plane.shape(0)), static_cast<int>(plane.shape(1))};
 }
@@ -268,6 +239,122 @@ std::vector<vireo::PictureView> to_pictures(const References& references, int he
   }
   return pictures;
 }
+
+// Of a frame's luma grids, or none.
+vireo::TemporalContexts to_temporal(const Architecture& architecture, int references,
+                                    const Latents& latents,
+                                    const std::vector<Matrix<std::int16_t>>& planes) {
+  vireo::TemporalContexts temporal;
+  if (planes.empty()) return temporal;
+  if (!architecture.parts || references == 0 || planes.size() != static_cast<std::size_t>(architecture.grids))
+    throw std::invalid_argument(
+        "luma's grids have a temporal context each, with parts and references");
+  for (std::size_t k = 0; k < planes.size(); ++k) {
+    temporal.push_back(to_plane(planes[k]));
+    if (temporal[k].height != latents[k].height || temporal[k].width != latents[k].width)
+      throw std::invalid_argument("a temporal context has its grid's size");
+    for (const std::int16_t c : temporal[k].samples)
+      if (c < 0 || c > vireo::kMostTemporal)
+        throw std::invalid_argument("a temporal context is in 0 ... 15");
+  }
+  return temporal;
+}
+
+// What is being decoded of one frame: grids fill up as sections arrive.
+class LatentReader {
+ public:
+  LatentReader(const Architecture& architecture, const Networks& networks, int height, int width)
+      : architecture_(architecture),
+        networks_(networks),
+        latents_(vireo::make_latents(architecture, networks.references, height, width)) {
+    check_fits(architecture, networks);
+  }
+
+  int tiles() const { return vireo::tile_count(architecture_, latents_); }
+  // How many of them, the first ones, need no reference's samples.
+  int free_tiles() const {
+    return architecture_.parts && networks_.references > 0 && !given_
+               ? tiles() - vireo::luma_tile_count(architecture_, latents_)
+               : tiles();
+  }
+
+  // Tiles that need no reference's samples; or, given the references, the others.
+  void read(vireo::TileDecoder& decoder, int first, int count, const References* references) {
+    std::vector<vireo::PictureView> pictures;
+    if (references) {
+      if (static_cast<int>(references->size()) != networks_.references)
+        throw std::invalid_argument("as many references as the frame type says are needed");
+      pictures = to_pictures(*references, latents_[0].height, latents_[0].width);
+    }
+    bool fine;
+    {
+      nb::gil_scoped_release release;
+      fine = decoder.decode(architecture_, networks_, first, count,
+                            [&]() -> const vireo::TemporalContexts& {
+                              std::call_once(once_, [&] { find_temporal(pictures); });
+                              return temporal_;
+                            },
+                            latents_);
+    }
+    if (!fine) throw nb::value_error("a tile has a mode that doesn't exist");
+  }
+
+  nb::list grids() const { return to_list(Latents(latents_)); }
+  // Empty where nothing asked for them.
+  nb::list temporal() const { return to_list(Latents(temporal_)); }
+  const Latents& latents() const { return latents_; }
+  void set_temporal(const std::vector<Matrix<std::int16_t>>& planes) {
+    temporal_ = to_temporal(architecture_, networks_.references, latents_, planes);
+    given_ = true;
+  }
+
+ private:
+  void find_temporal(const std::vector<vireo::PictureView>& pictures) {
+    if (pictures.empty() || given_) return;
+    const std::size_t picture = architecture_.latent_grids(0).size();
+    const auto& parts = *architecture_.parts;
+    const Latents fields(latents_.begin() + static_cast<std::ptrdiff_t>(picture), latents_.end());
+    const int height = latents_[0].height, width = latents_[0].width;
+    temporal_ = vireo::temporal_contexts(
+        architecture_,
+        vireo::block_fields(fields, 3 * networks_.references, parts.motion_grids,
+                            parts.motion_first, height, width),
+        pictures, height, width);
+  }
+
+  Architecture architecture_;
+  Networks networks_;
+  Latents latents_;
+  std::once_flag once_;
+  vireo::TemporalContexts temporal_;
+  bool given_ = false;
+};
+
+// A section of latents on its way into a frame's grids.
+class SectionReader {
+ public:
+  SectionReader(LatentReader& reader, Bytes data, int first, int count)
+      : reader_(reader), data_(data), decoder_(data.data(), data.size()), next_(first) {
+    if (first < 0 || count < 1 || count > reader.tiles() - first)
+      throw nb::value_error("a section names tiles that the picture doesn't have");
+    end_ = first + count;
+  }
+
+  // As many tiles as need no reference's samples, or with references all that are left.
+  void read(const References* references) {
+    const int end = references ? end_ : std::min(end_, reader_.free_tiles());
+    if (next_ >= end) return;
+    reader_.read(decoder_, next_, end - next_, references);
+    next_ = end;
+  }
+  bool done() const { return next_ == end_; }
+
+ private:
+  LatentReader& reader_;
+  Bytes data_;
+  vireo::TileDecoder decoder_;
+  int next_, end_ = 0;
+};
 
 nb::list block_fields(const std::vector<Matrix<std::int16_t>>& grids, int motion_first, int height,
                       int width, int references) {
@@ -295,14 +382,13 @@ nb::list block_fields(const std::vector<Matrix<std::int16_t>>& grids, int motion
   return list;
 }
 
-// Planes in 1/64 sample; rows of a last block beyond the picture are left out.
-nb::tuple predict(const std::vector<Matrix<std::int32_t>>& fields, const References& references,
-                  int height, int width) {
+// One value per block and field, checked.
+vireo::BlockFields to_block_fields(const std::vector<Matrix<std::int32_t>>& fields,
+                                   const References& references, int height, int width) {
   if (height < 2 || width < 2 || height % 2 || width % 2)
     throw std::invalid_argument("pictures are coded at even sizes");
   if (references.empty() || references.size() > 2 || fields.size() != 3 * references.size())
     throw std::invalid_argument("one reference and three fields, or two and six");
-  const std::vector<vireo::PictureView> pictures = to_pictures(references, height, width);
   vireo::BlockFields blocks{(height + vireo::kBlock - 1) / vireo::kBlock,
                             (width + vireo::kBlock - 1) / vireo::kBlock, {}};
   for (std::size_t f = 0; f < fields.size(); ++f) {
@@ -315,6 +401,28 @@ nb::tuple predict(const std::vector<Matrix<std::int32_t>>& fields, const Referen
                     [](std::int32_t v) { return v < 0 || v > vireo::kBlendOne; }))
       throw std::invalid_argument("alpha and beta are in 0 ... 64");
   }
+  return blocks;
+}
+
+nb::list temporal_contexts(const Architecture& architecture,
+                           const std::vector<Matrix<std::int32_t>>& fields,
+                           const References& references, int height, int width) {
+  if (!architecture.parts) throw std::invalid_argument("temporal contexts are of parts");
+  const vireo::BlockFields blocks = to_block_fields(fields, references, height, width);
+  const std::vector<vireo::PictureView> pictures = to_pictures(references, height, width);
+  vireo::TemporalContexts temporal;
+  {
+    nb::gil_scoped_release release;
+    temporal = vireo::temporal_contexts(architecture, blocks, pictures, height, width);
+  }
+  return to_list(std::move(temporal));
+}
+
+// Planes in 1/64 sample; rows of a last block beyond the picture are left out.
+nb::tuple predict(const std::vector<Matrix<std::int32_t>>& fields, const References& references,
+                  int height, int width) {
+  const vireo::BlockFields blocks = to_block_fields(fields, references, height, width);
+  const std::vector<vireo::PictureView> pictures = to_pictures(references, height, width);
   Plane<std::int16_t> planes[3] = {{height, width}, {height / 2, width / 2}, {height / 2, width / 2}};
   {
     nb::gil_scoped_release release;
@@ -393,14 +501,16 @@ NB_MODULE(_core, m) {
   nb::class_<Parts>(m, "Parts", "Shapes where luma, chroma and motion have their own latents.")
       .def("__init__",
            [](Parts* self, int chroma_first, std::vector<int> chroma_synthesis, int motion_first,
-              int motion_grids, const Matrix<std::uint16_t>& motion_probabilities) {
+              int motion_grids, const Matrix<std::uint16_t>& motion_probabilities,
+              const Row<std::int16_t>& temporal) {
              new (self) Parts{chroma_first, std::move(chroma_synthesis), motion_first,
                               motion_grids,
                               {motion_probabilities.data(),
-                               motion_probabilities.data() + motion_probabilities.size()}};
+                               motion_probabilities.data() + motion_probabilities.size()},
+                              {temporal.data(), temporal.data() + temporal.size()}};
            },
            "chroma_first"_a, "chroma_synthesis"_a, "motion_first"_a, "motion_grids"_a,
-           "motion_probabilities"_a);
+           "motion_probabilities"_a, "temporal"_a);
   m.attr("MOTION_CONTEXTS") = vireo::kMotionContexts;
   m.attr("MAX_MOTION") = vireo::kMaxMotion;
 
@@ -510,7 +620,11 @@ NB_MODULE(_core, m) {
       .def(nb::init<const Architecture&, const Networks&, int, int>(), "architecture"_a,
            "networks"_a, "height"_a, "width"_a)
       .def_prop_ro("tiles", &LatentReader::tiles)
-      .def("read", &LatentReader::read, "data"_a, "first"_a, "count"_a)
+      .def_prop_ro("free_tiles", &LatentReader::free_tiles)
+      .def("set_temporal", &LatentReader::set_temporal, "planes"_a,
+           "Gives luma's temporal contexts, which come from the references otherwise.")
+      .def("temporal", &LatentReader::temporal,
+           "Luma's temporal contexts; empty where nothing has asked for them.")
       .def("grids", &LatentReader::grids)
       .def(
           "reconstruct",
@@ -522,22 +636,35 @@ NB_MODULE(_core, m) {
             return reconstruct(a, n, r.latents(), references, false, times);
           },
           "architecture"_a, "networks"_a, "references"_a, "times"_a = nb::none());
+  nb::class_<SectionReader>(m, "SectionReader", "One section's tiles, `count` from `first` on.")
+      .def(nb::init<LatentReader&, Bytes, int, int>(), nb::keep_alive<1, 2>(), "latents"_a,
+           "data"_a, "first"_a, "count"_a)
+      .def_prop_ro("done", &SectionReader::done)
+      .def(
+          "read",
+          [](SectionReader& r, const std::optional<References>& references) {
+            r.read(references ? &*references : nullptr);
+          },
+          "references"_a = nb::none(),
+          "Tiles that need no reference's samples; given these, all that are left.");
 
   m.def(
       "encode_latents",
       [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids,
-         int first, int count) {
+         int first, int count, const std::vector<Matrix<std::int16_t>>& planes) {
         const Latents latents = to_latents(a, n, grids);
+        const vireo::TemporalContexts temporal = to_temporal(a, n.references, latents, planes);
         if (first < 0 || count < 1 || count > vireo::tile_count(a, latents) - first)
           throw std::invalid_argument("no such tiles");
         std::vector<std::uint8_t> data;
         {
           nb::gil_scoped_release release;
-          data = vireo::encode_latents(a, n, latents, first, count);
+          data = vireo::encode_latents(a, n, latents, temporal, first, count);
         }
         return to_bytes(data);
       },
-      "architecture"_a, "networks"_a, "grids"_a, "first"_a, "count"_a);
+      "architecture"_a, "networks"_a, "grids"_a, "first"_a, "count"_a,
+      "temporal"_a = nb::list());
   m.def(
       "tile_count",
       [](const Architecture& a, int height, int width, int references) {
@@ -546,12 +673,14 @@ NB_MODULE(_core, m) {
       "architecture"_a, "height"_a, "width"_a, "references"_a = 0);
   m.def(
       "measure_latents",
-      [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids) {
+      [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids,
+         const std::vector<Matrix<std::int16_t>>& planes) {
         const Latents latents = to_latents(a, n, grids);
+        const vireo::TemporalContexts temporal = to_temporal(a, n.references, latents, planes);
         nb::gil_scoped_release release;
-        return vireo::measure_latents(a, n, latents);
+        return vireo::measure_latents(a, n, latents, temporal);
       },
-      "architecture"_a, "networks"_a, "grids"_a, "Bits per grid.");
+      "architecture"_a, "networks"_a, "grids"_a, "temporal"_a = nb::list(), "Bits per grid.");
   m.def(
       "count_motion",
       [](const Architecture& a, const std::vector<Matrix<std::int16_t>>& grids, int references) {
@@ -574,6 +703,9 @@ NB_MODULE(_core, m) {
       "architecture"_a, "networks"_a, "grids"_a, "references"_a, "signals"_a = false);
   m.def("block_fields", &block_fields, "grids"_a, "motion_first"_a, "height"_a, "width"_a,
         "references"_a, "Vectors, alpha (and beta) of each block, from the fields' grids.");
+  m.def("temporal_contexts", &temporal_contexts, "architecture"_a, "fields"_a, "references"_a,
+        "height"_a, "width"_a, "What prediction tells of luma's latents: a plane per grid.");
+  m.attr("TEMPORAL_PARAMETERS") = vireo::kTemporalParameters;
   m.def("predict", &predict, "fields"_a, "references"_a, "height"_a, "width"_a,
         "Inter prediction in 1/64 sample: Y, U, V.");
 

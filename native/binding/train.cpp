@@ -113,6 +113,14 @@ void set_latents(FrameTrainer& t, const std::vector<Floats<2>>& grids) {
   for (int k = 0; k < t.grids(); ++k) t.set_latents(k, grids[at(k)].data());
 }
 
+void set_given(FrameTrainer& t, const std::vector<Floats<2>>& grids) {
+  require(grids.size() <= at(t.grids()), "one array per grid at most");
+  for (std::size_t k = 0; k < grids.size(); ++k) {
+    check_grid(t, static_cast<int>(k), grids[k]);
+    t.set_given(static_cast<int>(k), grids[k].data());
+  }
+}
+
 nb::object run(FrameTrainer& t, Floats<2> schedule, bool hard, std::uint64_t seed,
                std::uint64_t first, float clip, float beta1, float beta2, float epsilon,
                float parameter_rate) {
@@ -289,6 +297,7 @@ NB_MODULE(_train, m) {
       .def_prop_ro("threads", &FrameTrainer::threads)
       .def("latents", &latents)
       .def("set_latents", &set_latents, "latents"_a)
+      .def("set_given", &set_given, "grids"_a)
       .def("parameters",
            [](FrameTrainer& t) {
              const Array a = make({t.parameters().size()});

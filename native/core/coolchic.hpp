@@ -4,6 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -33,11 +35,12 @@ struct Offset {
 // (core/motion_syntax.hpp).
 constexpr int kMotionContexts = 295;
 
-// What a grid of latents is for; luma and chroma have an autoregressive model each.
+// What a grid of latents is for; luma and chroma have an autoregressive model each. With parts
+// both have an input besides the context: luma's the temporal context, chroma's `other`.
 enum GridKind { kLuma, kChroma, kVectors, kBlending };
 
 // A grid's place in a frame: 2**level times smaller than luma. `other` is the grid, coded
-// before it, whose latents its model sees besides the context; -1: none.
+// before it, whose latents chroma's model sees besides the context; -1: none.
 struct LatentGrid {
   GridKind kind;
   int level;
@@ -52,6 +55,8 @@ struct Parts {
   int motion_grids = 0;  // of each field
   // That a decision's result is 1, at the start, in 2**-16: of P frames, then of B frames.
   std::vector<std::uint16_t> motion_probabilities;
+  // Of the network that gives temporal contexts, which come with the format as well.
+  std::vector<std::int16_t> temporal;
 };
 
 // Shapes: what the stream header fixes. With parts the others are luma's.
@@ -131,6 +136,11 @@ using Latents = std::vector<Plane<std::int16_t>>;  // in the order of latent_gri
 // Grids for a picture of even size, all zero.
 Latents make_latents(const Architecture& architecture, int references, int height, int width);
 
+// What the prediction tells of luma's latents, a plane per grid, finest first
+// (core/temporal_context.hpp); none where nothing is predicted.
+using TemporalContexts = std::vector<Plane<std::int16_t>>;
+using TemporalSource = std::function<const TemporalContexts&()>;  // for when they are needed
+
 struct Picture {
   Plane<std::uint8_t> y, u, v;
 };
@@ -168,19 +178,31 @@ bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& base
                    Networks& networks);
 
 // Tiles: with parts and references the frame's motion is the first one; then come bands of the
-// other grids, last grid of the list first, top band first.
+// other grids, last grid of the list first, top band first. Luma's models see `temporal`.
 int tile_count(const Architecture& architecture, const Latents& latents);
-// Reads tiles first ... first + count - 1 into latents that are 0 there; false if the bytes
-// hold a value that the format does not allow. With parts those before them are there already.
-bool decode_latents(const Architecture& architecture, const Networks& networks,
-                    const std::uint8_t* data, std::size_t size, int first, int count,
-                    Latents& latents);
+// Of these, luma's, which are the last ones.
+int luma_tile_count(const Architecture& architecture, const Latents& latents);
+// Reads a section's tiles into latents that are 0 there.
+class TileDecoder {
+ public:
+  TileDecoder(const std::uint8_t* data, std::size_t size);
+  ~TileDecoder();
+  TileDecoder(TileDecoder&&) noexcept;
+  // The next `count` tiles, the first one of which is `first`; false if the bytes hold a value
+  // that the format does not allow. With parts those before them are there already.
+  bool decode(const Architecture& architecture, const Networks& networks, int first, int count,
+              const TemporalSource& temporal, Latents& latents);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
                                          const Networks& networks, const Latents& latents,
-                                         int first, int count);
+                                         const TemporalContexts& temporal, int first, int count);
 // Bits that encode_latents would spend, per grid.
 std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
-                                    const Latents& latents);
+                                    const Latents& latents, const TemporalContexts& temporal);
 // How often each of motion's decisions came out 0 and 1, for tables of probabilities.
 std::array<std::array<std::int32_t, 2>, kMotionContexts> count_motion(
     const Architecture& architecture, const Latents& latents, int references);

@@ -221,18 +221,26 @@ VIREO_INLINE void store_chroma(const ChromaBlock& b, std::int16_t* u, std::int16
 
 #endif
 
+// Luma of a block at (x, y) from one reference.
+VIREO_INLINE LumaBlock predict_luma_block(const PlaneView& plane, int x, int y, std::int32_t vx,
+                                          std::int32_t vy) {
+  std::uint8_t room[LumaWindow::rows * LumaWindow::load];
+  const Source s = window<LumaWindow>(plane, x + (vx >> 6), y + (vy >> 6), room);
+  constexpr int fraction = kFractions - 1;
+  return predict_luma(s, vx & fraction, vy & fraction);
+}
+
 // A block at (x, y) from one reference.
 VIREO_INLINE void predict_block(const PlaneView* planes, int x, int y, std::int32_t vx,
                                 std::int32_t vy, LumaBlock& luma, ChromaBlock& chroma) {
-  std::uint8_t room[3][LumaWindow::rows * LumaWindow::load];
-  const Source s = window<LumaWindow>(planes[0], x + (vx >> 6), y + (vy >> 6), room[0]);
+  std::uint8_t room[2][LumaWindow::rows * LumaWindow::load];
   // In chroma samples, half as much: (v + 1) >> 1, for every v.
   const std::int32_t cx = (vx >> 1) + (vx & 1), cy = (vy >> 1) + (vy & 1);
   const int at_x = x / 2 + (cx >> 6), at_y = y / 2 + (cy >> 6);
-  const Source u = window<ChromaWindow>(planes[1], at_x, at_y, room[1]);
-  const Source v = window<ChromaWindow>(planes[2], at_x, at_y, room[2]);
+  const Source u = window<ChromaWindow>(planes[1], at_x, at_y, room[0]);
+  const Source v = window<ChromaWindow>(planes[2], at_x, at_y, room[1]);
   constexpr int fraction = kFractions - 1;
-  luma = predict_luma(s, vx & fraction, vy & fraction);
+  luma = predict_luma_block(planes[0], x, y, vx, vy);
   chroma = predict_chroma(u, v, cx & fraction, cy & fraction);
 }
 

@@ -65,6 +65,7 @@ struct BlockRow {
   int row, columns, references;
   PlaneView planes[2][3];  // of the references
   std::int16_t* out[3];
+  std::int16_t* single[2];  // what luma is by each reference alone
   std::size_t stride;  // of out[0]; half of it for the others
 };
 
@@ -112,6 +113,15 @@ struct Kernels {
                         int count, std::uint8_t* out);
   // Inter prediction of a row of blocks.
   void (*predict_blocks)(const BlockRow& row);
+  // Of luma alone, and as each reference has it.
+  void (*predict_luma_blocks)(const BlockRow& row);
+  // Of temporal contexts (core/temporal_kernels.hpp).
+  void (*blur_row)(const std::int16_t* above, const std::int16_t* row, const std::int16_t* below,
+                   int count, std::int16_t* out);
+  void (*magnitude_row)(const std::int16_t* row, const std::int16_t* other, int count,
+                        std::int16_t* out);
+  void (*logarithm_row)(const std::int16_t* row, int count, std::int16_t* out);
+  void (*temporal_row)(const std::int32_t* sums, int bits, int count, std::int16_t* out);
   // kPeakSums * 2 * `lanes` multiply-adds a round.
   std::int32_t (*multiply_adds)(int rounds);
   int lanes;

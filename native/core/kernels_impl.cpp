@@ -5,15 +5,17 @@
 #include "core/mlp_kernels.hpp"
 #include "core/picture_kernels.hpp"
 #include "core/prediction_kernels.hpp"
+#include "core/temporal_kernels.hpp"
 #include "core/upsampling_kernels.hpp"
 
 namespace vireo {
 
 extern const Kernels VIREO_ISA;
 const Kernels VIREO_ISA{
-    distributions,  synthesise,       scale_row,  pair_rows,      upsample_rows, luma_signals,
-    chroma_signals, chroma_residuals, inter_code, add_residuals,  predict_blocks, multiply_adds,
-    kVector,        kCrc32c,
+    distributions,  synthesise,       scale_row,  pair_rows,     upsample_rows,  luma_signals,
+    chroma_signals, chroma_residuals, inter_code, add_residuals, predict_blocks,
+    predict_luma_blocks, blur_row, magnitude_row, logarithm_row, temporal_row, multiply_adds, kVector,
+    kCrc32c,
 };
 
 }  // namespace vireo

@@ -61,8 +61,8 @@ class Wavefront {
   }
 
   // Calls coder(y, x, distribution), which returns the latent, for each latent of a tile that
-  // is in no empty block. `live` tells which blocks are coded; null: all. `other` is the grid
-  // that the model also sees; null: zeros.
+  // is in no empty block. `live` tells which blocks are coded; null: all. `other` is what the
+  // model also sees; null: zeros.
   template <class Coder>
   void visit(const Tile& tile, int width, const Plane<std::int16_t>* other,
              const std::uint8_t* live, int block_log2, Coder&& coder) {
@@ -158,12 +158,14 @@ class Wavefronts {
   }
 
   template <class Coder>
-  void visit(const Latents& latents, const Tile& tile, const std::uint8_t* live, int block_log2,
-             Coder&& coder) {
-    const int other = grids_[static_cast<std::size_t>(tile.grid)].other;
-    of(tile).visit(tile, latents[static_cast<std::size_t>(tile.grid)].width,
-                   other < 0 ? nullptr : &latents[static_cast<std::size_t>(other)], live,
-                   block_log2, coder);
+  void visit(const Latents& latents, const TemporalContexts& temporal, const Tile& tile,
+             const std::uint8_t* live, int block_log2, Coder&& coder) {
+    const auto grid = static_cast<std::size_t>(tile.grid);
+    const int other = grids_[grid].other;
+    const Plane<std::int16_t>* seen =
+        other >= 0 ? &latents[static_cast<std::size_t>(other)]
+                   : grid < temporal.size() ? &temporal[grid] : nullptr;
+    of(tile).visit(tile, latents[grid].width, seen, live, block_log2, coder);
   }
 
   int limit(const Tile& tile) { return of(tile).limit(); }
@@ -220,7 +222,7 @@ struct TilePlan {
 };
 
 TilePlan plan(const Architecture& architecture, Wavefronts& wavefronts, const Latents& latents,
-              const Tile& tile) {
+              const TemporalContexts& temporal, const Tile& tile) {
   const auto& grid = latents[static_cast<std::size_t>(tile.grid)];
   TilePlan result{kEmpty, BlockMap(tile.rows, grid.width, architecture.block_log2), kTileModeBits};
   result.map.fill(grid, tile.top, tile.rows, architecture.block_log2);
@@ -228,12 +230,13 @@ TilePlan plan(const Architecture& architecture, Wavefronts& wavefronts, const La
   double live_bits = 0, empty_bits = 0;
   const int log2 = architecture.block_log2;
   const int across = ((grid.width - 1) >> log2) + 1;
-  wavefronts.visit(latents, tile, nullptr, log2, [&](int y, int x, const Distribution& d) {
+  const auto measure = [&](int y, int x, const Distribution& d) {
     const int value = grid.row(tile.top + y)[x];
     const double bits = laplace_bits(value, d.mean(), d.scale());
     (result.map.data()[(y >> log2) * across + (x >> log2)] ? live_bits : empty_bits) += bits;
     return value;
-  });
+  };
+  wavefronts.visit(latents, temporal, tile, nullptr, log2, measure);
   result.mode = kFull;
   result.bits += live_bits + empty_bits;
   if (result.map.all()) return result;
@@ -307,11 +310,28 @@ int tile_count(const Architecture& architecture, const Latents& latents) {
   return static_cast<int>(tiles(architecture, latents).size());
 }
 
-bool decode_latents(const Architecture& architecture, const Networks& networks,
-                    const std::uint8_t* data, std::size_t size, int first, int count,
-                    Latents& latents) {
-  RangeDecoder coder(data, size);
-  const LaplaceDecoder laplace;
+int luma_tile_count(const Architecture& architecture, const Latents& latents) {
+  const auto all = tiles(architecture, latents);
+  return static_cast<int>(std::count_if(all.begin(), all.end(), [&](const Tile& tile) {
+    return tile.grid != kMotion && tile.grid < architecture.grids;
+  }));
+}
+
+struct TileDecoder::State {
+  RangeDecoder coder;
+  LaplaceDecoder laplace;
+};
+
+TileDecoder::TileDecoder(const std::uint8_t* data, std::size_t size)
+    : state_(new State{RangeDecoder(data, size), LaplaceDecoder()}) {}
+TileDecoder::~TileDecoder() = default;
+TileDecoder::TileDecoder(TileDecoder&&) noexcept = default;
+
+bool TileDecoder::decode(const Architecture& architecture, const Networks& networks, int first,
+                         int count, const TemporalSource& temporal, Latents& latents) {
+  RangeDecoder coder = state_->coder;  // a local one stays in registers
+  const LaplaceDecoder& laplace = state_->laplace;
+  const TemporalContexts none;
   Wavefronts wavefronts(architecture, networks);
   const std::vector<Tile> all = tiles(architecture, latents);
   for (int i = first; i < first + count; ++i) {
@@ -330,7 +350,8 @@ bool decode_latents(const Architecture& architecture, const Networks& networks,
     if (mode == kMapped)
       map.visit([&](bool, AdaptiveBit& model) { return coder.bit(model); });
     const int limit = wavefronts.limit(tile);
-    wavefronts.visit(latents, tile, mode == kMapped ? map.data() : nullptr,
+    const TemporalContexts& seen = tile.grid < architecture.grids ? temporal() : none;
+    wavefronts.visit(latents, seen, tile, mode == kMapped ? map.data() : nullptr,
                      architecture.block_log2, [&](int y, int x, const Distribution& d) {
                        const int decoded = laplace.decode(coder, d);
                        if (decoded == 0) return 0;
@@ -340,12 +361,13 @@ bool decode_latents(const Architecture& architecture, const Networks& networks,
                        return value;
                      });
   }
+  state_->coder = coder;
   return true;
 }
 
 std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
                                          const Networks& networks, const Latents& latents,
-                                         int first, int count) {
+                                         const TemporalContexts& temporal, int first, int count) {
   RangeEncoder coder;
   Wavefronts wavefronts(architecture, networks);
   const std::vector<Tile> all = tiles(architecture, latents);
@@ -358,7 +380,7 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
       continue;
     }
     const auto& grid = latents[static_cast<std::size_t>(tile.grid)];
-    TilePlan chosen = plan(architecture, wavefronts, latents, tile);
+    TilePlan chosen = plan(architecture, wavefronts, latents, temporal, tile);
     coder.bits(chosen.mode, kTileModeBits);
     if (chosen.mode == kEmpty) continue;
     if (chosen.mode == kMapped)
@@ -366,7 +388,7 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
         coder.bit(live, model);
         return live;
       });
-    wavefronts.visit(latents, tile, chosen.mode == kMapped ? chosen.map.data() : nullptr,
+    wavefronts.visit(latents, temporal, tile, chosen.mode == kMapped ? chosen.map.data() : nullptr,
                      architecture.block_log2, [&](int y, int x, const Distribution& d) {
                        const int value = grid.row(tile.top + y)[x];
                        encode_laplace(coder, value, d.mean(), d.scale());
@@ -384,7 +406,7 @@ std::array<std::array<std::int32_t, 2>, kMotionContexts> count_motion(
 }
 
 std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
-                                    const Latents& latents) {
+                                    const Latents& latents, const TemporalContexts& temporal) {
   std::vector<double> bits(latents.size());
   Wavefronts wavefronts(architecture, networks);
   for (const Tile& tile : tiles(architecture, latents)) {
@@ -394,7 +416,8 @@ std::vector<double> measure_latents(const Architecture& architecture, const Netw
                   [&](std::size_t grid) { meter.total = &bits[grid]; });
       continue;
     }
-    bits[static_cast<std::size_t>(tile.grid)] += plan(architecture, wavefronts, latents, tile).bits;
+    bits[static_cast<std::size_t>(tile.grid)] +=
+        plan(architecture, wavefronts, latents, temporal, tile).bits;
   }
   return bits;
 }

@@ -6,6 +6,7 @@
 #include "core/coolchic.hpp"
 #include "core/laplace.hpp"
 #include "core/motion_syntax.hpp"
+#include "core/temporal_context.hpp"
 
 namespace vireo {
 namespace {
@@ -209,6 +210,7 @@ bool valid_mlp(const std::vector<int>& widths) {
 bool valid_parts(const Parts& p, int grids) {
   return in_range(p.chroma_first, 1, grids - 1) && in_range(p.motion_first, 2, kMaxGrids - 1) &&
          in_range(p.motion_grids, 1, kMaxGrids - p.motion_first) &&
+         p.temporal.size() == kTemporalParameters &&
          p.motion_probabilities.size() == 2 * kMotionContexts &&
          std::all_of(p.motion_probabilities.begin(), p.motion_probabilities.end(), [](int one) {
            return in_range(one, MotionBit::kLeast, 65536 - MotionBit::kLeast);
@@ -219,9 +221,9 @@ bool valid_parts(const Parts& p, int grids) {
 
 std::vector<std::vector<int>> Architecture::arm_widths() const {
   if (!parts) return {arm};
-  std::vector<int> chroma = arm;
-  ++chroma.front();  // the other grid
-  return {arm, chroma};
+  std::vector<int> wider = arm;
+  ++wider.front();  // luma's temporal context, chroma's other grid
+  return {wider, wider};
 }
 
 std::vector<std::vector<int>> Architecture::synthesis_widths(int references) const {

@@ -89,20 +89,34 @@ Predictor::Predictor(const BlockFields& fields, const std::vector<PictureView>& 
   (void)height;
 }
 
-void Predictor::rows(int block_row, std::int16_t* y, std::int16_t* u, std::int16_t* v) const {
+BlockRow Predictor::block_row(int number) const {
   BlockRow row{};
-  row.row = block_row;
+  row.row = number;
   row.columns = fields_.columns;
   row.references = static_cast<int>(references_.size());
   for (std::size_t f = 0; f < fields_.values.size(); ++f)
-    row.fields[f] = fields_.values[f].row(block_row);
+    row.fields[f] = fields_.values[f].row(number);
   for (std::size_t r = 0; r < references_.size(); ++r)
     for (std::size_t c = 0; c < 3; ++c) row.planes[r][c] = references_[r][c];
+  row.stride = stride_;
+  return row;
+}
+
+void Predictor::rows(int number, std::int16_t* y, std::int16_t* u, std::int16_t* v) const {
+  BlockRow row = block_row(number);
   row.out[0] = y;
   row.out[1] = u;
   row.out[2] = v;
-  row.stride = stride_;
   kernels().predict_blocks(row);
+}
+
+void Predictor::luma_rows(int number, std::int16_t* y,
+                          const std::array<std::int16_t*, 2>& single) const {
+  BlockRow row = block_row(number);
+  row.out[0] = y;
+  row.single[0] = single[0];
+  row.single[1] = single[1];
+  kernels().predict_luma_blocks(row);
 }
 
 }  // namespace vireo

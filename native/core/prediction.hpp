@@ -2,10 +2,12 @@
 // "Prediction"): latents are motion and blending themselves, one value per block.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "core/coolchic.hpp"
+#include "core/kernels.hpp"
 
 namespace vireo {
 
@@ -49,8 +51,12 @@ class Predictor {
   // Samples, in 1/64, of kBlock luma rows and kBlock / 2 chroma rows, also where a last block
   // reaches beyond the picture.
   void rows(int block_row, std::int16_t* y, std::int16_t* u, std::int16_t* v) const;
+  // The same of luma alone, and what each reference alone predicts, unblended.
+  void luma_rows(int block_row, std::int16_t* y, const std::array<std::int16_t*, 2>& single) const;
 
  private:
+  BlockRow block_row(int row) const;
+
   const BlockFields& fields_;
   const std::vector<PictureView>& references_;
   std::size_t stride_;

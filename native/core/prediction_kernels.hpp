@@ -57,5 +57,23 @@ void predict_blocks(const BlockRow& row) {
   }
 }
 
+void predict_luma_blocks(const BlockRow& row) {
+  const int y = row.row * kBlock;
+  const std::int32_t* alphas = row.fields[2 * row.references];
+  const std::int32_t* betas = row.fields[2 * row.references + 1];
+  for (int i = 0; i < row.columns; ++i) {
+    const int x = i * kBlock;
+    const std::int32_t alpha = alphas[i], beta = row.references == 2 ? betas[i] : kBlendOne;
+    LumaBlock luma[2] = {};
+    for (int r = 0; r < row.references; ++r) {
+      luma[r] = predict_luma_block(row.planes[r][0], x, y, row.fields[2 * r][i],
+                                   row.fields[2 * r + 1][i]);
+      store_luma(luma[r], row.single[r] + x, row.stride);
+    }
+    const std::int32_t first = alpha * beta, second = alpha * (kBlendOne - beta);
+    store_luma(blend(luma[0], luma[1], first | (second << 16)), row.out[0] + x, row.stride);
+  }
+}
+
 }  // namespace
 }  // namespace vireo

@@ -106,7 +106,7 @@ static inline void arm(const Arm& t, float* scratch) {
     backward(mlp, context, a, n, t.networks ? acc : nullptr,
              t.latents ? context_gradient : nullptr);
     if (!t.latents) continue;
-    if (t.other) {
+    if (t.other_gradient) {
       const float* from = context_gradient[t.contexts];
       for (int i = 0; i < n; i += W) store(t.other_gradient + p + i, load(from + i));
     }

@@ -20,6 +20,15 @@ void FrameTrainer::copy_in(const Buffer& to, int grid, const float* in) {
   }
 }
 
+void FrameTrainer::set_given(int grid, const float* in) {
+  const GridShape& g = shape_.layout.at(static_cast<std::size_t>(grid));
+  const ModelShape& model = shape_.models[static_cast<std::size_t>(g.model)];
+  if (g.other >= 0 || static_cast<std::size_t>(model.widths.front()) == model.context.size())
+    throw std::invalid_argument("the grid's model has no input for what is given");
+  if (given_.size() == 0) given_ = Buffer(latents_.size());
+  copy_in(given_, grid, in);
+}
+
 void FrameTrainer::reset_optimiser() {
   std::fill(first_.begin(), first_.end(), 0.0f);
   std::fill(second_.begin(), second_.end(), 0.0f);

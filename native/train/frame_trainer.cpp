@@ -178,6 +178,8 @@ Metrics FrameTrainer::pass(const Settings& settings, const Wanted& wanted) {
     if (shape.other >= 0) {
       t.other = quantised_.get() + grids_[shape.other].origin;
       t.other_gradient = cross_.get() + grids_[shape.other].origin;
+    } else if (given_.size() > 0) {
+      t.other = given_.get() + grids_[grid].origin;
     }
     t.offsets = offsets_[grid].data();
     t.halo = halo_[grid];
@@ -383,13 +385,15 @@ int FrameTrainer::refine(float lambda, int sweeps) {
   }
   const std::size_t size =
       static_cast<std::size_t>(shape_.height) * static_cast<std::size_t>(shape_.width);
-  std::vector<std::vector<float>> latents, planes;
+  std::vector<std::vector<float>> latents, given, planes;
   for (int k = 0; k < count; ++k) {
     const auto [h, w] = grid_size(k);
     std::vector<float>& grid =
         latents.emplace_back(static_cast<std::size_t>(h) * static_cast<std::size_t>(w));
     get_latents(k, grid.data());
     for (float& x : grid) x = std::clamp(std::nearbyint(x), -kLargestRefined, kLargestRefined);
+    given.emplace_back(grid.size());
+    if (given_.size() > 0) copy_out(given_, k, given.back().data());
     const std::vector<float> zeros(grid.size());
     set_latents(k, zeros.data());
   }
@@ -412,7 +416,7 @@ int FrameTrainer::refine(float lambda, int sweeps) {
   }
   Refinement refinement(
       {kernels_, shape_, arms_, synthesis_, chroma_, parameters_.data() + kernel_at_}, planes,
-      latents, lambda);
+      latents, given, lambda);
   int changed = 0;
   for (int i = 0; i < sweeps; ++i)
     if ((changed = refinement.sweep(i == 0)) == 0) break;

@@ -19,7 +19,7 @@ namespace vireo::train {
 // An autoregressive model.
 struct ModelShape {
   std::vector<std::pair<int, int>> context;  // (dy, dx), causal
-  std::vector<int> widths;  // from the inputs' to 2; one input more than contexts: `other`
+  std::vector<int> widths;  // from the inputs' to 2; one input more than contexts: `other`, or what is given
 };
 
 struct GridShape {
@@ -105,6 +105,8 @@ class FrameTrainer {
   // Copies of one grid, [h, w] without padding.
   void get_latents(int grid, float* out) const { copy_out(latents_, grid, out); }
   void set_latents(int grid, const float* in) { copy_in(latents_, grid, in); }
+  // A grid's model's last input, of a grid without `other`: zeros at first.
+  void set_given(int grid, const float* in);
   std::vector<float>& parameters() { return parameters_; }
   // What the parameters' own rate is counted from; zeros at first.
   std::vector<float>& base() { return base_; }
@@ -198,7 +200,7 @@ class FrameTrainer {
   int finest_segments_ = 0;
   Buffer cross_;
   Buffer latents_, quantised_, slope_, gradient_, upsampled_, latent_first_, latent_second_;
-  Buffer halos_, noise_;
+  Buffer halos_, noise_, given_;
 
   // Pictures.
   std::ptrdiff_t lanes_ = 0;

@@ -66,8 +66,9 @@ struct Arm {
   int contexts;
   const std::ptrdiff_t* offsets;
   std::ptrdiff_t halo;  // how far back contexts reach
-  // The model's last input, where it has one more than contexts: the latent at the same
-  // place in a grid of the same shape, whose first position is here; null for zeros.
+  // The model's last input, where it has one more than contexts: what is at the same place of
+  // a grid of the same shape, whose first position is here; null for zeros. The gradient is null
+  // where that is given, not trained.
   const float* other;
   float* other_gradient;
   float weight;         // lambda / pixels

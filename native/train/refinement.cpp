@@ -26,7 +26,8 @@ Refinement::Map::Map(int h, int w)
       samples(static_cast<std::size_t>(h * stride)) {}
 
 Refinement::Refinement(const RefinementNetworks& networks, const std::vector<std::vector<float>>& missing,
-                       const std::vector<std::vector<float>>& latents, float lambda)
+                       const std::vector<std::vector<float>>& latents,
+                       const std::vector<std::vector<float>>& given, float lambda)
     : networks_(networks), bit_cost_(1.5f * lambda) {
   const Shape& shape = networks.shape;
   const int count = shape.grids + shape.chroma_grids;
@@ -41,6 +42,9 @@ Refinement::Refinement(const RefinementNetworks& networks, const std::vector<std
     grid.bits = Map(h, w);
     const float* from = latents[static_cast<std::size_t>(g)].data();
     for (int y = 0; y < h; ++y, from += w) std::copy_n(from, w, grid.at(y, 0));
+    grid.given = Map(h, w);
+    from = given[static_cast<std::size_t>(g)].data();
+    for (int y = 0; y < h; ++y, from += w) std::copy_n(from, w, grid.given.row(y));
     grids_.push_back(std::move(grid));
     if (layout.other >= 0) dependent_[static_cast<std::size_t>(layout.other)] = g;
   }
@@ -324,7 +328,7 @@ void Refinement::add_lane(const Place& at, int lane, int replaced, float value) 
   }
   const GridShape& layout = networks_.shape.layout[static_cast<std::size_t>(at.grid)];
   *to = layout.other < 0
-            ? 0.0f
+            ? grid.given.row(at.row)[at.column]
             : *grids_[static_cast<std::size_t>(layout.other)].at(at.row, at.column);
   if (replaced >= 0) lanes_[static_cast<std::size_t>(replaced * kMaxLanes + lane)] = value;
   values_[static_cast<std::size_t>(lane)] = *here;

@@ -26,9 +26,11 @@ struct RefinementNetworks {
 class Refinement {
  public:
   // `missing` is what the target, Y, U and V, has more than is decoded when all latents are 0;
-  // `latents` are luma's and chroma's grids, whole numbers, [h, w] each.
+  // `latents` are luma's and chroma's grids, whole numbers, [h, w] each, and `given` the last
+  // inputs of their models where they have no `other`.
   Refinement(const RefinementNetworks& networks, const std::vector<std::vector<float>>& missing,
-             const std::vector<std::vector<float>>& latents, float lambda);
+             const std::vector<std::vector<float>>& latents,
+             const std::vector<std::vector<float>>& given, float lambda);
 
   // Gives every latent its turn, those of coarse grids only with `coarse`: they are few, and
   // reach over most of the picture. Returns how many moved.
@@ -50,7 +52,7 @@ class Refinement {
   };
   // Latents with zeros around, as far as contexts reach, and what each of them costs.
   struct Grid {
-    Map values, bits;
+    Map values, bits, given;
     int margin = 0;
 
     float* at(int y, int x) { return values.row(y + margin) + x + margin; }

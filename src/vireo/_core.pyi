@@ -28,6 +28,7 @@ def crc32c(data: NDArray[np.uint8] | bytes, previous: int = 0) -> int: ...
 
 MOTION_CONTEXTS: int
 MAX_MOTION: int
+TEMPORAL_PARAMETERS: int
 
 class Parts:
     def __init__(
@@ -37,6 +38,7 @@ class Parts:
         motion_first: int,
         motion_grids: int,
         motion_probabilities: NDArray[np.uint16],
+        temporal: NDArray[np.int16],
     ) -> None: ...
 
 class Architecture:
@@ -127,7 +129,10 @@ class LatentReader:
     ) -> None: ...
     @property
     def tiles(self) -> int: ...
-    def read(self, data: bytes, first: int, count: int) -> None: ...
+    @property
+    def free_tiles(self) -> int: ...
+    def set_temporal(self, planes: Grids) -> None: ...
+    def temporal(self) -> list[NDArray[np.int16]]: ...
     def grids(self) -> list[NDArray[np.int16]]: ...
     def reconstruct(
         self,
@@ -137,12 +142,23 @@ class LatentReader:
         times: StageTimes | None = None,
     ) -> Planes: ...
 
+class SectionReader:
+    def __init__(self, latents: LatentReader, data: bytes, first: int, count: int) -> None: ...
+    @property
+    def done(self) -> bool: ...
+    def read(self, references: References | None = None) -> None: ...
+
 def encode_latents(
-    architecture: Architecture, networks: Networks, grids: Grids, first: int, count: int
+    architecture: Architecture,
+    networks: Networks,
+    grids: Grids,
+    first: int,
+    count: int,
+    temporal: Grids = [],
 ) -> bytes: ...
 def tile_count(architecture: Architecture, height: int, width: int, references: int = 0) -> int: ...
 def measure_latents(
-    architecture: Architecture, networks: Networks, grids: Grids
+    architecture: Architecture, networks: Networks, grids: Grids, temporal: Grids = []
 ) -> list[float]: ...
 def count_motion(
     architecture: Architecture, grids: Grids, references: int
@@ -166,6 +182,13 @@ def reconstruct(
 def block_fields(
     grids: Grids, motion_first: int, height: int, width: int, references: int
 ) -> list[NDArray[np.int32]]: ...
+def temporal_contexts(
+    architecture: Architecture,
+    fields: Sequence[NDArray[np.int32]],
+    references: References,
+    height: int,
+    width: int,
+) -> list[NDArray[np.int16]]: ...
 def predict(
     fields: Sequence[NDArray[np.int32]], references: References, height: int, width: int
 ) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]: ...

@@ -100,7 +100,7 @@ def probe(
     limits: Limits | None = None,
     listener: Callable[[int], None] | None = None,
 ) -> StreamInfo:
-    """Read a file and account for its bytes; entropy decodes, but makes no picture.
+    """Read a file and account for its bytes; makes pictures only where reading them needs it.
 
     `listener` is called with the number of packets done. Raises InputError or StreamError.
     """
@@ -109,6 +109,7 @@ def probe(
     complexities = []
     gop: GopStart | None = None
     states: dict[int, Any] = {}  # of the GOP's pictures, by display index
+    pictures: dict[int, Any] = {}  # the same, where reading needs them
     limits = limits or Limits()
     with MatroskaReader(path) as reader:
         decoder = picture_decoder(reader.header, limits)
@@ -120,13 +121,18 @@ def probe(
                         decoder = picture_decoder(frame.header, limits)
                     gop = frame.gop_start
                     states.clear()
+                    pictures.clear()
                 missing = [r for r in frame.references if r not in states]
                 if missing:
                     raise MissingReferenceError(f"reference {missing[0]} is not in the file")
                 parsed = parse_whole(decoder, frame, [states[r] for r in frame.references])
                 states[frame.display_index] = parsed.state
+                if decoder.needs_pictures:
+                    references = [pictures[r] for r in frame.references]
+                    pictures[frame.display_index] = decoder.reconstruct(parsed, references)
                 for released in frame.released:
                     states.pop(released, None)
+                    pictures.pop(released, None)
                 own = dict(decoder.account(frame, parsed))
                 complexities.append(decoder.complexity(frame))
             except StreamError as error:

@@ -211,7 +211,7 @@ def test_latents_round_trip_and_equal_the_twins(options: dict, split: int, isa: 
     twin = reference.decode_networks(case.networks.encode(), case.shapes, 1)
     expected = reference.empty_latents(case.shapes, height, width)
     for data, first, count in sections(case, split):
-        reader.read(data, first, count)
+        _core.SectionReader(reader, data, first, count).read()
         reference.decode_latents(data, case.shapes, twin, expected, first, count)
     for got, twins, original in zip(reader.grids(), expected, case.grids, strict=True):
         np.testing.assert_array_equal(got, original)
@@ -245,7 +245,7 @@ def test_arbitrary_bytes_decode_alike() -> None:
         data = rng.integers(0, 256, rng.integers(0, 60), dtype=np.uint8).tobytes()
         reader = _core.LatentReader(case.architecture, case.networks, 18, 26)
         try:
-            reader.read(data, 0, reader.tiles)
+            _core.SectionReader(reader, data, 0, reader.tiles).read()
         except ValueError:
             continue
         decoded += 1

@@ -46,10 +46,11 @@ def test_steps_are_the_processors(
 
 
 @needs_cuda
+@pytest.mark.parametrize("make", [pair, with_parts])
 @pytest.mark.filterwarnings("error:There is a performance drop")
-def test_frames_trained_together_make_the_steps_that_each_makes_alone() -> None:
+def test_frames_trained_together_make_the_steps_that_each_makes_alone(make) -> None:
     batcher = StepBatcher(torch.device("cuda"), most=8)
-    twins = [pair(FrameType.B)[1] for _ in range(5)]
+    twins = [make(FrameType.B)[1] for _ in range(5)]
     for i, twin in enumerate(twins):
         twin.latents = [g + 0.1 * i for g in twin.latents]
     there = [copied(twin, batcher) for twin in twins]

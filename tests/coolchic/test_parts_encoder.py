@@ -166,8 +166,16 @@ def make_trainer(
     job: PictureJob,
     references: Sequence[Planes] = (),
     prediction: Prediction | None = None,
+    temporal: Sequence[np.ndarray] | None = None,
 ) -> Trainer:
-    return Trainer(architecture, job.frame_type, job.target, references, prediction=prediction)
+    return Trainer(
+        architecture,
+        job.frame_type,
+        job.target,
+        references,
+        prediction=prediction,
+        temporal=temporal,
+    )
 
 
 def test_motion_is_coded_as_it_predicted_in_training() -> None:
@@ -183,13 +191,14 @@ def test_motion_is_coded_as_it_predicted_in_training() -> None:
         job: PictureJob,
         references: Sequence[Planes] = (),
         prediction: Prediction | None = None,
+        temporal: Sequence[np.ndarray] | None = None,
     ) -> Trainer:
         predictions.append(prediction)
-        return make_trainer(architecture, job, references, prediction)
+        return make_trainer(architecture, job, references, prediction, temporal)
 
     encoder = PartsEncoder(StreamShape(STANDARD), Settings(LAMBDA, PRESETS["ultrafast"]), make)
     picture = encoder.encode(job, lambda done, planned: None)
-    grids = decoded_grids(picture, *moved.shape)
+    grids = decoded_grids(picture, [reference])
     trained = len(trained_grids(STANDARD, FrameType.P, *moved.shape))
     assert any(g.any() for g in grids[:trained])
     assert any(g.any() for g in grids[trained:])
@@ -198,19 +207,21 @@ def test_motion_is_coded_as_it_predicted_in_training() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def decoded_grids(picture: EncodedPicture, height: int, width: int) -> list[np.ndarray]:
+def decoded_grids(picture: EncodedPicture, references: list[Planes]) -> list[np.ndarray]:
     """All latents of a P frame that starts from a shipped set."""
     core, sets = StreamShape(STANDARD).core(), shipped_sets(STANDARD).parameters
     first, *sections = picture.sections
     unused = _core.Networks(core, int(FrameType.I), 1, sets[0].astype(np.int32))
     networks = _core.Networks.decode_update(core, int(FrameType.P), first.data, sets, [unused])
-    latents = _core.LatentReader(core, networks, height, width)
+    latents = _core.LatentReader(core, networks, *references[0][0].shape)
     done = 0
     for section in sections:
         reader = ByteReader(section.data)
         start = LATENT_SECTION.read(reader, {"last": section is sections[-1]})
         count = start.get("tiles", latents.tiles - done)
-        latents.read(reader.take(reader.remaining, "latents"), done, count)
+        tiles = _core.SectionReader(latents, reader.take(reader.remaining, "latents"), done, count)
+        tiles.read()
+        tiles.read(references)
         done += count
     return latents.grids()
 

@@ -69,6 +69,14 @@ def planes(height: int, width: int, rng: np.random.Generator) -> list[Tensor]:
     return [torch.from_numpy(rng.uniform(size=size)) for size in sizes]
 
 
+def temporal_contexts(
+    architecture: Architecture, height: int, width: int, rng: np.random.Generator
+) -> list[Tensor]:
+    """Luma's, anything from 0 to 15."""
+    sizes = architecture.grid_sizes(height, width)
+    return [torch.from_numpy(rng.integers(0, 16, size)).double() for size in sizes]
+
+
 @pytest.mark.parametrize("predicted", [False, True])
 @pytest.mark.parametrize("architecture", [STANDARD, SMALL])
 def test_the_loss_by_finite_differences(architecture: Architecture, predicted: bool) -> None:
@@ -76,11 +84,12 @@ def test_the_loss_by_finite_differences(architecture: Architecture, predicted: b
     height, width = 18, 26
     target = planes(height, width, rng)
     prediction = planes(height, width, rng) if predicted else None
+    temporal = temporal_contexts(architecture, height, width, rng) if predicted else None
 
     def loss(flat: Tensor, *latents: Tensor) -> Tensor:
         networks = PartNetworks.of(flat, architecture, FrameType.I)
         decoded = parts_model.decode(latents, networks, architecture, prediction)
-        bits = parts_model.rate(latents, networks, architecture)
+        bits = parts_model.rate(latents, networks, architecture, temporal)
         return 100 * model.distortion(decoded, target) + bits
 
     inputs = [random_networks(architecture, rng), *random_latents(architecture, height, width)]
@@ -103,8 +112,10 @@ def test_what_is_decoded_is_added_to_the_prediction(architecture: Architecture) 
         np.testing.assert_allclose(plane, predicted + residual, rtol=0, atol=1e-12)
 
 
-def test_rate_is_that_of_each_latent_by_its_kinds_model() -> None:
+@pytest.mark.parametrize("is_temporal", [False, True])
+def test_rate_is_that_of_each_latent_by_its_kinds_model(is_temporal: bool) -> None:
     rng = np.random.default_rng(9)
+    temporal = temporal_contexts(STANDARD, 34, 46, rng) if is_temporal else None
     latents = random_latents(STANDARD, 34, 46)
     networks = PartNetworks.of(random_networks(STANDARD, rng), STANDARD, FrameType.I)
     # (first, count, kind, index of the first grid of `other`) as the format lists them
@@ -121,9 +132,11 @@ def test_rate_is_that_of_each_latent_by_its_kinds_model() -> None:
                 ]
                 if kind:
                     inputs.append(0.0 if other is None else latents[other + k][y, x].item())
+                else:
+                    inputs.append(temporal[k][y, x].item() if temporal else 0.0)
                 out = model.mlp(networks.arms[kind], torch.tensor(inputs).double()[:, None])
                 total += float(model.laplace_bits(latents[first + k][y, x], out[0], out[1]))
-    ours = parts_model.rate(latents, networks, STANDARD)
+    ours = parts_model.rate(latents, networks, STANDARD, temporal)
     assert float(ours) == pytest.approx(total, rel=1e-9)
 
 
@@ -136,8 +149,8 @@ def test_networks_keep_the_order_and_groups_of_the_format() -> None:
     groups = [torch.cat([t.reshape(-1) for t in g]) for g in networks.groups()]
     assert len(groups) == 2 * 2 + 1 + 2 * 2
     np.testing.assert_array_equal(torch.cat(groups).sort().values, flat)
-    # Weights and biases of the chroma model: (13, 12, 12, 2), after luma's 12 * 12 + 12 + ...
-    luma = 12 * 12 + 12 + 12 * 12 + 12 + 12 * 2 + 2
+    # Weights and biases of the chroma model: (13, 12, 12, 2), after luma's of the same shape
+    luma = 13 * 12 + 12 + 12 * 12 + 12 + 12 * 2 + 2
     assert groups[2][0] == luma
     assert groups[2].numel() == 13 * 12 + 12 * 12 + 12 * 2
     assert groups[3][0] == luma + 13 * 12

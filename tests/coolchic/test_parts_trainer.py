@@ -44,9 +44,12 @@ def one_thread_for_the_twin() -> Iterator[None]:
 
 
 class Case:
-    """A random frame: target, prediction (but of an I frame), latents, parameters, noise."""
+    """A random frame: target, latents, parameters, noise; but of an I frame also prediction and
+    temporal contexts.
+    """
 
     prediction: list[NDArray[np.int16]] | None = None
+    temporal: list[NDArray[np.int16]] | None = None
 
     def __init__(
         self,
@@ -69,6 +72,9 @@ class Case:
         self.noise = [rng.uniform(-0.5, 0.5, size=x.shape).astype(np.float32) for x in self.latents]
         count = sum(architecture.parameters(frame_type).values())
         self.parameters = rng.normal(size=count).astype(np.float32) * np.float32(0.3)
+        if frame_type:
+            sizes = architecture.grid_sizes(height, width)
+            self.temporal = [rng.integers(0, 16, s, dtype=np.int16) for s in sizes]
 
     def trainer(self, *, threads: int = 1, isa: str = "") -> Trainer:
         trainer = Trainer(
@@ -76,6 +82,7 @@ class Case:
             self.frame_type,
             self.target,
             prediction=self.prediction,
+            temporal=self.temporal,
             threads=threads,
             isa=isa,
         )
@@ -97,7 +104,8 @@ def check(case: Case, *, hard: bool, isa: str = "") -> None:
     ]
     target = [torch.from_numpy(p).double() / 255 for p in case.target]
     planes = parts_model.decode(quantised, networks, case.architecture, prediction)
-    bits = parts_model.rate(quantised, networks, case.architecture)
+    temporal = case.temporal and [torch.from_numpy(p).double() for p in case.temporal]
+    bits = parts_model.rate(quantised, networks, case.architecture, temporal)
     loss = model.distortion(planes, target) + LAMBDA * bits / target[0].numel()
     loss.backward()
     trainer = case.trainer(isa=isa, threads=2)

@@ -74,12 +74,14 @@ def test_latents_away_from_the_borders_lower_it_too() -> None:
 
 
 def test_in_pytorch_it_is_the_same() -> None:
-    native = trainer_of(STANDARD, FrameType.P, (34, 50))
+    """With random networks, which look at the temporal contexts."""
+    native = trainer_of(SMALL, FrameType.P, (34, 50))
     twin = TorchTrainer(
-        STANDARD,
+        SMALL,
         FrameType.P,
         textured(34, 50),
         prediction=predicted(34, 50),
+        temporal=Case(SMALL, FrameType.P, 34, 50).temporal,
     )
     twin.latents, twin.parameters = native.latents, native.parameters
     assert twin.refine(LAMBDA, 2) == native.refine(LAMBDA, 2)

@@ -121,7 +121,7 @@ def test_whole_frame() -> None:
     networks = _core.Networks.decode(core, 0, data)
     assert networks.encode() == data
     reader = _core.LatentReader(core, networks, 4, 4)
-    reader.read(coded, 0, tiles)
+    _core.SectionReader(reader, coded, 0, tiles).read()
     assert reader.tiles == tiles
     assert _core.encode_latents(core, networks, reader.grids(), 0, tiles) == coded
     for name, ours, compiled in zip(
@@ -165,13 +165,24 @@ def test_two_frames_of_profile_standard() -> None:
 
         coded, tiles = bytes.fromhex(f[f"{name} latents"]), 4 + frame_type
         latents = reference_standard.empty_latents(shapes, int(frame_type), 4, 8)
-        reference_standard.decode_latents(coded, shapes, int(frame_type), twin, latents, 0, tiles)
+        contexts: list[reference.Ints] = []
+        if frame_type:
+            reference_standard.decode_latents(coded, shapes, 1, twin, latents, 0, 3)
+            moved = reference_standard.frame_fields(shapes, latents, 1)
+            contexts = reference_standard.temporal_contexts(shapes, moved, pictures)
+            for level, values in enumerate(contexts):
+                assert list(values.ravel()) == numbers(f[f"P contexts of luma {level}"])
+        reference_standard.decode_latents(
+            coded, shapes, int(frame_type), twin, latents, 0, tiles, contexts
+        )
         listed = [numbers(text) for key, text in f.items() if re.fullmatch(rf"{name} \S+ \d", key)]
         assert [grid.ravel().tolist() for grid in latents] == listed
         reader = _core.LatentReader(core, networks, 4, 8)
-        reader.read(coded, 0, tiles)
+        _core.SectionReader(reader, coded, 0, tiles).read(pictures)
         assert reader.tiles == tiles
-        assert _core.encode_latents(core, networks, reader.grids(), 0, tiles) == coded
+        grids, temporal = reader.grids(), reader.temporal()
+        assert len(temporal) == len(contexts)
+        assert _core.encode_latents(core, networks, grids, 0, tiles, temporal) == coded
 
         planes = reference_standard.reconstruct(shapes, twin, latents, pictures)
         compiled = reader.reconstruct(core, networks, pictures)
@@ -329,8 +340,9 @@ def test_a_tile_of_mode_3_is_refused() -> None:
         coder = RangeEncoder()
         coder.bits(mode, 2)
         reader = _core.LatentReader(shape.core(), networks, 4, 4)
+        section = _core.SectionReader(reader, coder.finish(), 0, 1)
         if mode == 3:
             with pytest.raises(ValueError, match="mode"):
-                reader.read(coder.finish(), 0, 1)
+                section.read()
         else:
-            reader.read(coder.finish(), 0, 1)
+            section.read()

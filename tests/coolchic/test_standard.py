@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.codecs.coolchic import reference
+from vireo.codecs.coolchic import motion, reference, stream
 from vireo.codecs.coolchic import reference_standard as twin
 from vireo.codecs.coolchic.config import STANDARD, Architecture, Parts
-from vireo.codecs.coolchic.networks import motion_probabilities
+from vireo.codecs.coolchic.networks import motion_probabilities, temporal_parameters
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.errors import HeaderError
 from vireo.gop import FrameType
@@ -66,6 +66,27 @@ class Case:
     def shapes(self) -> twin.Shapes:
         return shapes_of(self.shape)
 
+    @property
+    def temporal(self) -> Grids:
+        if self.frame_type == FrameType.I:
+            return []
+        parts = self.shape.architecture.parts
+        assert parts is not None
+        fields = self.grids[len(twin.grids(self.shapes, 0)) :]
+        return motion.temporal_contexts(self.core, fields, self.references, parts)
+
+    @property
+    def tiles(self) -> int:
+        return _core.tile_count(self.core, *self.grids[0].shape, int(self.frame_type))
+
+    def reader(self) -> _core.LatentReader:
+        return _core.LatentReader(self.core, self.networks, *self.grids[0].shape)
+
+    def encode(self, first: int, count: int) -> bytes:
+        return _core.encode_latents(
+            self.core, self.networks, self.grids, first, count, self.temporal
+        )
+
     def twin_networks(self) -> twin.Networks:
         n = self.networks
         return twin.make_networks(self.shapes, n.magnitude_bits, n.parameters.tolist())
@@ -87,6 +108,7 @@ def shapes_of(shape: StreamShape) -> twin.Shapes:
         p.motion_first,
         p.motion_grids,
         motion_probabilities().tolist(),
+        temporal_parameters().tolist(),
     )
 
 
@@ -130,20 +152,23 @@ def make_case(
     networks = _core.Networks(shape.core(), int(frame_type), magnitude_bits, parameters)
     grids: Grids = []
     for grid in architecture.latent_grids(frame_type, height, width):
-        motion = grid.is_motion
-        most = _core.MAX_MOTION if motion else 2**magnitude_bits - 1
-        g = np.round(rng.laplace(0, 1.5 * spread * (1 + motion), (grid.height, grid.width)))
+        most = _core.MAX_MOTION if grid.is_motion else 2**magnitude_bits - 1
+        scale = 1.5 * spread * (1 + grid.is_motion)
+        g = np.round(rng.laplace(0, scale, (grid.height, grid.width)))
         if grid.level:
             g[: grid.height // 2, : grid.width // 2] = 0
         grids.append(g.clip(-most, most).astype(np.int16))
     references = [
-        [
-            rng.integers(0, 256, size, dtype=np.uint8)
-            for size in ((height, width), (height // 2, width // 2), (height // 2, width // 2))
-        ]
-        for _ in range(frame_type)
+        [textured(rng, height >> c, width >> c) for c in (0, 1, 1)] for _ in range(frame_type)
     ]
     return Case(shape, frame_type, networks, grids, references)
+
+
+def textured(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+    """Noise on a slope, the stronger the farther to the right."""
+    noise = rng.normal(0, 100, (height, width)) * (np.arange(width) / width) ** 3
+    slope = 3 * np.arange(height)[:, None] + np.arange(width)
+    return (60 + slope + noise).round().clip(0, 255).astype(np.uint8)
 
 
 def same_as_twin(case: Case) -> NDArray[np.uint8]:
@@ -197,12 +222,92 @@ def test_overflow_wraps_alike(spread: float) -> None:
     same_as_twin(make_case(FrameType.B, seed=3, magnitude_bits=11, spread=spread))
 
 
-def sections(case: Case, splits: list[int]) -> list[tuple[bytes, int, int]]:
-    tiles = _core.tile_count(case.core, *case.grids[0].shape, int(case.frame_type))
-    return [
-        (_core.encode_latents(case.core, case.networks, case.grids, a, b - a), a, b - a)
-        for a, b in pairwise([0, *splits, tiles])
-    ]
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("frame_type", [FrameType.P, FrameType.B])
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+@pytest.mark.parametrize(("height", "width"), [(34, 50), (18, 26), (2, 2), (4, 530)])
+def test_temporal_contexts_equal_the_twins(
+    frame_type: FrameType, name: str, height: int, width: int
+) -> None:
+    case = make_case(frame_type, ARCHITECTURES[name], height, width, seed=width)
+    same_contexts(case, case.shapes)
+    if height > 2:
+        assert len(contexts_in(case)) > 3
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("frame_type", [FrameType.P, FrameType.B])
+@pytest.mark.parametrize("spread", [256, 32767])
+def test_temporal_contexts_of_any_network_equal_the_twins(
+    frame_type: FrameType, spread: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for seed in range(10):
+        case = make_case(frame_type, LARGE, 34, 50, seed=seed)
+        rng = np.random.default_rng(seed)
+        network = rng.integers(-spread, spread + 1, _core.TEMPORAL_PARAMETERS).astype(np.int16)
+        network[-1] = 4 << 8
+        monkeypatch.setattr(stream, "temporal_parameters", lambda n=network: n)
+        same_contexts(case, replace(case.shapes, temporal=network.tolist()))
+        found |= contexts_in(case)
+    assert found == set(range(16)) if spread == 256 else {0, 15} <= found
+
+
+def contexts_in(case: Case) -> set[int]:
+    return {int(c) for plane in case.temporal for c in np.unique(plane)}
+
+
+def same_contexts(case: Case, shapes: twin.Shapes) -> None:
+    fields = twin.frame_fields(shapes, case.grids, int(case.frame_type))
+    expected = twin.temporal_contexts(shapes, fields, case.references)
+    for got, plane, grid in zip(case.temporal, expected, case.grids, strict=False):
+        np.testing.assert_array_equal(got, plane)
+        assert got.shape == grid.shape
+    assert len(case.temporal) == len(expected) == shapes.grids
+
+
+def test_flat_references_tell_of_nothing() -> None:
+    case = make_case(FrameType.B)
+    for picture in case.references:
+        for plane in picture:
+            plane[:] = 90
+    for grid in case.grids[len(twin.grids(case.shapes, 0)) :]:
+        grid[:] = 0
+    for plane in case.temporal:
+        assert len(np.unique(plane)) == 1
+
+
+Sections = list[tuple[bytes, int, int]]
+
+
+def sections(case: Case, splits: list[int]) -> Sections:
+    return [(case.encode(a, b - a), a, b - a) for a, b in pairwise([0, *splits, case.tiles])]
+
+
+def decoded(case: Case, coded: Sections) -> Grids:
+    reader = case.reader()
+    for data, first, count in coded:
+        section = _core.SectionReader(reader, data, first, count)
+        section.read()
+        section.read(case.references)
+        assert section.done
+    return reader.grids()
+
+
+def decoded_by_twin(case: Case, coded: Sections) -> list[reference.Ints]:
+    shapes, networks, references = case.shapes, case.twin_networks(), int(case.frame_type)
+    latents = twin.empty_latents(shapes, references, *case.grids[0].shape)
+    luma_first = case.tiles - len(reference.tiles(shapes, latents[: shapes.grids]))
+    temporal: list[reference.Ints] = []
+    for data, first, count in coded:
+        if references and first <= luma_first < first + count:
+            # Motion may be in this very section.
+            before = luma_first - first
+            twin.decode_latents(data, shapes, references, networks, latents, first, before)
+            fields = twin.frame_fields(shapes, latents, references)
+            temporal = twin.temporal_contexts(shapes, fields, case.references)
+        twin.decode_latents(data, shapes, references, networks, latents, first, count, temporal)
+    return latents
 
 
 @pytest.mark.usefixtures("isa")
@@ -220,17 +325,51 @@ def test_latents_round_trip_and_equal_the_twins(
     frame_type: FrameType, name: str, options: dict[str, int], splits: list[int]
 ) -> None:
     case = make_case(frame_type, ARCHITECTURES[name], **options)
-    height, width = case.grids[0].shape
-    reader = _core.LatentReader(case.core, case.networks, height, width)
-    expected = twin.empty_latents(case.shapes, int(frame_type), height, width)
-    for data, first, count in sections(case, splits):
-        reader.read(data, first, count)
-        twin.decode_latents(
-            data, case.shapes, int(frame_type), case.twin_networks(), expected, first, count
-        )
-    for got, twins, original in zip(reader.grids(), expected, case.grids, strict=True):
+    coded = sections(case, splits)
+    for got, twins, original in zip(
+        decoded(case, coded), decoded_by_twin(case, coded), case.grids, strict=True
+    ):
         np.testing.assert_array_equal(got, original)
         np.testing.assert_array_equal(twins, original)
+
+
+@pytest.mark.parametrize("frame_type", [FrameType.P, FrameType.B])
+def test_only_luma_needs_the_references(frame_type: FrameType) -> None:
+    case = make_case(frame_type)
+    data, luma = case.encode(0, case.tiles), case.shape.architecture.grids
+    reader = case.reader()
+    assert (reader.tiles, reader.free_tiles) == (case.tiles, case.tiles - luma)
+    section = _core.SectionReader(reader, data, 0, case.tiles)
+    section.read()
+    assert not section.done
+    assert reader.temporal() == []
+    for k, (got, original) in enumerate(zip(reader.grids(), case.grids, strict=True)):
+        np.testing.assert_array_equal(got, original if k >= luma else 0)
+    with pytest.raises(ValueError, match="references"):
+        section.read([])
+    section.read(case.references)
+    assert section.done
+    given = case.reader()
+    given.set_temporal(case.temporal)
+    assert given.free_tiles == case.tiles
+    _core.SectionReader(given, data, 0, case.tiles).read()
+    for got, again, original in zip(reader.grids(), given.grids(), case.grids, strict=True):
+        np.testing.assert_array_equal(got, original)
+        np.testing.assert_array_equal(again, original)
+    for got, expected in zip(reader.temporal(), case.temporal, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_temporal_contexts_that_cannot_be_are_refused() -> None:
+    case = make_case(FrameType.P)
+    for wrong, reason in (
+        (case.temporal[:-1], "each"),
+        (case.temporal[::-1], "size"),
+        ([np.full_like(plane, 16) for plane in case.temporal], "15"),
+        ([np.full_like(plane, -1) for plane in case.temporal], "15"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            _core.measure_latents(case.core, case.networks, case.grids, wrong)
 
 
 def with_motion(case: Case, seed: int) -> Case:
@@ -249,21 +388,21 @@ def with_motion(case: Case, seed: int) -> Case:
 def test_motion_that_repeats_costs_little_and_decodes_alike(frame_type: FrameType) -> None:
     height, width = 130, 190
     case = with_motion(make_case(frame_type, STANDARD, height, width), 3)
-    data = _core.encode_latents(case.core, case.networks, case.grids, 0, 1)
+    data = case.encode(0, 1)
     latents = twin.empty_latents(case.shapes, int(frame_type), height, width)
     twin.decode_latents(data, case.shapes, int(frame_type), case.twin_networks(), latents, 0, 1)
-    reader = _core.LatentReader(case.core, case.networks, height, width)
-    reader.read(data, 0, 1)
+    reader = case.reader()
+    _core.SectionReader(reader, data, 0, 1).read()
     layout = case.shape.architecture.latent_grids(frame_type, height, width)
-    motion = [i for i, grid in enumerate(layout) if grid.is_motion]
-    for i in motion:
+    moving = [i for i, grid in enumerate(layout) if grid.is_motion]
+    for i in moving:
         np.testing.assert_array_equal(latents[i], case.grids[i])
         np.testing.assert_array_equal(reader.grids()[i], case.grids[i])
     # The same latents in another order are hardly a motion.
     rng = np.random.default_rng(0)
-    for i in motion:
+    for i in moving:
         case.grids[i] = rng.permuted(case.grids[i].ravel()).reshape(case.grids[i].shape)
-    shuffled = _core.encode_latents(case.core, case.networks, case.grids, 0, 1)
+    shuffled = case.encode(0, 1)
     assert len(data) < 0.4 * len(shuffled)
 
 
@@ -271,7 +410,7 @@ def test_no_motion_takes_a_byte_at_most() -> None:
     case = make_case(FrameType.B, STANDARD, 288, 352)
     for grid in case.grids:
         grid[:] = 0
-    assert len(_core.encode_latents(case.core, case.networks, case.grids, 0, 1)) <= 1
+    assert len(case.encode(0, 1)) <= 1
 
 
 @pytest.mark.parametrize("wrong", [63, 65473])
@@ -279,7 +418,20 @@ def test_probabilities_that_no_decision_has_are_refused(wrong: int) -> None:
     table = motion_probabilities().copy()
     table[1, -1] = wrong
     with pytest.raises(ValueError, match="architecture"):
-        _core.Architecture(2, [(0, -1)], [1, 2], 2, [], 0, 3, _core.Parts(1, [], 3, 4, table))
+        core_with(table, temporal_parameters())
+
+
+def core_with(motion: NDArray[np.uint16], temporal: NDArray[np.int16]) -> _core.Architecture:
+    parts = _core.Parts(1, [], 3, 4, motion, temporal)
+    return _core.Architecture(2, [(0, -1)], [1, 2], 2, [], 0, 3, parts)
+
+
+def test_a_network_of_temporal_contexts_of_another_size_is_refused() -> None:
+    network = temporal_parameters()
+    core_with(motion_probabilities(), network)
+    for wrong in (network[:-1], np.append(network, network[:1])):
+        with pytest.raises(ValueError, match="architecture"):
+            core_with(motion_probabilities(), wrong)
 
 
 def test_the_other_grid_counts() -> None:
@@ -301,10 +453,31 @@ def test_the_other_grid_counts() -> None:
     assert bits[1] < 0.3 * bits[0]
 
 
+def test_the_temporal_context_counts() -> None:
+    """Latents cost less where luma's model has learnt that the context tells their scale."""
+    case = make_case(FrameType.P, replace(STANDARD, arm_hidden=()), 64, 96)
+    parameters = np.zeros_like(case.networks.parameters)
+    weights = parameters[case.shape.architecture.parameter_slices(FrameType.P)["arm_luma"]]
+    weights[-1] = 1 << 8
+    alone = _core.Networks(case.core, 1, 5, parameters)
+    weights[-1] = -3 << 8
+    weights[25] = 128  # the scale, of the context
+    seeing = _core.Networks(case.core, 1, 5, parameters)
+    rng = np.random.default_rng(5)
+    temporal = [rng.integers(0, 16, g.shape).astype(np.int16) for g in case.grids[:7]]
+    case.grids[0][:] = rng.laplace(0, 2.0 ** (temporal[0] / 2 - 3)).round().clip(-31, 31)
+    first, blind, seen = (
+        _core.measure_latents(case.core, n, case.grids, planes)[0]
+        for n, planes in ((alone, []), (alone, temporal), (seeing, temporal))
+    )
+    assert first == blind
+    assert seen < 0.8 * blind
+
+
 @pytest.mark.parametrize("frame_type", list(FrameType))
 def test_measured_bits_are_what_is_spent(frame_type: FrameType) -> None:
     case = make_case(frame_type, STANDARD, 96, 80)
-    bits = sum(_core.measure_latents(case.core, case.networks, case.grids))
+    bits = sum(_core.measure_latents(case.core, case.networks, case.grids, case.temporal))
     spent = 8 * sum(len(data) for data, _, _ in sections(case, []))
     assert abs(spent - bits) <= 16 + 1e-3 * bits
 
@@ -441,21 +614,19 @@ def test_arbitrary_bytes_decode_alike() -> None:
         ours = twin.decode_networks(data, shapes, sets, [case.twin_networks()] * 2)
         assert ours.parameters == networks.parameters.tolist()
     assert outcomes == {"refused", "decoded"}
-    decoded = 0
+    fine = 0
     [(section, _, _)] = sections(case, [])
     for _ in range(30):
         data = section[: rng.integers(0, len(section))] + rng.bytes(8)
-        reader = _core.LatentReader(core, case.networks, 18, 26)
+        coded = [(data, 0, case.tiles)]
         try:
-            reader.read(data, 0, reader.tiles)
+            latents = decoded(case, coded)
         except ValueError:
             continue
-        decoded += 1
-        expected = twin.empty_latents(shapes, 2, 18, 26)
-        twin.decode_latents(data, shapes, 2, case.twin_networks(), expected, 0, reader.tiles)
-        for a, b in zip(reader.grids(), expected, strict=True):
+        fine += 1
+        for a, b in zip(latents, decoded_by_twin(case, coded), strict=True):
             np.testing.assert_array_equal(a, b)
-    assert decoded >= 3
+    assert fine >= 3
 
 
 def test_networks_of_another_architecture_are_refused() -> None:

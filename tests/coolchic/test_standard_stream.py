@@ -56,12 +56,11 @@ def make_header(shape: StreamShape = SHAPE) -> StreamHeader:
 
 
 def latent_sections(case: Case, tiles_at_a_time: int) -> Iterator[Section]:
-    tiles = _core.tile_count(case.core, HEIGHT, WIDTH, int(case.frame_type))
+    tiles = case.tiles
     for first in range(0, tiles, tiles_at_a_time):
         count = min(tiles_at_a_time, tiles - first)
-        data = _core.encode_latents(case.core, case.networks, case.grids, first, count)
         start = LATENT_SECTION.write({"tiles": count, "last": first + count == tiles})
-        yield Section(SectionKind.LATENTS, start + data)
+        yield Section(SectionKind.LATENTS, start + case.encode(first, count))
 
 
 class Stream:
@@ -86,8 +85,8 @@ class Stream:
             case = make_case(kind, STANDARD, HEIGHT, WIDTH, seed=index)
             case.shape = SHAPE
             case.networks = _core.Networks(SHAPE.core(), int(kind), 5, own)
-            pictures = [self.pictures[r] for r in references]
-            planes = _core.reconstruct(case.core, case.networks, case.grids, pictures)
+            case.references = [list(self.pictures[r]) for r in references]
+            planes = _core.reconstruct(case.core, case.networks, case.grids, case.references)
             parameters[index], self.pictures[index] = own, planes
             networks = case.networks.encode_update(base_number, base)
             self.frames.append(
@@ -179,17 +178,19 @@ def test_damaged_latents_of_a_reference_don_t_spoil_the_error(stream: Stream) ->
 
 def test_the_last_section_of_latents_counts_no_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     case = make_case(FrameType.P, STANDARD, HEIGHT, WIDTH, seed=1)
-    tiles = _core.tile_count(case.core, HEIGHT, WIDTH, int(FrameType.P))
-    (only,) = coding.latent_sections(case.core, case.networks, case.grids)
-    assert only.data == _core.encode_latents(case.core, case.networks, case.grids, 0, tiles)
+    tiles = case.tiles
+
+    def written() -> list[bytes]:
+        sections = coding.latent_sections(case.core, case.networks, case.grids, case.temporal)
+        return [section.data for section in sections]
+
+    assert written() == [case.encode(0, tiles)]
     monkeypatch.setattr(coding, "SECTION_BYTES", 0)
-    *others, last = (
-        section.data for section in coding.latent_sections(case.core, case.networks, case.grids)
-    )
+    *others, last = written()
     assert len(others) == tiles - 1
     for tile, data in enumerate(others):
-        assert data == b"\1" + _core.encode_latents(case.core, case.networks, case.grids, tile, 1)
-    assert last == _core.encode_latents(case.core, case.networks, case.grids, tiles - 1, 1)
+        assert data == b"\1" + case.encode(tile, 1)
+    assert last == case.encode(tiles - 1, 1)
 
 
 def test_sections_must_hold_the_frame_s_tiles(stream: Stream) -> None:
@@ -277,7 +278,10 @@ def test_shipped_sets_fit_the_architecture(tmp_path: Path) -> None:
     assert shipped.motion.dtype == np.uint16
     assert shipped.motion.shape == (2, _core.MOTION_CONTEXTS)
     assert shipped.motion.min() > 0
+    assert shipped.temporal.dtype == np.int16
+    assert shipped.temporal.shape == (_core.TEMPORAL_PARAMETERS,)
     shipped.write(tmp_path / "sets.npz")
     with np.load(tmp_path / "sets.npz") as arrays:
         np.testing.assert_array_equal(arrays["sets"], sets)
         np.testing.assert_array_equal(arrays["motion"], shipped.motion)
+        np.testing.assert_array_equal(arrays["temporal"], shipped.temporal)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-from vireo.codecs.coolchic import torch_trainer
+from vireo.codecs.coolchic import parts_model, torch_trainer
 from vireo.codecs.coolchic.config import PAPER, STANDARD
 from vireo.codecs.coolchic.initialise import Start, cubic_kernel, initial_parameters
+from vireo.codecs.coolchic.parts_model import PartNetworks
 from vireo.codecs.coolchic.torch_trainer import StepBatcher, TorchTrainer
-from vireo.codecs.coolchic.trainer import Adam, Trainer, schedule
+from vireo.codecs.coolchic.trainer import METRICS, Adam, Trainer, schedule
 from vireo.gop import FrameType
 
 SIZES = ((32, 48), (16, 24), (16, 24))
@@ -93,15 +94,23 @@ def test_noisy_steps_lower_the_loss_and_states_come_back() -> None:
     np.testing.assert_array_equal(twin.run(steps, seed=2), later)
 
 
+def temporal_contexts(seed: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, 16, size, dtype=np.int16) for size in STANDARD.grid_sizes(*SIZES[0])]
+
+
 def with_parts(frame_type: FrameType) -> tuple[Trainer, TorchTrainer]:
-    """A picture, predicted by the one before it but in I frames.
+    """A picture, predicted by the one before it but in I frames, with any temporal contexts.
 
     The networks' residuals are zero at first; their hidden layers are small and random.
     """
     target, reference = pictures(2)
-    prediction = [64 * p.astype(np.int16) for p in reference] if frame_type else None
-    native = Trainer(STANDARD, frame_type, target, prediction=prediction)
-    twin = TorchTrainer(STANDARD, frame_type, target, prediction=prediction)
+    prediction = temporal = None
+    if frame_type:
+        prediction = [64 * p.astype(np.int16) for p in reference]
+        temporal = temporal_contexts(5)
+    native = Trainer(STANDARD, frame_type, target, prediction=prediction, temporal=temporal)
+    twin = TorchTrainer(STANDARD, frame_type, target, prediction=prediction, temporal=temporal)
     parameters = np.random.default_rng(3).normal(0, 0.2, twin.parameters.size)
     slices = STANDARD.parameter_slices(frame_type)
     parameters[slices["upsampling"]] = cubic_kernel(STANDARD.upsampling_kernel).ravel()
@@ -125,6 +134,32 @@ def test_hard_steps_with_parts_are_the_native_trainers(frame_type: FrameType) ->
         trainer.base = base
     steps = schedule(8, lambda_=1e-3, latents_rate=0.01, networks_rate=1e-3)
     assert_same_steps(native, twin, steps)
+
+
+def test_luma_is_coded_with_its_temporal_contexts() -> None:
+    twin = with_parts(FrameType.P)[1]
+    rng = np.random.default_rng(2)
+    latents = [rng.normal(0, 1.5, g.shape).round().astype(np.float32) for g in twin.latents]
+    networks = PartNetworks.of(torch.from_numpy(twin.parameters), STANDARD, FrameType.P)
+    bits = []
+    for temporal in (temporal_contexts(1), temporal_contexts(2), None):
+        trainer = TorchTrainer(STANDARD, FrameType.P, pictures(1)[0], temporal=temporal)
+        trainer.parameters, trainer.latents = twin.parameters, latents
+        metrics = trainer.run(schedule(1, lambda_=1e-3), hard=True)
+        bits.append(metrics[0, METRICS.index("bits")])
+        given = temporal and [torch.from_numpy(p).float() for p in temporal]
+        quantised = [torch.from_numpy(g) for g in latents]
+        expected = parts_model.rate(quantised, networks, STANDARD, given)
+        assert bits[-1] == pytest.approx(float(expected), rel=1e-5)
+    assert np.abs(np.diff(bits)).min() > 1e-4 * bits[0]
+
+
+def test_temporal_contexts_are_lumas_grids_with_parts() -> None:
+    target = pictures(1)[0]
+    with pytest.raises(ValueError, match="temporal"):
+        TorchTrainer(STANDARD, FrameType.P, target, temporal=temporal_contexts(1)[1:])
+    with pytest.raises(ValueError, match="temporal"):
+        TorchTrainer(PAPER, FrameType.I, target, temporal=temporal_contexts(1))
 
 
 @pytest.mark.parametrize("frame_type", [FrameType.I, FrameType.P])
@@ -176,15 +211,22 @@ class Company(StepBatcher):
 
 @pytest.mark.parametrize("room", [100, 2])
 @pytest.mark.parametrize("frame_type", list(FrameType))
+@pytest.mark.parametrize("make", [pair, with_parts])
 @pytest.mark.filterwarnings("error")  # PyTorch warns where it goes frame by frame
 def test_frames_trained_together_make_the_steps_that_each_makes_alone(
-    frame_type: FrameType, room: int, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[FrameType], tuple[Trainer, TorchTrainer]],
+    frame_type: FrameType,
+    room: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where memory is short, fewer of them at a time."""
     monkeypatch.setattr(torch_trainer, "PATIENCE", 10.0)
     company = Company()
     company.room = room
-    alone = [pair(frame_type)[1] for _ in range(3)]
+    alone = [make(frame_type)[1] for _ in range(3)]
+    for i, trainer in enumerate(alone):
+        _, temporal, _ = torch.split(trainer.constant, trainer.kind.constant_sizes)
+        temporal.mul_(0.5 * i)  # each its own, one none
     side_by_side = [copied(trainer, company) for trainer in alone]
     for trainers in (alone, side_by_side):
         for i, trainer in enumerate(trainers):

@@ -91,7 +91,12 @@ class PictureDecoder(Protocol):
 
     Parsing needs no other picture's samples, so that it can run ahead. All of it raises a
     StreamError for what the format doesn't allow.
+
+    Attributes:
+        needs_pictures: whether `late_parts` are part of reading a packet.
     """
+
+    needs_pictures: bool
 
     def needs_earlier(self, frame: CodedFrame) -> bool:
         """Whether a key packet leaves to an earlier one what its GOP needs besides the header."""
@@ -116,6 +121,12 @@ class PictureDecoder(Protocol):
 
         `references` are what this has given for them. None where `reconstruct` is to be called
         when they are.
+        """
+
+    def late_parts(self, parsed: Any, references: Sequence[Any]) -> Sequence[Callable[[], None]]:
+        """What of a packet can be read only with the samples of its references, in any order.
+
+        `reconstruct` does what of these hasn't run.
         """
 
     def reconstruct(
@@ -144,6 +155,16 @@ class PictureDecoder(Protocol):
 
     def complexity(self, frame: CodedFrame) -> Complexity:
         """What decoding the packet takes, by the shape of its networks."""
+
+
+class ReadsAlone:
+    """That part of a `PictureDecoder` whose packets are read without other pictures' samples."""
+
+    needs_pictures = False
+
+    def late_parts(self, parsed: Any, references: Sequence[Any]) -> Sequence[Callable[[], None]]:
+        """Nothing."""
+        return ()
 
 
 class GopsStandAlone:
@@ -238,7 +259,7 @@ UNLIMITED = Limits(pixels=2**32, network=2**62)
 
 
 def parse_whole(decoder: PictureDecoder, frame: CodedFrame, states: Sequence[Any]) -> Any:
-    """Parses a picture with all its parts; `states` as in `PictureDecoder.parse`."""
+    """Parses a picture with all its parts but late ones; `states` as in `PictureDecoder.parse`."""
     parsed = decoder.parse(frame, states)
     for part in parsed.parts:
         part()

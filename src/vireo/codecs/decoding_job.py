@@ -177,7 +177,7 @@ class DecodingJob:
         stages = begun.stages if begun else ()
         ready = Countdown(
             1 + len(stages) + len(self._references),
-            lambda: self._submit(lambda: self._finish(parsed, begun, failures)),
+            lambda: self._submit(lambda: self._read_late(parsed, begun, failures)),
         )
         for index, stage in enumerate(stages):
             run = partial(self._attempt, "stages", index, stage.run, failures, ready)
@@ -191,11 +191,31 @@ class DecodingJob:
             reference.decoded.add_done_callback(ready.arrive)
         ready.arrive()
 
-    def _finish(
+    def _read_late(
         self, parsed: ParsedPicture, begun: Begun | None, errors: dict[int, BaseException]
     ) -> None:
         pictures = _results([r.decoded for r in self._references])
         self._references = ()
+        if errors:
+            raise errors[min(errors)]
+        late = self._decoder.late_parts(parsed, pictures)
+        if len(late) < 2:  # `reconstruct` does one as well
+            self._finish(parsed, begun, pictures, errors)
+            return
+        ready = Countdown(
+            len(late), lambda: self._submit(lambda: self._finish(parsed, begun, pictures, errors))
+        )
+        for index, part in enumerate(late):
+            run = partial(self._attempt, "parse", index, part, errors, ready)
+            self._workers.submit(self._rank, run)
+
+    def _finish(
+        self,
+        parsed: ParsedPicture,
+        begun: Begun | None,
+        pictures: Sequence[Any],
+        errors: dict[int, BaseException],
+    ) -> None:
         if errors:
             raise errors[min(errors)]
         if begun is not None:

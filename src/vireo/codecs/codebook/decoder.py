@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes, Precision
+from vireo.codecs.base import (
+    Complexity,
+    GopsStandAlone,
+    Layers,
+    Limits,
+    Planes,
+    Precision,
+    ReadsAlone,
+)
 from vireo.codecs.codebook.coding import Coder, Decoded, reconstruct
 from vireo.codecs.codebook.config import STRIDES
 from vireo.codecs.codebook.count import decoder_multiplications, decoder_parameters
@@ -41,7 +49,7 @@ class ParsedPicture:
     parts: tuple[()] = ()
 
 
-class CodebookDecoder(GopsStandAlone):
+class CodebookDecoder(ReadsAlone, GopsStandAlone):
     """A stream's picture decoder (see `codecs.base.PictureDecoder`).
 
     What it takes is bounded by the size of the pictures and by the weights that are here: a

@@ -21,22 +21,28 @@ def round_latents(latents: Sequence[NDArray[np.float32]]) -> list[NDArray[np.int
 
 
 def latent_sections(
-    core: _core.Architecture, networks: _core.Networks, grids: list[NDArray[np.int16]]
+    core: _core.Architecture,
+    networks: _core.Networks,
+    grids: list[NDArray[np.int16]],
+    temporal: list[NDArray[np.int16]],
 ) -> list[Section]:
     """Tiles in coding order, small ones together, in a packet's last sections.
 
-    Each section can decode by itself.
+    Each section can decode by itself. `temporal` holds luma's temporal contexts, of frames with
+    references.
     """
     height, width = grids[0].shape
     tiles = _core.tile_count(core, height, width, networks.references)
-    alone = [len(_core.encode_latents(core, networks, grids, tile, 1)) for tile in range(tiles)]
+    alone = [
+        len(_core.encode_latents(core, networks, grids, tile, 1, temporal)) for tile in range(tiles)
+    ]
     sections: list[Section] = []
     first = 0
     while first < tiles:
         count = 1
         while first + count < tiles and sum(alone[first : first + count + 1]) <= SECTION_BYTES:
             count += 1
-        data = _core.encode_latents(core, networks, grids, first, count)
+        data = _core.encode_latents(core, networks, grids, first, count, temporal)
         first += count
         start = LATENT_SECTION.write({"tiles": count, "last": first == tiles})
         sections.append(Section(SectionKind.LATENTS, start + data))

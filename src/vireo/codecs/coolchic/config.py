@@ -47,7 +47,7 @@ class LatentGrid:
         kind: what its latents are for.
         level: the grid is 2**level times smaller than luma.
         height, width: its size.
-        other: index of the grid of the same size whose latents its model sees besides the
+        other: index of the grid of the same size whose latents chroma's model sees besides the
             context, always one that is coded before it; None where that input is 0.
     """
 
@@ -105,6 +105,9 @@ _P_FIELDS = (GridKind.VECTORS,) * 2 + (GridKind.BLENDING,)  # x0, y0, alpha
 _B_FIELDS = (GridKind.VECTORS,) * 4 + (GridKind.BLENDING,) * 2  # x0, y0, x1, y1, alpha, beta
 _FIELDS: tuple[tuple[GridKind, ...], ...] = ((), _P_FIELDS, _B_FIELDS)
 
+TEMPORAL_HIDDEN = 8  # of the network that gives luma's temporal contexts, a constant of the format
+TEMPORAL_INPUTS = 10  # six features, and which level it is
+
 _INTERPOLATION = (8 * 11 + 8 * 4) / 4 + 2 * (4 * 5 + 4 * 2) / 4 / 2  # per luma sample, by blocks
 
 # Fixed-point formats of networks with parts: constants of the format (docs/bitstream.md,
@@ -149,8 +152,12 @@ class Architecture:
         return (GridKind.LUMA, GridKind.CHROMA) if self.parts else (GridKind.LUMA,)
 
     def arm_widths(self, kind: GridKind = GridKind.LUMA) -> tuple[int, ...]:
-        """Widths of luma's or chroma's autoregressive model; chroma's has `other` as last input."""
-        return (len(self.context) + (kind == GridKind.CHROMA), *self.arm_hidden, 2)
+        """Widths of luma's or chroma's autoregressive model.
+
+        With parts there is an input behind the context: luma's is the temporal context, chroma's
+        the `other` grid.
+        """
+        return (len(self.context) + (self.parts is not None), *self.arm_hidden, 2)
 
     def synthesis_widths(self, frame_type: FrameType) -> tuple[int, ...]:
         """Widths of the synthesis, with parts of luma's."""
@@ -250,7 +257,8 @@ class Architecture:
         With parts the chroma synthesis runs once per chroma sample. Inter coding takes, per
         reference, eight taps across for 11 rows and eight down for 4 rows of a 4x4 block of luma,
         four across for 5 rows and four down for 2 rows of the two 2x2 blocks of chroma; one per
-        sample to weight by alpha, two more by beta; and four per value of a doubled field.
+        sample to weight by alpha, two more by beta; and four per value of a doubled field. The
+        network of temporal contexts, of P and B frames, runs once per latent of luma.
         """
         pixels = height * width
 
@@ -278,12 +286,17 @@ class Architecture:
             for grid in self.latent_grids(frame_type, height, width)
             if not grid.is_motion
         )
-        return {
+        counts = {
             "arm": arm / pixels,
             "upsampling": self.upsampling_kernel**2 * upsampled / pixels,
             "synthesis": synthesis,
             "inter": inter,
         }
+        if self.parts:
+            latents = sum(h * w for h, w in self.grid_sizes(height, width)) * bool(frame_type)
+            network = _mlp_multiplications((TEMPORAL_INPUTS, TEMPORAL_HIDDEN, 1))
+            counts["temporal"] = network * latents / pixels
+        return counts
 
     def _parts(self) -> Parts:
         if self.parts is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -30,15 +31,14 @@ from vireo.profiling import TimeProfile
 class LatentSection:
     """A section's tiles."""
 
-    latents: _core.LatentReader
-    data: bytes
-    first: int
+    reader: _core.SectionReader
     count: int
     offset: int | None
 
-    def __call__(self) -> None:
+    def __call__(self, references: Sequence[Planes] | None = None) -> None:
+        """What needs no references' samples; given these, the rest."""
         try:
-            self.latents.read(self.data, self.first, self.count)
+            self.reader.read(references)
         except ValueError as error:
             raise SyntaxElementError(str(error), offset=self.offset) from error
 
@@ -60,6 +60,7 @@ class ParsedPicture:
 
     networks: _core.Networks
     latents: _core.LatentReader
+    sections: tuple[LatentSection, ...]
     parts: tuple[LatentSection | LatentSections, ...]
 
     @property
@@ -92,12 +93,15 @@ class CoolchicDecoder(GopsStandAlone):
             )
         self.architecture = shape.architecture
         self.core = shape.core()
+        self.needs_pictures = shape.architecture.parts is not None
         self._sets = _sets_of(shape)
         self._luma_tiles = shape.luma_tiles(self.height, self.width)
         self._shown = video.height, video.width
 
     def parse(self, frame: CodedFrame, states: Sequence[_core.Networks]) -> ParsedPicture:
         """The networks, and where the latents are; entropy decoding is left to the parts.
+
+        With temporal contexts that of luma is left until the references are there.
 
         Raises SyntaxElementError or TruncatedError.
         """
@@ -122,7 +126,8 @@ class CoolchicDecoder(GopsStandAlone):
             (chained if done < latents.tiles - self._luma_tiles else alone).append(part)
             done += part.count
         first = (LatentSections(tuple(chained)),) if chained else ()
-        return ParsedPicture(networks, latents, (*first, *alone))
+        at_once = alone if latents.free_tiles == latents.tiles else []
+        return ParsedPicture(networks, latents, (*chained, *alone), (*first, *at_once))
 
     def _decode_networks(
         self, frame: CodedFrame, states: Sequence[_core.Networks]
@@ -150,10 +155,18 @@ class CoolchicDecoder(GopsStandAlone):
                 f"a section of {count} tiles where {left} are left", offset=section.offset
             )
         data = reader.take(reader.remaining, "latents")
-        return LatentSection(latents, data, first, count, section.offset)
+        tiles = _core.SectionReader(latents, data, first, count)
+        return LatentSection(tiles, count, section.offset)
 
     def begin(self, parsed: ParsedPicture, references: Sequence[None]) -> None:
         """Pictures start when those that they refer to are whole."""
+
+    def late_parts(
+        self, parsed: ParsedPicture, references: Sequence[Planes]
+    ) -> Sequence[Callable[[], None]]:
+        """Luma's latents, where its models see temporal contexts."""
+        left = [section for section in parsed.sections if not section.reader.done]
+        return [partial(section, references) for section in left]
 
     def reconstruct(
         self,
@@ -162,6 +175,8 @@ class CoolchicDecoder(GopsStandAlone):
         times: TimeProfile | None = None,
     ) -> Planes:
         """The picture at its coded size."""
+        for part in self.late_parts(parsed, references):
+            part()
         if times is None:
             return parsed.latents.reconstruct(self.core, parsed.networks, references)
         stages = _core.StageTimes()
@@ -193,7 +208,10 @@ class CoolchicDecoder(GopsStandAlone):
 
         A section that holds several grids is divided by the bits that each takes.
         """
-        bits = _core.measure_latents(self.core, parsed.networks, parsed.latents.grids())
+        latents = parsed.latents
+        bits = _core.measure_latents(
+            self.core, parsed.networks, latents.grids(), latents.temporal()
+        )
         latent_bytes = sum(len(s.data) for s in frame.sections[1:])
         scale = latent_bytes / max(1.0, sum(bits))
         grids = self.architecture.latent_grids(frame.frame_type, self.height, self.width)

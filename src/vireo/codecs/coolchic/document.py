@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vireo.codecs.coolchic.config import NEAREST_12, STANDARD
-from vireo.codecs.coolchic.networks import motion_probabilities, shipped_sets
+from vireo.codecs.coolchic.networks import motion_probabilities, shipped_sets, temporal_parameters
 from vireo.codecs.coolchic.reference import DECAYS, TABLES
 from vireo.codecs.coolchic.reference_standard import CHROMA_FILTERS, LUMA_FILTERS
 from vireo.codecs.coolchic.stream import (
@@ -30,6 +33,7 @@ def tables() -> dict[str, str]:
         "coolchic-motion": _motion(),
         "coolchic-sets": _sets(),
         "coolchic-filters": _filters(),
+        "coolchic-temporal": _temporal(),
     }
 
 
@@ -47,20 +51,29 @@ def _context(context: Sequence[tuple[int, int]]) -> str:
 
 
 def _sets() -> str:
-    sets = shipped_sets(STANDARD).parameters
     head = "| set | parameters | their sum | CRC-32C |\n|---|---|---|---|\n"
     return head + "".join(
-        f"| {i} | {s.size} | {s.sum(dtype=int)} | {bytes_crc(s.astype('<i2').tobytes()):08x} |\n"
-        for i, s in enumerate(sets)
+        f"| {i} | {_checked(s)} |\n" for i, s in enumerate(shipped_sets(STANDARD).parameters)
     )
 
 
 def _motion() -> str:
     head = "| frames | probabilities | their sum | CRC-32C |\n|---|---|---|---|\n"
     return head + "".join(
-        f"| {name} | {p.size} | {p.sum(dtype=int)} | {bytes_crc(p.astype('<u2').tobytes()):08x} |\n"
+        f"| {name} | {_checked(p)} |\n"
         for name, p in zip("PB", motion_probabilities(), strict=True)
     )
+
+
+def _temporal() -> str:
+    head = "| parameters | their sum | CRC-32C |\n|---|---|---|\n"
+    return f"{head}| {_checked(temporal_parameters())} |\n"
+
+
+def _checked(numbers: NDArray[np.integer]) -> str:
+    """How many, their sum and checksum, of 16 bits each."""
+    crc = bytes_crc(numbers.astype(numbers.dtype.newbyteorder("<")).tobytes())
+    return f"{numbers.size} | {numbers.sum(dtype=int)} | {crc:08x}"
 
 
 def _filters() -> str:

@@ -137,7 +137,7 @@ class CoolchicEncoder:
         planes = _core.reconstruct(self._core, coded.networks, coded.grids, job.references)
         sections = [
             Section(SectionKind.NETWORKS, coded.networks.encode()),
-            *latent_sections(self._core, coded.networks, coded.grids),
+            *latent_sections(self._core, coded.networks, coded.grids, []),
         ]
         return EncodedPicture(tuple(sections), planes, iterations)
 

@@ -54,6 +54,18 @@ def predict(
     return _core.predict(blocks, references, height, width)
 
 
+def temporal_contexts(
+    core: _core.Architecture,
+    fields: Sequence[NDArray[np.int16]],
+    references: Sequence[Planes],
+    parts: Parts,
+) -> list[NDArray[np.int16]]:
+    """What the prediction tells of luma's latents: a plane per grid, finest first."""
+    height, width = references[0][0].shape
+    blocks = _core.block_fields(fields, parts.motion_first, height, width, len(references))
+    return _core.temporal_contexts(core, blocks, references, height, width)
+
+
 def search_fields(
     target: Planes,
     references: Sequence[Planes],

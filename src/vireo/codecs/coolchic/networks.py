@@ -1,5 +1,5 @@
-"""What comes with the format for profile `standard`: networks that a frame starts from, and
-the probabilities that the coding of motion starts from.
+"""What comes with the format for profile `standard`: networks that a frame starts from,
+the network of temporal contexts, and the probabilities that the coding of motion starts from.
 
 They are as normative as a table of constants: `docs/bitstream.md` gives their checksums.
 """
@@ -30,12 +30,14 @@ class NetworkSets:
         frame_types, lambdas: what each set was trained for; only encoders ask.
         motion: `[2, contexts]`, of P and of B frames: that a decision of motion comes out 1,
             in 2**-16.
+        temporal: parameters of the network that gives luma's temporal contexts.
     """
 
     parameters: NDArray[np.int16]
     frame_types: NDArray[np.int8]
     lambdas: NDArray[np.float32]
     motion: NDArray[np.uint16]
+    temporal: NDArray[np.int16]
 
     def nearest(self, frame_type: FrameType, lambda_: float) -> int:
         """The set for a type of frames whose lambda is nearest by ratio."""
@@ -52,6 +54,7 @@ class NetworkSets:
                 frame_types=self.frame_types,
                 lambdas=self.lambdas,
                 motion=self.motion,
+                temporal=self.temporal,
             )
 
 
@@ -63,6 +66,11 @@ def shipped_sets(architecture: Architecture) -> NetworkSets:
     if architecture != STANDARD:
         raise ValueError("no networks come with the format for these shapes")
     return _load()
+
+
+def temporal_parameters() -> NDArray[np.int16]:
+    """The format's `NetworkSets.temporal`, whatever the shapes."""
+    return _load().temporal
 
 
 def motion_probabilities() -> NDArray[np.uint16]:
@@ -78,7 +86,8 @@ def _load() -> NetworkSets:
             arrays["frame_types"],
             arrays["lambdas"],
             np.ascontiguousarray(arrays["motion"]),
+            np.ascontiguousarray(arrays["temporal"]),
         )
-    for array in (sets.parameters, sets.frame_types, sets.lambdas, sets.motion):
+    for array in (sets.parameters, sets.frame_types, sets.lambdas, sets.motion, sets.temporal):
         array.flags.writeable = False
     return sets

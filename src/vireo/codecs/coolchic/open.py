@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.budget import TimeBudget
 from vireo.codecs.coolchic.config import PAPER, STANDARD, Architecture
@@ -81,6 +84,7 @@ def _factory(
         job: PictureJob,
         references: Sequence[Planes] = (),
         prediction: Prediction | None = None,
+        temporal: Sequence[NDArray[np.int16]] | None = None,
     ) -> Trainer:
         return kind(
             architecture,
@@ -88,6 +92,7 @@ def _factory(
             job.target,
             references,
             prediction=prediction,
+            temporal=temporal,
             **more(job),
         )
 

@@ -19,7 +19,7 @@ from vireo import _core
 from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
 from vireo.codecs.coolchic.coding import latent_sections, round_latents
 from vireo.codecs.coolchic.encoder import Settings
-from vireo.codecs.coolchic.motion import predict, search_fields
+from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset, promise
 from vireo.codecs.coolchic.quantise import FrameCost
@@ -77,6 +77,7 @@ class _Coded:
     base: Base
     networks: _core.Networks
     grids: list[NDArray[np.int16]]
+    temporal: list[NDArray[np.int16]]
     cost: float
 
 
@@ -116,7 +117,10 @@ class PartsEncoder:
             return self._code(job, moved, 0)
         began = perf_counter()
         prediction = predict(fields, job.references, self._parts) if fields else None
-        trainer = self._make_trainer(self.shape.architecture, job, prediction=prediction)
+        temporal = self._temporal(job, fields)
+        trainer = self._make_trainer(
+            self.shape.architecture, job, prediction=prediction, temporal=temporal
+        )
         preset = self.settings.preset.stretched(job.effort)
         training = Training(
             trainer,
@@ -134,8 +138,8 @@ class PartsEncoder:
         trained = trainer.parameters
         with measured(self._times, "network updates"):
             grids = round_latents(trainer.latents) + fields
-            chosen = self._quantise(job, base, grids, trained)
-        chosen = self._refine(job, trainer, chosen, trained, fields)
+            chosen = self._quantise(job, base, grids, trained, temporal)
+        chosen = self._refine(job, trainer, chosen, trained, fields, temporal)
         if moved and moved.cost < chosen.cost:
             chosen = moved
         coded = self._code(job, chosen, training.done)
@@ -178,6 +182,14 @@ class PartsEncoder:
             return []
         return search_fields(job.target, job.references, SEARCH_LAMBDA * lambda_, self._parts)
 
+    def _temporal(
+        self, job: PictureJob, fields: list[NDArray[np.int16]]
+    ) -> list[NDArray[np.int16]]:
+        """Luma's temporal contexts."""
+        if not fields:
+            return []
+        return temporal_contexts(self._core, fields, job.references, self._parts)
+
     def _moved(
         self, job: PictureJob, fields: list[NDArray[np.int16]], lambda_: float
     ) -> _Coded | None:
@@ -186,16 +198,24 @@ class PartsEncoder:
         zeros = [np.zeros((g.height, g.width), np.int16) for g in layout]
         trials = []
         for grids in (zeros, zeros[: len(zeros) - len(fields)] + fields):
-            cost = self._cost(job, grids, lambda_)
+            cost = self._cost(job, grids, lambda_, [])  # luma's grids are empty
             for base in self._bases(job):
                 magnitudes = magnitude_bits(grids, self.shape.architecture)
                 networks = with_parameters(base.parameters, cost, magnitudes)
                 total = UpdateCost(base.parameters, cost).total(networks)
-                trials.append(_Coded(base, networks, grids, total))
+                trials.append(_Coded(base, networks, grids, [], total))
         return min(trials, key=lambda trial: trial.cost)
 
-    def _cost(self, job: PictureJob, grids: list[NDArray[np.int16]], lambda_: float) -> FrameCost:
-        return FrameCost(self._core, job.frame_type, grids, job.target, job.references, lambda_)
+    def _cost(
+        self,
+        job: PictureJob,
+        grids: list[NDArray[np.int16]],
+        lambda_: float,
+        temporal: list[NDArray[np.int16]],
+    ) -> FrameCost:
+        return FrameCost(
+            self._core, job.frame_type, grids, job.target, job.references, lambda_, temporal
+        )
 
     def _bases(self, job: PictureJob) -> list[Base]:
         """What the networks may be an update of: a shipped set, those of the references."""
@@ -250,10 +270,11 @@ class PartsEncoder:
         base: Base,
         grids: list[NDArray[np.int16]],
         parameters: NDArray[np.float32],
+        temporal: list[NDArray[np.int16]],
     ) -> _Coded:
-        cost = UpdateCost(base.parameters, self._cost(job, grids, self._lambda(job)))
+        cost = UpdateCost(base.parameters, self._cost(job, grids, self._lambda(job), temporal))
         networks = choose_update(parameters, self.shape.architecture, cost)
-        return _Coded(base, networks, grids, cost.total(networks))
+        return _Coded(base, networks, grids, temporal, cost.total(networks))
 
     def _refine(
         self,
@@ -262,6 +283,7 @@ class PartsEncoder:
         coded: _Coded,
         trained: NDArray[np.float32],
         fields: list[NDArray[np.int16]],
+        temporal: list[NDArray[np.int16]],
     ) -> _Coded:
         """Latents moved one by one for the networks that are coded; then these once more."""
         for _ in range(self.settings.preset.refinements):
@@ -271,7 +293,7 @@ class PartsEncoder:
                 trainer.refine(self._lambda(job), SWEEPS)
             with measured(self._times, "network updates"):
                 grids = round_latents(trainer.latents) + fields
-                again = self._quantise(job, coded.base, grids, trained)
+                again = self._quantise(job, coded.base, grids, trained, temporal)
             if again.cost >= coded.cost:
                 break
             coded = again
@@ -283,6 +305,6 @@ class PartsEncoder:
             update = coded.networks.encode_update(coded.base.number, coded.base.parameters)
             sections = [
                 Section(SectionKind.NETWORKS, update),
-                *latent_sections(self._core, coded.networks, coded.grids),
+                *latent_sections(self._core, coded.networks, coded.grids, coded.temporal),
             ]
             return EncodedPicture(tuple(sections), planes, iterations)

@@ -67,9 +67,18 @@ class PartNetworks:
         ]
 
 
-def rate(latents: Sequence[Tensor], networks: PartNetworks, architecture: Architecture) -> Tensor:
-    """Bits of luma's and chroma's latents under their autoregressive models (a scalar)."""
-    bits = [rate_of_kind(k, latents, networks, architecture) for k in architecture.modelled]
+def rate(
+    latents: Sequence[Tensor],
+    networks: PartNetworks,
+    architecture: Architecture,
+    temporal: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """Bits of luma's and chroma's latents under their autoregressive models (a scalar).
+
+    `temporal` holds luma's temporal contexts, a plane per grid, finest first; None: zeros.
+    """
+    kinds = architecture.modelled
+    bits = [rate_of_kind(k, latents, networks, architecture, temporal) for k in kinds]
     return torch.stack(bits).sum()
 
 
@@ -78,18 +87,20 @@ def rate_of_kind(
     latents: Sequence[Tensor],
     networks: PartNetworks,
     architecture: Architecture,
+    temporal: Sequence[Tensor] | None = None,
 ) -> Tensor:
-    """Bits of the latents of luma or of chroma."""
+    """Bits of the latents of luma or of chroma; see `rate`."""
     grids = architecture.latent_grids(FrameType.I, *latents[0].shape)
     inputs, values = [], []
     for grid, latent in zip(grids, latents, strict=True):
         if grid.kind != kind:
             continue
-        rows = [contexts(latent, architecture.context)]
-        if kind != GridKind.LUMA:
-            other = torch.zeros_like(latent) if grid.other is None else latents[grid.other]
-            rows.append(other.reshape(1, -1))
-        inputs.append(torch.cat(rows))
+        if kind == GridKind.LUMA:
+            more = temporal[grid.level] if temporal else None
+        else:
+            more = None if grid.other is None else latents[grid.other]
+        row = torch.zeros_like(latent) if more is None else more
+        inputs.append(torch.cat([contexts(latent, architecture.context), row.reshape(1, -1)]))
         values.append(latent.reshape(-1))
     mean, log2_scale = mlp(networks.arms[kind], torch.cat(inputs, dim=1))
     return laplace_bits(torch.cat(values), mean, log2_scale).sum()

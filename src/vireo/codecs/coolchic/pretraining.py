@@ -25,8 +25,8 @@ from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.coding import round_latents
 from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.initialise import initial_networks
-from vireo.codecs.coolchic.motion import predict, search_fields
-from vireo.codecs.coolchic.networks import NetworkSets
+from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
+from vireo.codecs.coolchic.networks import NetworkSets, temporal_parameters
 from vireo.codecs.coolchic.parts_encoder import SEARCH_LAMBDA
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset
 from vireo.codecs.coolchic.schedule import final_stage, main_stage
@@ -72,13 +72,17 @@ class _Picture:
     ) -> None:
         assert architecture.parts is not None
         self.type = FrameType(len(references))
-        prediction = None
+        prediction = temporal = None
         self.fields: list[NDArray[np.int16]] = []
         if references:
             scaled = SEARCH_LAMBDA * lambda_
             self.fields = search_fields(target, references, scaled, architecture.parts)
             prediction = predict(self.fields, references, architecture.parts)
-        self.trainer = Trainer(architecture, self.type, target, prediction=prediction)
+            core = StreamShape(architecture).core()
+            temporal = temporal_contexts(core, self.fields, references, architecture.parts)
+        self.trainer = Trainer(
+            architecture, self.type, target, prediction=prediction, temporal=temporal
+        )
         recipe = self._recipe = STANDARD_RECIPES[self.type]
         self._turns = [
             (stage.hard, stage.steps[at : at + TURN])
@@ -241,6 +245,7 @@ def main() -> None:
             np.array([t for t, _, _ in kept], np.int8),
             np.array([value for _, value, _ in kept], np.float32),
             probabilities(counts),
+            temporal_parameters(),
         ).write(asked.out)
 
 

@@ -130,6 +130,7 @@ class FrameCost:
         grids: quantised latents, finest first.
         target, references: the planes to match and those predicted from.
         lambda_: cost of a bit per luma sample against mean squared error (samples 0…1).
+        temporal: luma's temporal contexts, with parts and references.
     """
 
     core: _core.Architecture
@@ -138,6 +139,7 @@ class FrameCost:
     target: Sequence[NDArray[np.uint8]]
     references: Sequence[Sequence[NDArray[np.uint8]]]
     lambda_: float
+    temporal: list[NDArray[np.int16]] = field(default_factory=list)
     magnitude_bits: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -156,7 +158,8 @@ class FrameCost:
         return networks.bits
 
     def latent_cost(self, networks: _core.Networks) -> float:
-        return self.rate_cost(sum(_core.measure_latents(self.core, networks, self.grids)))
+        bits = _core.measure_latents(self.core, networks, self.grids, self.temporal)
+        return self.rate_cost(sum(bits))
 
     def picture_cost(self, networks: _core.Networks) -> float:
         picture = _core.reconstruct(self.core, networks, self.grids, self.references)

@@ -6,9 +6,10 @@ and for the same purpose.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,12 @@ SYNTHESIS_FORMAT = 10, 12, 11
 FIRST_REFERENCE = 254  # number of the base that is the first reference's networks
 MOST = 32767  # magnitude of a parameter
 
+# Of the network that gives temporal contexts.
+FEATURES, FEATURE_BITS = 6, 3
+TEMPORAL_LEVELS = 4  # that are told apart: 0, 1, 2, and all above
+TEMPORAL_WIDTHS = [FEATURES + TEMPORAL_LEVELS, 8, 1]
+MOST_TEMPORAL = 15
+MOST_SAMPLE = 255 * 64  # in 1/64
 
 SMOOTH_LEVEL = 5  # grids of fields from here on are interpolated
 
@@ -53,6 +60,7 @@ class Shapes(reference.Shapes):
     motion_first: int
     motion_grids: int
     motion_probabilities: Sequence[Sequence[int]]  # of P, of B frames
+    temporal: Sequence[int]  # parameters of the network that gives temporal contexts
 
 
 @dataclass
@@ -69,7 +77,7 @@ class Networks:
 class Grid:
     kind: int
     level: int
-    other: int | None  # index of the grid that the model sees too
+    other: int | None  # index of the grid that chroma's model sees too
 
 
 def grids(shapes: Shapes, references: int) -> list[Grid]:
@@ -87,12 +95,10 @@ def grids(shapes: Shapes, references: int) -> list[Grid]:
 
 def widths(shapes: Shapes) -> tuple[list[list[int]], list[list[int]]]:
     """Widths of the two autoregressive models and the two syntheses."""
-    hidden = list(shapes.arm[1:-1])
-    neighbours = len(shapes.context)
-    arms = [[neighbours, *hidden, 2], [neighbours + 1, *hidden, 2]]
+    arm = [len(shapes.context) + 1, *shapes.arm[1:-1], 2]
     chroma_grids = shapes.grids - shapes.chroma_first
     luma = [shapes.grids, *shapes.synthesis, 1]
-    return arms, [luma, [2 * chroma_grids + shapes.grids - 1, *shapes.chroma, 2]]
+    return [arm, arm], [luma, [2 * chroma_grids + shapes.grids - 1, *shapes.chroma, 2]]
 
 
 def _groups(shapes: Shapes) -> list[list[int]]:
@@ -144,30 +150,28 @@ def decode_networks(
 
 
 def make_networks(shapes: Shapes, magnitude_bits: int, parameters: list[int]) -> Networks:
-    values = np.array(parameters, np.int64)
-    at = 0
-
-    def take(count: int) -> Ints:
-        nonlocal at
-        at += count
-        return values[at - count : at]
-
-    def mlp(network: list[int], bits: tuple[int, int, int]) -> Mlp:
-        weights, biases = [], []
-        for i, o in pairwise(network):
-            weights.append(take(o * i).reshape(o, i))
-            biases.append(take(o))
-        return Mlp(weights, biases, bits[0], bits[1], [bits[2]] * (len(network) - 2))
-
+    values = iter(parameters)
     arms, syntheses = widths(shapes)
     return Networks(
         magnitude_bits,
         parameters,
-        [mlp(network, ARM_FORMAT) for network in arms],
-        take(shapes.kernel**2).reshape(shapes.kernel, shapes.kernel),
+        [_take_mlp(values, network, ARM_FORMAT) for network in arms],
+        _take(values, shapes.kernel, shapes.kernel),
         KERNEL_BITS,
-        [mlp(network, SYNTHESIS_FORMAT) for network in syntheses],
+        [_take_mlp(values, network, SYNTHESIS_FORMAT) for network in syntheses],
     )
+
+
+def _take(values: Iterator[int], *shape: int) -> Ints:
+    return np.fromiter(islice(values, prod(shape)), np.int64, prod(shape)).reshape(shape)
+
+
+def _take_mlp(values: Iterator[int], network: list[int], bits: tuple[int, int, int]) -> Mlp:
+    weights, biases = [], []
+    for i, o in pairwise(network):
+        weights.append(_take(values, o, i))
+        biases.append(_take(values, o))
+    return Mlp(weights, biases, bits[0], bits[1], [bits[2]] * (len(network) - 2))
 
 
 def empty_latents(shapes: Shapes, references: int, height: int, width: int) -> list[Ints]:
@@ -185,8 +189,13 @@ def decode_latents(
     latents: list[Ints],
     first: int,
     count: int,
+    temporal: Sequence[NDArray[np.signedinteger]] = (),
 ) -> None:
-    """Fill tiles first … first + count - 1 of `latents`; those before are there already."""
+    """Fill tiles first … first + count - 1 of `latents`; those before are there already.
+
+    `temporal` holds luma's temporal contexts, in frames with references; tiles that aren't
+    luma's do without.
+    """
     coder = RangeDecoder(data)
     described = grids(shapes, 0)
     tiles: list[tuple[int, int, int] | None] = [None] if references else []  # None: motion
@@ -198,12 +207,12 @@ def decode_latents(
         k, top, rows = tile
         grid = described[k]
         model = ContextModel(shapes.context, networks.arms[grid.kind], networks.magnitude_bits)
-        other = None
-        if grid.kind != LUMA:
-            seen = np.zeros_like(latents[k]) if grid.other is None else latents[grid.other]
-            other = seen[top : top + rows]
+        if grid.kind == LUMA and references:
+            other = temporal[k].astype(np.int64)
+        else:
+            other = np.zeros_like(latents[k]) if grid.other is None else latents[grid.other]
         latents[k][top : top + rows] = reference.decode_tile(
-            coder, shapes, model, rows, latents[k].shape[1], other
+            coder, shapes, model, rows, latents[k].shape[1], other[top : top + rows]
         )
 
 
@@ -407,24 +416,92 @@ def predict(
     fields: Sequence[Ints], references: Sequence[Sequence[NDArray[np.uint8]]]
 ) -> list[Ints]:
     """Planes Y, U, V in 1/64 sample value."""
-    planes = []
-    for c in range(3):
-        table, side = (CHROMA_FILTERS, 2) if c else (LUMA_FILTERS, 4)
-        height, width = references[0][c].shape
-        single = []
-        for r, picture in enumerate(references):
-            x, y = (
-                _spread((v + 1) >> 1 if c else v, side, height, width)
-                for v in fields[2 * r : 2 * r + 2]
-            )
-            single.append(interpolate(picture[c], table, x, y))
-        alpha, *beta = (_spread(b, side, height, width) for b in fields[2 * len(references) :])
-        if beta:
-            both = beta[0] * single[0] + (64 - beta[0]) * single[1]
-            planes.append((alpha * both + (64 - alpha) * 64 * GREY + 2048) >> 12)
-        else:
-            planes.append((alpha * single[0] + (64 - alpha) * GREY + 32) >> 6)
-    return planes
+    return [_blend(fields, _predict_alone(fields, references, c), c) for c in range(3)]
+
+
+def _predict_alone(
+    fields: Sequence[Ints], references: Sequence[Sequence[NDArray[np.uint8]]], c: int
+) -> list[Ints]:
+    """Plane `c` from each reference by itself."""
+    table, side = (CHROMA_FILTERS, 2) if c else (LUMA_FILTERS, 4)
+    height, width = references[0][c].shape
+    alone = []
+    for r, picture in enumerate(references):
+        x, y = (
+            _spread((v + 1) >> 1 if c else v, side, height, width)
+            for v in fields[2 * r : 2 * r + 2]
+        )
+        alone.append(interpolate(picture[c], table, x, y))
+    return alone
+
+
+def _blend(fields: Sequence[Ints], alone: Sequence[Ints], c: int) -> Ints:
+    side = 2 if c else 4
+    alpha, *beta = (_spread(b, side, *alone[0].shape) for b in fields[2 * len(alone) :])
+    if beta:
+        both = beta[0] * alone[0] + (64 - beta[0]) * alone[1]
+        return (alpha * both + (64 - alpha) * 64 * GREY + 2048) >> 12
+    return (alpha * alone[0] + (64 - alpha) * GREY + 32) >> 6
+
+
+def temporal_contexts(
+    shapes: Shapes,
+    fields: Sequence[Ints],
+    references: Sequence[Sequence[NDArray[np.uint8]]],
+) -> list[Ints]:
+    """What the prediction tells of luma's latents, 0 … 15: a plane per grid, finest first."""
+    alone = _predict_alone(fields, references, 0)
+    planes = [_blend(fields, alone, 0).clip(0, MOST_SAMPLE)]
+    if len(references) == 2:
+        first, second = (plane.clip(0, MOST_SAMPLE) for plane in alone)
+        planes.append(first - second)
+    network = _take_mlp(iter(shapes.temporal), TEMPORAL_WIDTHS, ARM_FORMAT)
+    result: list[Ints] = []
+    for level in range(shapes.grids):
+        if level > 0:
+            planes = [_halve(plane) for plane in planes]
+        inputs = np.zeros((TEMPORAL_WIDTHS[0], *planes[0].shape), np.int64)
+        for i, plane in enumerate(planes):
+            inputs[2 * i] = abs(plane - _blur(plane))
+            inputs[2 * i + 1] = _blur(inputs[2 * i])
+        if len(planes) == 2:
+            inputs[4] = abs(planes[1])
+            inputs[5] = _blur(_blur(inputs[4]))
+        inputs[:FEATURES] = _logarithm(inputs[:FEATURES])
+        inputs[FEATURES + min(level, TEMPORAL_LEVELS - 1)] = 1 << FEATURE_BITS
+        out, bits = network.run(inputs.reshape(len(inputs), -1), FEATURE_BITS)
+        contexts = reference.round_shift(out[0], bits).clip(0, MOST_TEMPORAL)
+        result.append(contexts.reshape(planes[0].shape))
+    return result
+
+
+def _halve(plane: Ints) -> Ints:
+    height, width = plane.shape
+    even = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
+    return (reference.sum_2x2(even) + 2) >> 2
+
+
+def _blur(plane: Ints) -> Ints:
+    padded = np.pad(plane, 1, mode="edge")
+    across = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
+    blurred: Ints = (across[:-2] + 2 * across[1:-1] + across[2:] + 8) >> 4
+    return blurred
+
+
+def _logarithm(x: Ints) -> Ints:
+    """8 log2(1 + x / 8), linear between powers of 2."""
+    exponent = np.frexp(x + 8)[1] - 1
+    result: Ints = 8 * exponent + ((x + 8) * 8 >> exponent) - 32
+    return result
+
+
+def frame_fields(
+    shapes: Shapes, latents: Sequence[NDArray[np.signedinteger]], references: int
+) -> list[Ints]:
+    """The fields of a frame, from all of its latents."""
+    height, width = latents[0].shape
+    motion = latents[len(grids(shapes, 0)) :]
+    return block_fields(motion, shapes.motion_first, height, width, 3 * references)
 
 
 def reconstruct(
@@ -457,9 +534,7 @@ def reconstruct(
     residual = [*residuals(networks.syntheses[0], full), *residuals(networks.syntheses[1], half)]
     prediction = [np.zeros_like(r) for r in residual]
     if references:
-        motion = latents[len(grids(shapes, 0)) :]
-        fields = block_fields(motion, shapes.motion_first, height, width, 3 * len(references))
-        prediction = predict(fields, references)
+        prediction = predict(frame_fields(shapes, latents, len(references)), references)
     return [
         np.clip((p + r + 32) >> 6, 0, 255).astype(np.uint8)
         for p, r in zip(prediction, residual, strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from vireo import _core
 from vireo.codecs.coolchic.config import NEAREST_12, Architecture, Parts
-from vireo.codecs.coolchic.networks import motion_probabilities
+from vireo.codecs.coolchic.networks import motion_probabilities, temporal_parameters
 from vireo.container.syntax import U8, ByteReader, Field, Rule, Structure, Varint
 from vireo.errors import HeaderError, StreamError
 
@@ -152,7 +152,10 @@ class StreamShape:
         )
 
     def luma_tiles(self, height: int, width: int) -> int:
-        """Tiles of luma's grids: a frame's last ones, and those that depend on no others."""
+        """Tiles of luma's grids: a frame's last ones, and those that depend on no others.
+
+        In frames with references they depend on the references' samples, and so on motion.
+        """
         rows = [rows for rows, _ in self.architecture.grid_sizes(height, width)]
         return sum(-(-r >> self.band_rows_log2) if self.band_rows_log2 else 1 for r in rows)
 
@@ -162,7 +165,7 @@ class StreamShape:
         return _core.Architecture(
             a.grids,
             list(a.context),
-            list(a.arm_widths()),
+            [len(a.context), *a.arm_hidden, 2],
             a.upsampling_kernel,
             list(a.synthesis_hidden),
             self.band_rows_log2,
@@ -194,6 +197,7 @@ def _core_parts(parts: Parts) -> _core.Parts:
         parts.motion_first,
         parts.motion_grids,
         motion_probabilities(),
+        temporal_parameters(),
     )
 
 

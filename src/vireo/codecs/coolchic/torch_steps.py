@@ -53,6 +53,13 @@ class Kind:
         half = self.height // 2, self.width // 2
         return [(self.height, self.width), half, half] * (1 + self.references + self.predicted)
 
+    @cached_property
+    def temporal_shapes(self) -> list[tuple[int, int]]:
+        """Those of luma's temporal contexts, with parts: its grids', finest first."""
+        if not self.architecture.parts:
+            return []
+        return list(self.architecture.grid_sizes(self.height, self.width))
+
     @property
     def references(self) -> int:
         """How many pictures are moved by a network's motion."""
@@ -64,8 +71,12 @@ class Kind:
 
     @property
     def constant_sizes(self) -> list[int]:
-        """Of all planes, and of the motion that is aimed at: x and y for each reference."""
-        return [sum(h * w for h, w in self.plane_shapes), 2 * self.references * self.pixels]
+        """Of all planes, of luma's temporal contexts, and of the motion that is aimed at: x and
+        y for each reference.
+        """
+        shapes = self.plane_shapes, self.temporal_shapes
+        planes, temporal = (sum(h * w for h, w in each) for each in shapes)
+        return [planes, temporal, 2 * self.references * self.pixels]
 
     @property
     def changing_sizes(self) -> list[int]:
@@ -194,7 +205,7 @@ def measure(
     pulled: bool,
 ) -> Tensor:
     """One frame's metrics `[6]`, its loss first (`trainer.METRICS`)."""
-    samples, flow_targets = torch.split(constant, kind.constant_sizes)
+    samples, temporal, flow_targets = torch.split(constant, kind.constant_sizes)
     planes = shaped(samples, kind.plane_shapes)
     target, others = planes[:3], [planes[i : i + 3] for i in range(3, len(planes), 3)]
     latents = shaped(quantised, kind.grid_shapes)
@@ -203,7 +214,8 @@ def measure(
     if isinstance(networks, PartNetworks):
         prediction = others[0] if kind.predicted else None
         decoded = parts_model.decode(latents, networks, kind.architecture, prediction)
-        bits = parts_model.rate(latents, networks, kind.architecture)
+        given = shaped(temporal, kind.temporal_shapes)
+        bits = parts_model.rate(latents, networks, kind.architecture, given)
     else:
         decoded, signals = model.decode(latents, networks, kind.frame_type, others)
         bits = model.rate(latents, networks, kind.architecture)

@@ -46,21 +46,24 @@ class TorchTrainer:
         references: Sequence[Sequence[NDArray[np.uint8]]] = (),
         *,
         prediction: Prediction | None = None,
+        temporal: Sequence[NDArray[np.int16]] | None = None,
         batcher: StepBatcher | None = None,
     ) -> None:
         check_pictures(architecture, frame_type, references, prediction)
         height, width = target[0].shape
         self.kind = Kind(architecture, frame_type, height, width, prediction is not None)
+        if temporal and [p.shape for p in temporal] != self.kind.temporal_shapes:
+            raise ValueError(f"temporal contexts are planes of {self.kind.temporal_shapes}")
         self._batcher = batcher or StepBatcher(torch.device("cpu"))
-        self._pictures = target, prediction
+        self._given = target, prediction, temporal
         predicted = as_floats(prediction) if prediction is not None else []
         given = [np.divide(p, 255, dtype=np.float32) for p in (*target, *chain(*references))]
         device = self._batcher.device
-        samples, aims = self.kind.constant_sizes
-        self.constant = torch.zeros(samples + aims, device=device)
-        self.constant[:samples] = torch.from_numpy(
-            np.concatenate([p.ravel() for p in given + predicted])
-        )
+        self.constant = torch.zeros(sum(self.kind.constant_sizes), device=device)
+        samples, contexts, _ = torch.split(self.constant, self.kind.constant_sizes)
+        samples.copy_(torch.from_numpy(np.concatenate([p.ravel() for p in given + predicted])))
+        if temporal:
+            contexts.copy_(torch.from_numpy(np.concatenate([p.ravel() for p in temporal])))
         self.changing = torch.zeros(sum(self.kind.changing_sizes), device=device)
 
     def _part(self, index: int) -> Tensor:
@@ -112,14 +115,19 @@ class TorchTrainer:
         """What the flow term pulls to; ValueError with parts, where no network gives the flow."""
         if self.kind.architecture.parts:
             raise ValueError("with parts motion is searched, not trained")
-        aims = self.constant[self.kind.constant_sizes[0] :]
+        *_, aims = torch.split(self.constant, self.kind.constant_sizes)
         aims.copy_(torch.from_numpy(np.ascontiguousarray(flows, np.float32).ravel()))
 
     def refine(self, lambda_: float, sweeps: int) -> int:
         """See `trainer.Trainer.refine`, which does it: tensors are no good at one by one."""
-        target, prediction = self._pictures
-        kind = self.kind
-        native = Trainer(kind.architecture, kind.frame_type, target, prediction=prediction)
+        target, prediction, temporal = self._given
+        native = Trainer(
+            self.kind.architecture,
+            self.kind.frame_type,
+            target,
+            prediction=prediction,
+            temporal=temporal,
+        )
         native.parameters, native.latents = self.parameters, self.latents
         moved = native.refine(lambda_, sweeps)
         self.latents = native.latents

@@ -134,6 +134,8 @@ class Trainer:
         references: as many frames' planes as the frame type has; with parts none.
         prediction: with parts, planes of the target's sizes in 1/64 sample value: what is
             left of the target is trained. None predicts nothing.
+        temporal: with parts, what luma's model sees besides the context, a plane per grid of
+            luma, finest first. None: zeros.
         threads: how many work on a step; the results don't depend on it.
         isa: a build of the kernels (`available_kernels()`); empty for the fastest.
 
@@ -149,6 +151,7 @@ class Trainer:
         references: Sequence[Sequence[Samples]] = (),
         *,
         prediction: Prediction | None = None,
+        temporal: Sequence[NDArray[np.int16]] | None = None,
         threads: int = 1,
         isa: str = "",
     ) -> None:
@@ -175,6 +178,9 @@ class Trainer:
             threads,
             isa,
         )
+        if temporal:
+            planes = [np.ascontiguousarray(p, dtype=np.float32) for p in temporal]
+            self._native.set_given(planes)
 
     @property
     def isa(self) -> str:

@@ -44,7 +44,10 @@ class Trainer(Protocol):
 
 
 class TrainerFactory(Protocol):
-    """Makes what trains a picture: from references, or with parts what a prediction leaves."""
+    """Makes what trains a picture: from references, or with parts what a prediction leaves.
+
+    `temporal` holds luma's temporal contexts then.
+    """
 
     def __call__(
         self,
@@ -52,6 +55,7 @@ class TrainerFactory(Protocol):
         job: PictureJob,
         references: Sequence[Planes] = (),
         prediction: Prediction | None = None,
+        temporal: Sequence[NDArray[np.int16]] | None = None,
     ) -> Trainer: ...
 
 

@@ -90,7 +90,13 @@ class UpdateCost(FrameCost):
 
     def __init__(self, base: Integers, cost: FrameCost) -> None:
         super().__init__(
-            cost.core, cost.frame_type, cost.grids, cost.target, cost.references, cost.lambda_
+            cost.core,
+            cost.frame_type,
+            cost.grids,
+            cost.target,
+            cost.references,
+            cost.lambda_,
+            cost.temporal,
         )
         self.base = base
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
-from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes, Stage
+from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes, ReadsAlone, Stage
 from vireo.codecs.devices import torch_device
 from vireo.codecs.dhvc.coding import Coder, Walk
 from vireo.codecs.dhvc.config import SCALES, STRIDE
@@ -80,7 +80,7 @@ class Staged:
         self._done[place].set_result(None)
 
 
-class DhvcDecoder(GopsStandAlone):
+class DhvcDecoder(ReadsAlone, GopsStandAlone):
     """A stream's picture decoder (see `codecs.base.PictureDecoder`).
 
     What it takes is bounded by the size of the pictures and by the weights that are here: a

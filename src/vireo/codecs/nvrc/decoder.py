@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes
+from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes, ReadsAlone
 from vireo.codecs.devices import torch_device
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.config import Extent, multiplications, parameters
@@ -56,7 +56,7 @@ class Decoded:
     within: bool = True
 
 
-class NvrcDecoder(GopsStandAlone):
+class NvrcDecoder(ReadsAlone, GopsStandAlone):
     """A stream's picture decoder (see `codecs.base.PictureDecoder`)."""
 
     def __init__(

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from torch import Tensor
 
-from vireo.codecs.base import Complexity, Layers, Limits, Planes
+from vireo.codecs.base import Complexity, Layers, Limits, Planes, ReadsAlone
 from vireo.codecs.devices import torch_device
 from vireo.codecs.insta import updates
 from vireo.codecs.pretrained import coded_size, cropped, open_coder
@@ -61,7 +61,7 @@ class ParsedPicture:
         return self.parts[place].content.latents
 
 
-class SsfDecoder:
+class SsfDecoder(ReadsAlone):
     """A stream's picture decoder (see `codecs.base.PictureDecoder`).
 
     What it takes is bounded by the size of the pictures and by the weights that are here: a
