@@ -24,7 +24,7 @@ from vireo.codecs.coolchic.stream import (
 from vireo.container import CodedFrame, Exactness, FrameType, Section, StreamHeader, picture_hash
 from vireo.container.syntax import ByteReader
 from vireo.errors import HeaderError, LimitError, SyntaxElementError
-from vireo.profiling import TimeProfile
+from vireo.profiling import TimeProfile, measured
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,9 @@ class CoolchicDecoder(GopsStandAlone):
         times: TimeProfile | None = None,
     ) -> Planes:
         """The picture at its coded size."""
-        for part in self.late_parts(parsed, references):
-            part()
+        with measured(times, "parse"):
+            for part in self.late_parts(parsed, references):
+                part()
         if times is None:
             return parsed.latents.reconstruct(self.core, parsed.networks, references)
         stages = _core.StageTimes()

@@ -3,7 +3,8 @@ probabilities of motion's decisions.
 
 Pictures of short clips are coded as an encoder would code them, many at a time, each with
 latents of its own; the networks of a frame type are passed from picture to picture, a few
-steps each. Every clip is a small GOP whose references are the pictures trained so far.
+steps each. Every clip is a small GOP whose references are the pictures trained so far. Then the
+autoregressive models are fitted to latents as they were coded, which takes PyTorch.
 
     python -m vireo.codecs.coolchic.pretraining clips.mkv … --out networks.npz
 
@@ -24,10 +25,11 @@ from vireo import _core
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.coding import round_latents
 from vireo.codecs.coolchic.config import STANDARD, Architecture
+from vireo.codecs.coolchic.fitting import CodedLatents, fit_models
 from vireo.codecs.coolchic.initialise import initial_networks
 from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
 from vireo.codecs.coolchic.networks import NetworkSets, temporal_parameters
-from vireo.codecs.coolchic.parts_encoder import SEARCH_LAMBDA
+from vireo.codecs.coolchic.parts_encoder import SEARCH_LAMBDA, SWEEPS
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset
 from vireo.codecs.coolchic.schedule import final_stage, main_stage
 from vireo.codecs.coolchic.stream import StreamShape
@@ -44,6 +46,7 @@ STILL = 0.2  # of frames have no motion at all; a training set has too few of th
 STEPS = Preset(candidates=1, warmup=0, main=250, final=50)
 TURN = 10  # steps of a picture before the networks are passed on
 POOL = 16  # clips at a time
+FITTED = 0.5  # of the pictures, the last ones: their latents are what models are fitted to
 RATES = (3e-3, 2e-4)  # of the networks, from the first picture to the last, by their logarithm
 
 # (frame, references) in coding order, in turn from clip to clip.
@@ -72,16 +75,17 @@ class _Picture:
     ) -> None:
         assert architecture.parts is not None
         self.type = FrameType(len(references))
-        prediction = temporal = None
+        prediction = None
+        self.temporal: list[NDArray[np.int16]] = []
         self.fields: list[NDArray[np.int16]] = []
         if references:
             scaled = SEARCH_LAMBDA * lambda_
             self.fields = search_fields(target, references, scaled, architecture.parts)
             prediction = predict(self.fields, references, architecture.parts)
             core = StreamShape(architecture).core()
-            temporal = temporal_contexts(core, self.fields, references, architecture.parts)
+            self.temporal = temporal_contexts(core, self.fields, references, architecture.parts)
         self.trainer = Trainer(
-            architecture, self.type, target, prediction=prediction, temporal=temporal
+            architecture, self.type, target, prediction=prediction, temporal=self.temporal
         )
         recipe = self._recipe = STANDARD_RECIPES[self.type]
         self._turns = [
@@ -112,6 +116,11 @@ class _Picture:
         )
         self._done += len(steps)
         return self.trainer.parameters, float(metrics[-1, 0])
+
+    def coded(self, lambda_: float) -> CodedLatents:
+        """Its latents, refined."""
+        self.trainer.refine(lambda_, SWEEPS)
+        return CodedLatents(round_latents(self.trainer.latents), self.temporal)
 
     def decoded(self) -> Planes:
         y, u, v = (np.rint(p * 255).clip(0, 255).astype(np.uint8) for p in self.trainer.decode()[0])
@@ -179,6 +188,7 @@ def pretrain(
 ) -> dict[FrameType, Floats]:
     """Networks per frame type after coding `pictures` pictures at `lambda_`.
 
+    In the end their autoregressive models are fitted to what the last pictures have coded.
     How motion's decisions came out is added to `counts`, `[2, contexts, 2]`, of P and B frames.
     """
     core = StreamShape(architecture).core()
@@ -186,6 +196,7 @@ def pretrain(
     pool: list[_Clip] = []
     made = done = 0
     losses: dict[FrameType, list[float]] = {t: [] for t in FrameType}
+    coded: dict[FrameType, list[CodedLatents]] = {t: [] for t in FrameType}
     while done < pictures:
         while len(pool) < POOL:
             plan = list(STRUCTURES[made % len(STRUCTURES)])
@@ -200,6 +211,8 @@ def pretrain(
                 continue
             done += 1
             losses[picture.type].append(loss)
+            if done > (1 - FITTED) * pictures:
+                coded[picture.type].append(picture.coded(lambda_))
             if picture.fields:
                 grids = round_latents(picture.trainer.latents)
                 n = int(picture.type)
@@ -212,7 +225,10 @@ def pretrain(
                 print(
                     f"lambda {lambda_:g}: {done} of {pictures} pictures, loss {means}", flush=True
                 )
-    return networks
+    return {
+        t: fit_models(own, coded[t], architecture) if coded[t] else own
+        for t, own in networks.items()
+    }
 
 
 def probabilities(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
