@@ -106,10 +106,10 @@ def test_where_nothing_moves_any_more_hardly_a_move_would_pay(
     rng = np.random.default_rng(1)
     missed = []
     for k in (0, 1, 2, 3, 7, 8, 12):  # luma's finest, and those of U and V
-        paid = [pays(trainer, k, least, rng) for _ in range(60)]
+        paid = [pays(trainer, k, least, rng) for _ in range(300)]
         missed.append(np.mean(paid))
-    # Of a grid up to 0.1, on average of the grids 0.02; at zeros 0.4.
-    assert max(missed) < 0.15
+    # On average of the grids 0.02; at zeros 0.4.
+    assert max(missed) < 0.1
     assert np.mean(missed) < 0.03
 
 
