@@ -271,10 +271,11 @@ class LatentReader {
   }
 
   int tiles() const { return vireo::tile_count(architecture_, latents_); }
+  int luma_tiles() const { return vireo::luma_tile_count(architecture_, latents_); }
   // How many of them, the first ones, need no reference's samples.
   int free_tiles() const {
     return architecture_.parts && networks_.references > 0 && !given_
-               ? tiles() - vireo::luma_tile_count(architecture_, latents_)
+               ? tiles() - luma_tiles()
                : tiles();
   }
 
@@ -620,6 +621,7 @@ NB_MODULE(_core, m) {
       .def(nb::init<const Architecture&, const Networks&, int, int>(), "architecture"_a,
            "networks"_a, "height"_a, "width"_a)
       .def_prop_ro("tiles", &LatentReader::tiles)
+      .def_prop_ro("luma_tiles", &LatentReader::luma_tiles)
       .def_prop_ro("free_tiles", &LatentReader::free_tiles)
       .def("set_temporal", &LatentReader::set_temporal, "planes"_a,
            "Gives luma's temporal contexts, which come from the references otherwise.")

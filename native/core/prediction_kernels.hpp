@@ -36,21 +36,25 @@ VIREO_INLINE Samples<Side, Planes> blend(const Samples<Side, Planes>& a,
 
 #endif
 
+// The references' weights in a block, as a pair.
+VIREO_INLINE std::int32_t weights_of(const BlockRow& row, int i) {
+  const std::int32_t* const* blending = row.fields + 2 * row.references;
+  const std::int32_t alpha = blending[0][i];
+  const std::int32_t beta = row.references == 2 ? blending[1][i] : kBlendOne;
+  return alpha * beta | (alpha * (kBlendOne - beta)) << 16;
+}
+
 void predict_blocks(const BlockRow& row) {
   const int y = row.row * kBlock;
-  const std::int32_t* alphas = row.fields[2 * row.references];
-  const std::int32_t* betas = row.fields[2 * row.references + 1];
   for (int i = 0; i < row.columns; ++i) {
     const int x = i * kBlock;
-    const std::int32_t alpha = alphas[i], beta = row.references == 2 ? betas[i] : kBlendOne;
-    const std::int32_t first = alpha * beta, second = alpha * (kBlendOne - beta);
+    const std::int32_t weights = weights_of(row, i);
     LumaBlock luma[2] = {};
     ChromaBlock chroma[2] = {};
-    if (first)
+    if (weights & 0xffff)
       predict_block(row.planes[0], x, y, row.fields[0][i], row.fields[1][i], luma[0], chroma[0]);
-    if (second)
+    if (weights >> 16)
       predict_block(row.planes[1], x, y, row.fields[2][i], row.fields[3][i], luma[1], chroma[1]);
-    const std::int32_t weights = first | (second << 16);
     store_luma(blend(luma[0], luma[1], weights), row.out[0] + x, row.stride);
     store_chroma(blend(chroma[0], chroma[1], weights), row.out[1] + x / 2, row.out[2] + x / 2,
                  row.stride / 2);
@@ -59,19 +63,15 @@ void predict_blocks(const BlockRow& row) {
 
 void predict_luma_blocks(const BlockRow& row) {
   const int y = row.row * kBlock;
-  const std::int32_t* alphas = row.fields[2 * row.references];
-  const std::int32_t* betas = row.fields[2 * row.references + 1];
   for (int i = 0; i < row.columns; ++i) {
     const int x = i * kBlock;
-    const std::int32_t alpha = alphas[i], beta = row.references == 2 ? betas[i] : kBlendOne;
     LumaBlock luma[2] = {};
     for (int r = 0; r < row.references; ++r) {
       luma[r] = predict_luma_block(row.planes[r][0], x, y, row.fields[2 * r][i],
                                    row.fields[2 * r + 1][i]);
       store_luma(luma[r], row.single[r] + x, row.stride);
     }
-    const std::int32_t first = alpha * beta, second = alpha * (kBlendOne - beta);
-    store_luma(blend(luma[0], luma[1], first | (second << 16)), row.out[0] + x, row.stride);
+    store_luma(blend(luma[0], luma[1], weights_of(row, i)), row.out[0] + x, row.stride);
   }
 }
 

@@ -16,6 +16,7 @@ from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.motion import predict
 from vireo.codecs.coolchic.networks import shipped_sets
+from vireo.codecs.coolchic.open import native_trainers
 from vireo.codecs.coolchic.parts_encoder import LAMBDA_MOST, PartsEncoder
 from vireo.codecs.coolchic.presets import PRESETS
 from vireo.codecs.coolchic.quantise import FrameCost
@@ -128,7 +129,7 @@ def test_the_share_that_is_predicted_falls_with_the_distance() -> None:
 
 def test_what_others_depend_on_is_worth_more() -> None:
     encoder = PartsEncoder(
-        StreamShape(STANDARD), Settings(LAMBDA, PRESETS["ultrafast"]), make_trainer
+        StreamShape(STANDARD), Settings(LAMBDA, PRESETS["ultrafast"]), native_trainers()
     )
 
     def gop(luma: list[np.ndarray]) -> list[Frame]:
@@ -152,30 +153,13 @@ def test_refined_latents_cost_less() -> None:
     costs = []
     for rounds in (0, 1):
         settings = Settings(LAMBDA, replace(PRESETS["ultrafast"], refinements=rounds))
-        encoder = PartsEncoder(StreamShape(STANDARD), settings, make_trainer)
+        encoder = PartsEncoder(StreamShape(STANDARD), settings, native_trainers())
         picture = encoder.encode(job, lambda done, planned: None)
         errors = [plane_mse(a, b) for a, b in zip(picture.decoded, planes, strict=True)]
         bits = 8 * sum(len(s.data) for s in picture.sections)
         rate = LAMBDA * LAMBDA_MOST * bits / planes[0].size
         costs.append(weighted_mse(errors) / PEAK**2 + rate)
     assert costs[1] < costs[0] * 0.98
-
-
-def make_trainer(
-    architecture: Architecture,
-    job: PictureJob,
-    references: Sequence[Planes] = (),
-    prediction: Prediction | None = None,
-    temporal: Sequence[np.ndarray] | None = None,
-) -> Trainer:
-    return Trainer(
-        architecture,
-        job.frame_type,
-        job.target,
-        references,
-        prediction=prediction,
-        temporal=temporal,
-    )
 
 
 def test_motion_is_coded_as_it_predicted_in_training() -> None:
@@ -194,7 +178,7 @@ def test_motion_is_coded_as_it_predicted_in_training() -> None:
         temporal: Sequence[np.ndarray] | None = None,
     ) -> Trainer:
         predictions.append(prediction)
-        return make_trainer(architecture, job, references, prediction, temporal)
+        return native_trainers()(architecture, job, references, prediction, temporal)
 
     encoder = PartsEncoder(StreamShape(STANDARD), Settings(LAMBDA, PRESETS["ultrafast"]), make)
     picture = encoder.encode(job, lambda done, planned: None)

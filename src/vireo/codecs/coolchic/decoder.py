@@ -95,7 +95,6 @@ class CoolchicDecoder(GopsStandAlone):
         self.core = shape.core()
         self.needs_pictures = shape.architecture.parts is not None
         self._sets = _sets_of(shape)
-        self._luma_tiles = shape.luma_tiles(self.height, self.width)
         self._shown = video.height, video.width
 
     def parse(self, frame: CodedFrame, states: Sequence[_core.Networks]) -> ParsedPicture:
@@ -118,12 +117,13 @@ class CoolchicDecoder(GopsStandAlone):
         except ValueError as error:
             raise SyntaxElementError(str(error), offset=sections[0].offset) from error
         latents = _core.LatentReader(self.core, networks, self.height, self.width)
+        luma = latents.tiles - latents.luma_tiles  # where its tiles, the last ones, begin
         chained: list[LatentSection] = []
         alone: list[LatentSection] = []
         done = 0
         for place, section in enumerate(sections[1:], start=2):
             part = self._latent_section(section, latents, done, last=place == len(sections))
-            (chained if done < latents.tiles - self._luma_tiles else alone).append(part)
+            (chained if done < luma else alone).append(part)
             done += part.count
         first = (LatentSections(tuple(chained)),) if chained else ()
         at_once = alone if latents.free_tiles == latents.tiles else []

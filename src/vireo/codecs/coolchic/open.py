@@ -55,6 +55,11 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, StreamShape]
 def _trainers(options: EncodeOptions) -> TrainerFactory:
     if options.device == "cuda":
         return _cuda_trainers()
+    return native_trainers()
+
+
+def native_trainers() -> TrainerFactory:
+    """Of frames that are trained in compiled code, each with its job's threads."""
     from vireo.codecs.coolchic.trainer import Trainer as NativeTrainer
 
     return _factory(NativeTrainer, lambda job: {"threads": job.threads})

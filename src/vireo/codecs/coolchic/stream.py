@@ -151,14 +151,6 @@ class StreamShape:
             values["block_log2"],
         )
 
-    def luma_tiles(self, height: int, width: int) -> int:
-        """Tiles of luma's grids: a frame's last ones, and those that depend on no others.
-
-        In frames with references they depend on the references' samples, and so on motion.
-        """
-        rows = [rows for rows, _ in self.architecture.grid_sizes(height, width)]
-        return sum(-(-r >> self.band_rows_log2) if self.band_rows_log2 else 1 for r in rows)
-
     def core(self) -> _core.Architecture:
         """The same for the compiled core."""
         a = self.architecture
