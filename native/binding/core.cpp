@@ -20,6 +20,7 @@
 #include "core/crc32c.hpp"
 #include "core/kernels.hpp"
 #include "core/prediction.hpp"
+#include "core/loop_filter.hpp"
 #include "core/temporal_context.hpp"
 
 namespace nb = nanobind;
@@ -446,6 +447,36 @@ nb::tuple predict(const std::vector<Matrix<std::int32_t>>& fields, const Referen
                         to_numpy(std::move(planes[2])));
 }
 
+const vireo::FilterShape& filter_of(int weights) {
+  for (const auto* shape : {&vireo::kLumaFilter, &vireo::kChromaFilter})
+    if (shape->weights() == weights) return *shape;
+  throw std::invalid_argument("no loop filter has so many weights");
+}
+
+nb::object filter_plane(const Matrix<std::uint8_t>& plane, const Integers& weights) {
+  const vireo::FilterShape& shape = filter_of(static_cast<int>(weights.size()));
+  check_weights(weights.data(), weights.size());
+  if (plane.size() == 0) throw std::invalid_argument("a plane without samples");
+  return to_numpy(vireo::filter_plane(to_view(plane), {shape, weights.data()}));
+}
+
+nb::tuple filter_equations(const Matrix<std::uint8_t>& decoded, const Matrix<std::uint8_t>& target,
+                           int weights) {
+  const vireo::FilterShape& shape = filter_of(weights);
+  const vireo::PlaneView a = to_view(decoded), b = to_view(target);
+  if (a.height != b.height || a.width != b.width || decoded.size() == 0)
+    throw std::invalid_argument("the planes have different sizes, or no samples");
+  Plane<std::int64_t> products(weights, weights), wanted(1, weights);
+  {
+    nb::gil_scoped_release release;
+    vireo::FilterEquations equations = vireo::filter_equations(a, b, shape);
+    products.samples = std::move(equations.products);
+    wanted.samples = std::move(equations.wanted);
+  }
+  return nb::make_tuple(to_numpy(std::move(products)),
+                        to_numpy(std::move(wanted)).attr("reshape")(-1));
+}
+
 nb::tuple reconstruct(const Architecture& architecture, const Networks& networks,
                       const Latents& latents, const References& references, bool with_signals,
                       vireo::StageTimes* times = nullptr) {
@@ -586,6 +617,18 @@ NB_MODULE(_core, m) {
                      check_parts(n, false);
                      return vireo::measure_networks(n);
                    })
+      .def_prop_rw(
+          "filtered",
+          [](const Networks& n) {
+            check_parts(n, true);
+            return std::pair(n.filters[vireo::kLuma].on, n.filters[vireo::kChroma].on);
+          },
+          [](Networks& n, std::pair<bool, bool> on) {
+            check_parts(n, true);
+            n.filters[vireo::kLuma].on = on.first;
+            n.filters[vireo::kChroma].on = on.second;
+          },
+          "Whether luma and whether chroma go through the loop filter.")
       .def("encode_update",
            [](const Networks& n, int number, const Integers& base) {
              if (number < 0 || number > vireo::kReferenceBase + 1)
@@ -615,7 +658,8 @@ NB_MODULE(_core, m) {
       .def(nb::init<>())
       .def_ro("upsampling", &vireo::StageTimes::upsampling)
       .def_ro("synthesis", &vireo::StageTimes::synthesis)
-      .def_ro("inter", &vireo::StageTimes::inter);
+      .def_ro("inter", &vireo::StageTimes::inter)
+      .def_ro("filter", &vireo::StageTimes::filter);
 
   nb::class_<LatentReader>(m, "LatentReader", "The latents of one frame as its sections arrive.")
       .def(nb::init<const Architecture&, const Networks&, int, int>(), "architecture"_a,
@@ -707,6 +751,12 @@ NB_MODULE(_core, m) {
         "references"_a, "Vectors, alpha (and beta) of each block, from the fields' grids.");
   m.def("temporal_contexts", &temporal_contexts, "architecture"_a, "fields"_a, "references"_a,
         "height"_a, "width"_a, "What prediction tells of luma's latents: a plane per grid.");
+  m.def("filter_plane", &filter_plane, "plane"_a, "weights"_a,
+        "A plane after the loop filter of luma or of chroma, whichever has so many weights.");
+  m.def("filter_equations", &filter_equations, "decoded"_a, "target"_a, "weights"_a,
+        "Normal equations of the loop filter with so many weights: [n, n] and [n].");
+  m.attr("LUMA_FILTER_WEIGHTS") = vireo::kLumaFilter.weights();
+  m.attr("CHROMA_FILTER_WEIGHTS") = vireo::kChromaFilter.weights();
   m.attr("TEMPORAL_PARAMETERS") = vireo::kTemporalParameters;
   m.def("predict", &predict, "fields"_a, "references"_a, "height"_a, "width"_a,
         "Inter prediction in 1/64 sample: Y, U, V.");

@@ -95,6 +95,13 @@ struct QuantisedMlp {
   std::size_t layers() const { return widths.size() - 1; }
 };
 
+// What is done to the samples of luma, or of chroma, before the picture is shown and referred
+// to (core/loop_filter.hpp).
+struct LoopFilter {
+  bool on = false;
+  std::vector<std::int32_t> weights;  // [limit][place]
+};
+
 struct Networks {
   int references = 0;             // 0, 1, 2 for I, P, B
   int magnitude_bits = 0;  // latents but motion's lie strictly between -2**bits and 2**bits
@@ -102,10 +109,11 @@ struct Networks {
   std::vector<std::int32_t> kernel;
   int kernel_bits = 0;
   std::vector<QuantisedMlp> syntheses;  // one, or luma's and chroma's
+  std::vector<LoopFilter> filters;      // with parts luma's and chroma's
 
   static Networks zeros(const Architecture& architecture, int references);
   bool has_parts() const { return arms.size() > 1; }
-  // All parameters in one row: autoregressive models, kernel, syntheses.
+  // All parameters in one row: autoregressive models, kernel, syntheses, filters.
   std::vector<std::int32_t> parameters() const;
   void set_parameters(const std::int32_t* values);
   // Fractional bits of latents on their way through upsampling and synthesis: as many
@@ -216,7 +224,7 @@ struct SignalPlanes {
 
 // Seconds that a reconstruction spent in its stages.
 struct StageTimes {
-  double upsampling = 0, synthesis = 0, inter = 0;
+  double upsampling = 0, synthesis = 0, inter = 0, filter = 0;
 };
 
 // The decoded picture; `references` holds as many as networks.references says, of the same

@@ -8,6 +8,7 @@
 
 #include "core/coolchic.hpp"
 #include "core/laplace.hpp"
+#include "core/loop_filter.hpp"
 
 namespace vireo {
 
@@ -69,6 +70,11 @@ struct BlockRow {
   std::size_t stride;  // of out[0]; half of it for the others
 };
 
+// Rows around one that is filtered, it in the middle; each has kFilterReach columns of border.
+struct FilterRows {
+  const std::uint8_t* at[2 * kFilterReach + 1];
+};
+
 constexpr int kPeakSums = 12;
 constexpr std::size_t kCrcPart = 1024;
 
@@ -122,6 +128,9 @@ struct Kernels {
                         std::int16_t* out);
   void (*logarithm_row)(const std::int16_t* row, int count, std::int16_t* out);
   void (*temporal_row)(const std::int32_t* sums, int bits, int count, std::int16_t* out);
+  // The loop filter's (core/filter_kernels.hpp).
+  void (*filter_row)(const FilterWeights& weights, const FilterRows& rows, int count,
+                     std::uint8_t* out);
   // kPeakSums * 2 * `lanes` multiply-adds a round.
   std::int32_t (*multiply_adds)(int rounds);
   int lanes;

@@ -2,6 +2,7 @@
 // standard library is called here: a template instantiated with wider instructions
 // could become the copy that the linker keeps for the whole program.
 #include "core/crc32c_kernel.hpp"
+#include "core/filter_kernels.hpp"
 #include "core/mlp_kernels.hpp"
 #include "core/picture_kernels.hpp"
 #include "core/prediction_kernels.hpp"
@@ -14,8 +15,8 @@ extern const Kernels VIREO_ISA;
 const Kernels VIREO_ISA{
     distributions,  synthesise,       scale_row,  pair_rows,     upsample_rows,  luma_signals,
     chroma_signals, chroma_residuals, inter_code, add_residuals, predict_blocks,
-    predict_luma_blocks, blur_row, magnitude_row, logarithm_row, temporal_row, multiply_adds, kVector,
-    kCrc32c,
+    predict_luma_blocks, blur_row, magnitude_row, logarithm_row, temporal_row, filter_row, multiply_adds,
+    kVector, kCrc32c,
 };
 
 }  // namespace vireo

@@ -5,6 +5,7 @@
 
 #include "core/coolchic.hpp"
 #include "core/laplace.hpp"
+#include "core/loop_filter.hpp"
 #include "core/motion_syntax.hpp"
 #include "core/temporal_context.hpp"
 
@@ -148,7 +149,8 @@ class Reader {
 };
 
 // Groups of an update in the order in which they are coded, by their parameters' places in
-// Networks::parameters: all weights, then all biases of each network, and the kernel between.
+// Networks::parameters: all weights, then all biases of each network, the kernel between, and
+// each filter's weights.
 std::vector<std::vector<std::size_t>> update_groups(const Networks& networks) {
   std::vector<std::vector<std::size_t>> groups;
   std::size_t at = 0;
@@ -166,6 +168,8 @@ std::vector<std::vector<std::size_t>> update_groups(const Networks& networks) {
   for (const QuantisedMlp& m : networks.arms) mlp(m);
   take(static_cast<int>(networks.kernel.size()), groups.emplace_back());
   for (const QuantisedMlp& m : networks.syntheses) mlp(m);
+  for (const LoopFilter& f : networks.filters)
+    take(static_cast<int>(f.weights.size()), groups.emplace_back());
   return groups;
 }
 
@@ -300,6 +304,8 @@ Networks Networks::zeros(const Architecture& architecture, int references) {
     m.bias_bits = kSynthesisBiasBits;
     std::fill(m.hidden_bits.begin(), m.hidden_bits.end(), kSynthesisHiddenBits);
   }
+  for (const FilterShape* shape : {&kLumaFilter, &kChromaFilter})
+    n.filters.push_back({false, std::vector<std::int32_t>(static_cast<std::size_t>(shape->weights()))});
   return n;
 }
 
@@ -311,6 +317,7 @@ std::vector<std::int32_t> Networks::parameters() const {
   for (const QuantisedMlp& m : arms) add(m.parameters);
   add(kernel);
   for (const QuantisedMlp& m : syntheses) add(m.parameters);
+  for (const LoopFilter& f : filters) add(f.weights);
   return all;
 }
 
@@ -322,6 +329,7 @@ void Networks::set_parameters(const std::int32_t* values) {
   for (QuantisedMlp& m : arms) take(m.parameters);
   take(kernel);
   for (QuantisedMlp& m : syntheses) take(m.parameters);
+  for (LoopFilter& f : filters) take(f.weights);
 }
 
 Latents make_latents(const Architecture& architecture, int references, int height, int width) {
@@ -370,6 +378,7 @@ std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
   Writer writer;
   writer.format(networks.magnitude_bits);
   writer.number(number, kBaseBits);
+  for (const LoopFilter& f : networks.filters) writer.number(f.on, 1);
   const std::vector<std::int32_t> parameters = networks.parameters();
   for (const auto& group : update_groups(networks)) {
     const Update update(group, parameters, base);
@@ -382,7 +391,7 @@ std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
 }
 
 double measure_update(const Networks& networks, const std::vector<std::int32_t>& base) {
-  double total = kFormatBits + kBaseBits;
+  double total = kFormatBits + kBaseBits + static_cast<double>(networks.filters.size());
   const std::vector<std::int32_t> parameters = networks.parameters();
   for (const auto& group : update_groups(networks)) {
     const Update update(group, parameters, base);
@@ -401,6 +410,7 @@ bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& base
   networks.magnitude_bits = reader.format();
   if (networks.magnitude_bits > kMaxMagnitudeBits) return false;
   const int number = reader.number(kBaseBits);
+  for (LoopFilter& f : networks.filters) f.on = reader.number(1) != 0;
   std::vector<std::int32_t> parameters = networks.parameters();
   if (number < bases.count) {
     const std::int16_t* set = bases.sets + static_cast<std::size_t>(number) * parameters.size();

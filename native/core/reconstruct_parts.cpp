@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 #include "core/kernels.hpp"
+#include "core/loop_filter.hpp"
 #include "core/prediction.hpp"
 #include "core/stopwatch.hpp"
 #include "core/synthesis.hpp"
@@ -78,6 +80,14 @@ class Pyramids {
   std::vector<GridUpsampler> luma_, chroma_;
 };
 
+void filter(const LoopFilter& filter, const FilterShape& shape,
+            std::initializer_list<Plane<std::uint8_t>*> planes) {
+  if (!filter.on) return;
+  const FilterWeights weights(shape, filter.weights.data());
+  for (Plane<std::uint8_t>* plane : planes)
+    *plane = filter_plane({plane->samples.data(), plane->height, plane->width}, weights);
+}
+
 BlockFields fields_of(const Architecture& architecture, const Latents& latents, int references) {
   const Parts& parts = *architecture.parts;
   const auto first = static_cast<std::ptrdiff_t>(architecture.latent_grids(0).size());
@@ -131,6 +141,9 @@ Picture reconstruct_parts(const Architecture& architecture, const Networks& netw
       luma.code(rows, from, y, watch, spent);
     }
   }
+  filter(networks.filters[kLuma], kLumaFilter, {&picture.y});
+  filter(networks.filters[kChroma], kChromaFilter, {&picture.u, &picture.v});
+  spent.filter += watch.lap();
   if (times) *times = spent;
   return picture;
 }

@@ -64,6 +64,15 @@ VIREO_INLINE Vec sum_neighbours(Vec a, Vec b) {
 #endif
 }
 
+// Pairs of 16-bit integers, lane by lane.
+typedef std::int16_t Halves __attribute__((vector_size(4 * kVector)));
+VIREO_INLINE Vec subtract_pairs(Vec a, Vec b) { return (Vec)((Halves)a - (Halves)b); }
+VIREO_INLINE Vec clamp_pairs(Vec pairs, std::int16_t limit) {
+  const Halves most = limit - Halves{}, least = -most, v = (Halves)pairs;
+  const Halves floored = v > least ? v : least;
+  return (Vec)(floored < most ? floored : most);
+}
+
 VIREO_INLINE Vec pair(Vec low, Vec high) { return (low & 0xffff) | (high << 16); }
 
 // __builtin_convertvector would say `widen` and `store_bytes` for all builds, but GCC 12

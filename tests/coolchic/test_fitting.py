@@ -3,7 +3,7 @@
 import numpy as np
 
 from vireo import _core
-from vireo.codecs.coolchic.config import STANDARD
+from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD
 from vireo.codecs.coolchic.fitting import CodedLatents, fit_models
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.stream import StreamShape
@@ -36,7 +36,8 @@ def bits(parameters: np.ndarray, coded: CodedLatents) -> tuple[float, float]:
         for g in STANDARD.latent_grids(FrameType.P, HEIGHT, WIDTH)[len(coded.latents) :]
     ]
     grids = coded.latents + motion
-    integers = to_integers(parameters, STANDARD)
+    filters = np.zeros(sum(FILTER_WEIGHTS), np.int32)
+    integers = np.concatenate([to_integers(parameters, STANDARD), filters])
     networks = _core.Networks(core, 1, magnitude_bits(grids, STANDARD), integers)
     spent = _core.measure_latents(core, networks, grids, coded.temporal)
     return sum(spent[: STANDARD.grids]), sum(spent[STANDARD.grids : len(coded.latents)])

@@ -60,7 +60,7 @@ def make_parameters(frame_type: FrameType, rng: np.random.Generator) -> NDArray[
     Without references a residual of zero is mid-grey.
     """
     slices = STANDARD.parameter_slices(FrameType.I)
-    parameters = np.zeros(max(s.stop for s in slices.values()), np.int32)
+    parameters = np.zeros(STANDARD.stored, np.int32)
     parameters[slices["upsampling"]] = np.rint(
         cubic_kernel(STANDARD.upsampling_kernel).ravel() * 2**KERNEL_BITS
     )

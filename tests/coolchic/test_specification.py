@@ -148,7 +148,7 @@ def test_two_frames_of_profile_standard() -> None:
     )
     core, shapes = shape.core(), shapes_of_parts(shape)
     assert shape.write().hex(" ") in re.sub(r"\s+", " ", SPECIFICATION.read_text(encoding="utf-8"))
-    parameters = np.zeros(sum(shape.architecture.parameters(FrameType.I).values()), np.int32)
+    parameters = np.zeros(shape.architecture.stored, np.int32)
     parameters[numbers(f["set 0 places"])] = numbers(f["set 0 values"])
     sets = parameters.astype(np.int16)[None]
     bases: list[_core.Networks] = []

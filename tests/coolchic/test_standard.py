@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vireo import _core
 from vireo.codecs.coolchic import motion, reference, stream
 from vireo.codecs.coolchic import reference_standard as twin
-from vireo.codecs.coolchic.config import STANDARD, Architecture, Parts
+from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD, Architecture, Parts
 from vireo.codecs.coolchic.networks import motion_probabilities, temporal_parameters
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.errors import HeaderError
@@ -89,7 +89,7 @@ class Case:
 
     def twin_networks(self) -> twin.Networks:
         n = self.networks
-        return twin.make_networks(self.shapes, n.magnitude_bits, n.parameters.tolist())
+        return twin.make_networks(self.shapes, n.magnitude_bits, n.parameters.tolist(), n.filtered)
 
 
 def shapes_of(shape: StreamShape) -> twin.Shapes:
@@ -127,7 +127,8 @@ def random_parameters(
     side = architecture.upsampling_kernel
     parts["upsampling"] = rng.normal(2**12 / side**2, 2**10 / side**2, side**2)
     order = architecture.parameters(FrameType.B)
-    flat = np.concatenate([parts[name] for name in order])
+    filters = rng.spawn(1)[0].normal(0, 40 * spread, sum(FILTER_WEIGHTS))
+    flat = np.concatenate([*(parts[name] for name in order), filters])
     return flat.clip(-32767, 32767).astype(np.int32)
 
 
@@ -150,6 +151,7 @@ def make_case(
         parameters[slices["synthesis_luma"].stop - 1] = 1 << 11
         parameters[slices["synthesis_chroma"].stop - 2 :] = 1 << 11
     networks = _core.Networks(shape.core(), int(frame_type), magnitude_bits, parameters)
+    networks.filtered = seed % 3 != 1, seed % 3 != 2
     grids: Grids = []
     for grid in architecture.latent_grids(frame_type, height, width):
         most = _core.MAX_MOTION if grid.is_motion else 2**magnitude_bits - 1

@@ -244,7 +244,7 @@ def test_probe_accounts_for_every_kind_of_latents(stream: Stream, tmp_path: Path
     info = probe(path)
     assert {"networks", "luma 1/1", "chroma 1/4", "vectors 1/8", "blending 1/64"} <= set(info.parts)
     assert sum(info.parts.values()) == pytest.approx(info.size)
-    assert info.complexity.parameters == sum(STANDARD.parameters(FrameType.B).values())
+    assert info.complexity.parameters == STANDARD.stored
 
 
 def test_shapes_without_shipped_networks_are_refused() -> None:
@@ -270,7 +270,7 @@ def test_shipped_sets_fit_the_architecture(tmp_path: Path) -> None:
     sets = shipped.parameters
     assert sets.dtype == np.int16
     assert 1 <= len(sets) <= 254
-    assert sets.shape[1] == sum(STANDARD.parameters(FrameType.I).values())
+    assert sets.shape[1] == STANDARD.stored
     assert sets.min() >= -32767
     with pytest.raises(ValueError, match="networks"):
         shipped_sets(Architecture())

@@ -108,6 +108,10 @@ _FIELDS: tuple[tuple[GridKind, ...], ...] = ((), _P_FIELDS, _B_FIELDS)
 TEMPORAL_HIDDEN = 8  # of the network that gives luma's temporal contexts, a constant of the format
 TEMPORAL_INPUTS = 10  # six features, and which level it is
 
+# Weights of the loop filters of luma and of chroma, constants of the format (docs/bitstream.md,
+# "Loop filter"): a set's and a frame's parameters end with them.
+FILTER_WEIGHTS = 36, 12
+
 _INTERPOLATION = (8 * 11 + 8 * 4) / 4 + 2 * (4 * 5 + 4 * 2) / 4 / 2  # per luma sample, by blocks
 
 # Fixed-point formats of networks with parts: constants of the format (docs/bitstream.md,
@@ -234,6 +238,12 @@ class Architecture:
         arms = {name: n for name, n in counts.items() if name.startswith("arm")}
         return {**arms, "upsampling": self.upsampling_kernel**2} | counts
 
+    @property
+    def stored(self) -> int:
+        """How many parameters a frame's networks and filters have (with parts)."""
+        self._parts()
+        return sum(self.parameters(FrameType.I).values()) + sum(FILTER_WEIGHTS)
+
     def parameter_slices(self, frame_type: FrameType) -> dict[str, slice]:
         """Where each module's parameters are in the flat array."""
         counts = self.parameters(frame_type)
@@ -258,7 +268,8 @@ class Architecture:
         reference, eight taps across for 11 rows and eight down for 4 rows of a 4x4 block of luma,
         four across for 5 rows and four down for 2 rows of the two 2x2 blocks of chroma; one per
         sample to weight by alpha, two more by beta; and four per value of a doubled field. The
-        network of temporal contexts, of P and B frames, runs once per latent of luma.
+        network of temporal contexts, of P and B frames, runs once per latent of luma. The loop
+        filter's weights are each for a sum of two differences.
         """
         pixels = height * width
 
@@ -296,6 +307,8 @@ class Architecture:
             latents = sum(h * w for h, w in self.grid_sizes(height, width)) * bool(frame_type)
             network = _mlp_multiplications((TEMPORAL_INPUTS, TEMPORAL_HIDDEN, 1))
             counts["temporal"] = network * latents / pixels
+            luma, chroma = FILTER_WEIGHTS
+            counts["filter"] = luma + 2 * chroma / 4
         return counts
 
     def _parts(self) -> Parts:

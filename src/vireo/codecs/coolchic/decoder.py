@@ -187,7 +187,9 @@ class CoolchicDecoder(GopsStandAlone):
         times.add("upsampling", stages.upsampling)
         times.add("synthesis", stages.synthesis)
         times.add("inter coding", stages.inter)
-        times.add("preparation", whole - stages.upsampling - stages.synthesis - stages.inter)
+        times.add("loop filter", stages.filter)
+        known = stages.upsampling + stages.synthesis + stages.inter + stages.filter
+        times.add("preparation", whole - known)
         return planes
 
     def crop(self, planes: Planes) -> Planes:
@@ -225,8 +227,10 @@ class CoolchicDecoder(GopsStandAlone):
     def complexity(self, frame: CodedFrame) -> Complexity:
         """Of networks without zeros, whatever the packet's values are."""
         size = frame.frame_type, self.height, self.width
+        architecture = self.architecture
+        parameters = sum(architecture.parameters(frame.frame_type).values())
         return Complexity(
-            sum(self.architecture.parameters(frame.frame_type).values()),
+            architecture.stored if architecture.parts else parameters,
             sum(self.architecture.multiplications(*size).values()),
         )
 

@@ -4,7 +4,8 @@ probabilities of motion's decisions.
 Pictures of short clips are coded as an encoder would code them, many at a time, each with
 latents of its own; the networks of a frame type are passed from picture to picture, a few
 steps each. Every clip is a small GOP whose references are the pictures trained so far. Then the
-autoregressive models are fitted to latents as they were coded, which takes PyTorch.
+autoregressive models are fitted to latents as they were coded, which takes PyTorch, and the loop
+filters to all pictures.
 
     python -m vireo.codecs.coolchic.pretraining clips.mkv … --out networks.npz
 
@@ -24,9 +25,10 @@ from numpy.typing import NDArray
 from vireo import _core
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.coding import round_latents
-from vireo.codecs.coolchic.config import STANDARD, Architecture
+from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD, Architecture
 from vireo.codecs.coolchic.fitting import CodedLatents, fit_models
 from vireo.codecs.coolchic.initialise import initial_networks
+from vireo.codecs.coolchic.loop_filter import PooledEquations
 from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
 from vireo.codecs.coolchic.networks import NetworkSets, temporal_parameters
 from vireo.codecs.coolchic.parts_encoder import SEARCH_LAMBDA, SWEEPS
@@ -39,6 +41,8 @@ from vireo.gop import FrameType
 from vireo.video import open_source
 
 Floats = NDArray[np.float32]
+Integers = NDArray[np.int32]
+_Filters = tuple[PooledEquations, PooledEquations]  # of luma, of chroma
 
 CLIP = 7  # frames
 CROP = 192  # side of the pictures, at a random place of the clip's
@@ -75,6 +79,7 @@ class _Picture:
     ) -> None:
         assert architecture.parts is not None
         self.type = FrameType(len(references))
+        self.target = target
         prediction = None
         self.temporal: list[NDArray[np.int16]] = []
         self.fields: list[NDArray[np.int16]] = []
@@ -122,9 +127,17 @@ class _Picture:
         self.trainer.refine(lambda_, SWEEPS)
         return CodedLatents(round_latents(self.trainer.latents), self.temporal)
 
-    def decoded(self) -> Planes:
+    def decoded(self, filters: _Filters) -> Planes:
+        """The picture through the filters, which have then seen it too."""
         y, u, v = (np.rint(p * 255).clip(0, 255).astype(np.uint8) for p in self.trainer.decode()[0])
-        return y, u, v
+        luma, chroma = (pooled.best() for pooled in filters)
+        for pooled, planes in zip(filters, ((0,), (1, 2)), strict=True):
+            pooled.add([(y, u, v)[p] for p in planes], [self.target[p] for p in planes])
+        return (
+            _core.filter_plane(y, luma),
+            _core.filter_plane(u, chroma),
+            _core.filter_plane(v, chroma),
+        )
 
 
 @dataclass(eq=False)
@@ -146,11 +159,11 @@ class _Clip:
             )
         return self.picture
 
-    def finish(self) -> None:
+    def finish(self, filters: _Filters) -> None:
         """Keep the picture that is done; the next one of the plan follows."""
         assert self.picture is not None
         frame, _ = self.plan.pop(0)
-        self.decoded[frame] = self.picture.decoded()
+        self.decoded[frame] = self.picture.decoded(filters)
         self.picture = None
 
 
@@ -185,10 +198,10 @@ def pretrain(
     pictures: int,
     counts: NDArray[np.int64],
     architecture: Architecture = STANDARD,
-) -> dict[FrameType, Floats]:
-    """Networks per frame type after coding `pictures` pictures at `lambda_`.
+) -> tuple[dict[FrameType, Floats], dict[FrameType, Integers]]:
+    """Networks and filters' weights per frame type after coding `pictures` pictures at `lambda_`.
 
-    In the end their autoregressive models are fitted to what the last pictures have coded.
+    In the end autoregressive models are fitted to what the last pictures have coded.
     How motion's decisions came out is added to `counts`, `[2, contexts, 2]`, of P and B frames.
     """
     core = StreamShape(architecture).core()
@@ -197,6 +210,8 @@ def pretrain(
     made = done = 0
     losses: dict[FrameType, list[float]] = {t: [] for t in FrameType}
     coded: dict[FrameType, list[CodedLatents]] = {t: [] for t in FrameType}
+    luma, chroma = FILTER_WEIGHTS
+    filters = {t: (PooledEquations(luma), PooledEquations(chroma)) for t in FrameType}
     while done < pictures:
         while len(pool) < POOL:
             plan = list(STRUCTURES[made % len(STRUCTURES)])
@@ -217,7 +232,7 @@ def pretrain(
                 grids = round_latents(picture.trainer.latents)
                 n = int(picture.type)
                 counts[n - 1] += _core.count_motion(core, grids + picture.fields, n)
-            clip.finish()
+            clip.finish(filters[picture.type])
             if not clip.plan:
                 pool.remove(clip)
             if done % 50 == 0:
@@ -225,10 +240,11 @@ def pretrain(
                 print(
                     f"lambda {lambda_:g}: {done} of {pictures} pictures, loss {means}", flush=True
                 )
-    return {
+    fitted = {
         t: fit_models(own, coded[t], architecture) if coded[t] else own
         for t, own in networks.items()
     }
+    return fitted, {t: np.concatenate([f.best() for f in own]) for t, own in filters.items()}
 
 
 def probabilities(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
@@ -250,14 +266,19 @@ def main() -> None:
     source = clips(asked.files, rng)
     counts = np.zeros((2, _core.MOTION_CONTEXTS, 2), np.int64)
     made: dict[float, dict[FrameType, Floats]] = {}
+    weights: dict[float, dict[FrameType, Integers]] = {}
     for lambda_, parent in LAMBDAS:
         start = (
             made[parent] if parent else {t: initial_networks(STANDARD, t, rng) for t in FrameType}
         )
-        made[lambda_] = pretrain(source, start, lambda_, asked.pictures, counts)
-        kept = [(t, value, made[value][t]) for value in sorted(made) for t in FrameType]
+        made[lambda_], weights[lambda_] = pretrain(source, start, lambda_, asked.pictures, counts)
+        kept = [
+            (t, value, np.concatenate([to_integers(made[value][t], STANDARD), weights[value][t]]))
+            for value in sorted(made)
+            for t in FrameType
+        ]
         NetworkSets(
-            np.array([to_integers(p, STANDARD) for _, _, p in kept]).astype(np.int16),
+            np.array([p for _, _, p in kept]).astype(np.int16),
             np.array([t for t, _, _ in kept], np.int8),
             np.array([value for _, value, _ in kept], np.float32),
             probabilities(counts),

@@ -34,6 +34,20 @@ TEMPORAL_WIDTHS = [FEATURES + TEMPORAL_LEVELS, 8, 1]
 MOST_TEMPORAL = 15
 MOST_SAMPLE = 255 * 64  # in 1/64
 
+# The loop filters of luma and of chroma: places (dy, dx) whose samples, and those opposite, are
+# compared with the one in the middle, and limits of the differences. A weight for each of both.
+FILTER_BITS = 10
+LIMITS = [[255, 10, 3], [255, 3]]
+PLACES = [
+    [
+        (dy, dx)
+        for dy in range(reach + 1)
+        for dx in range(-reach, reach + 1)
+        if (dy, dx) > (0, 0) and dy + abs(dx) <= reach
+    ]
+    for reach in (3, 2)
+]
+
 SMOOTH_LEVEL = 5  # grids of fields from here on are interpolated
 
 
@@ -71,6 +85,8 @@ class Networks:
     kernel: Ints
     kernel_bits: int
     syntheses: list[Mlp]  # luma, chroma
+    filters: list[Ints]  # luma's and chroma's weights, [limit, place]
+    filtered: Sequence[bool]  # whether they are used
 
 
 @dataclass
@@ -118,6 +134,10 @@ def _groups(shapes: Shapes) -> list[list[int]]:
             biases += range(at + o * i, at + o * i + o)
             at += o * i + o
         groups += [weights, biases]
+    for limits, places in zip(LIMITS, PLACES, strict=True):
+        count = len(limits) * len(places)
+        groups.append(list(range(at, at + count)))
+        at += count
     return groups
 
 
@@ -138,6 +158,7 @@ def decode_networks(
         parameters = list(references[base - FIRST_REFERENCE].parameters)
     else:
         raise ValueError(f"base {base}")
+    filtered = [coder.bits(1) == 1 for _ in LIMITS]
     for group in _groups(shapes):
         if not coder.bits(1):
             continue
@@ -146,10 +167,15 @@ def decode_networks(
             parameters[i] += update << step
             if abs(parameters[i]) > MOST:
                 raise ValueError(f"parameter {parameters[i]}")
-    return make_networks(shapes, magnitude_bits, parameters)
+    return make_networks(shapes, magnitude_bits, parameters, filtered)
 
 
-def make_networks(shapes: Shapes, magnitude_bits: int, parameters: list[int]) -> Networks:
+def make_networks(
+    shapes: Shapes,
+    magnitude_bits: int,
+    parameters: list[int],
+    filtered: Sequence[bool] = (False, False),
+) -> Networks:
     values = iter(parameters)
     arms, syntheses = widths(shapes)
     return Networks(
@@ -159,6 +185,8 @@ def make_networks(shapes: Shapes, magnitude_bits: int, parameters: list[int]) ->
         _take(values, shapes.kernel, shapes.kernel),
         KERNEL_BITS,
         [_take_mlp(values, network, SYNTHESIS_FORMAT) for network in syntheses],
+        [_take(values, len(n), len(p)) for n, p in zip(LIMITS, PLACES, strict=True)],
+        filtered,
     )
 
 
@@ -535,7 +563,26 @@ def reconstruct(
     prediction = [np.zeros_like(r) for r in residual]
     if references:
         prediction = predict(frame_fields(shapes, latents, len(references)), references)
-    return [
-        np.clip((p + r + 32) >> 6, 0, 255).astype(np.uint8)
-        for p, r in zip(prediction, residual, strict=True)
+    decoded = [
+        np.clip((p + r + 32) >> 6, 0, 255) for p, r in zip(prediction, residual, strict=True)
     ]
+    kinds = [LUMA, CHROMA, CHROMA]
+    return [
+        (
+            loop_filter(plane, kind, networks.filters[kind]) if networks.filtered[kind] else plane
+        ).astype(np.uint8)
+        for plane, kind in zip(decoded, kinds, strict=True)
+    ]
+
+
+def loop_filter(plane: Ints, kind: int, weights: Ints) -> Ints:
+    reach = PLACES[kind][-1][0]
+    height, width = plane.shape
+    padded = np.pad(plane, reach, mode="edge")
+    change = np.full_like(plane, 1 << (FILTER_BITS - 1))
+    for i, (dy, dx) in enumerate(PLACES[kind]):
+        for y, x in ((dy, dx), (-dy, -dx)):
+            around = padded[reach + y : reach + y + height, reach + x : reach + x + width]
+            for limit, weight in zip(LIMITS[kind], weights[:, i], strict=True):
+                change += weight * np.clip(around - plane, -limit, limit)
+    return np.clip(plane + (change >> FILTER_BITS), 0, 255)

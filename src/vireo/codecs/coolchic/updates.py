@@ -40,7 +40,7 @@ class Group:
 
 
 def fractional_bits(architecture: Architecture) -> Integers:
-    """Fractional bits of every parameter, in the flat order."""
+    """Fractional bits of every parameter of the networks, in the flat order."""
     parts = []
     for name, count in architecture.parameters(FrameType.I).items():
         if name == "upsampling":
@@ -61,8 +61,9 @@ def to_integers(parameters: NDArray[np.floating], architecture: Architecture) ->
 
 
 def to_floats(parameters: NDArray[np.integer], architecture: Architecture) -> Floats:
-    """What integer parameters stand for."""
-    floats: Floats = (parameters / np.exp2(fractional_bits(architecture))).astype(np.float32)
+    """What integer parameters of the networks stand for; filters' weights may follow them."""
+    bits = fractional_bits(architecture)
+    floats: Floats = (parameters[: len(bits)] / np.exp2(bits)).astype(np.float32)
     return floats
 
 
@@ -120,7 +121,7 @@ def choose_update(
     architecture: Architecture,
     cost: UpdateCost,
 ) -> _core.Networks:
-    """The networks nearest to trained `parameters` that are worth their bits.
+    """The networks nearest to trained `parameters` that are worth their bits; no filter is on.
 
     For each group the step of its change is found by descent, and whether it changes at all,
     by the cost of the real stream: of the autoregressive models that is their latents' rate,
