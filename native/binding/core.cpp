@@ -142,6 +142,11 @@ std::vector<std::int32_t> to_base(const Networks& networks, const Integers& valu
   return to_parameters(networks, values);
 }
 
+std::vector<std::int32_t> to_base(const Networks& networks, int number, const Integers& values) {
+  if (number < 0 || number > vireo::kReferenceBase + 1) throw std::invalid_argument("no such base");
+  return to_base(networks, values);
+}
+
 Networks decode_update(const Architecture& architecture, int references, const Bytes& data,
                        const Matrix<std::int16_t>& sets, const std::vector<Networks>& bases) {
   Networks networks = make_networks(architecture, references, 0);
@@ -305,6 +310,7 @@ class LatentReader {
   // Empty where nothing asked for them.
   nb::list temporal() const { return to_list(Latents(temporal_)); }
   const Latents& latents() const { return latents_; }
+  const Networks& networks() const { return networks_; }
   void set_temporal(const std::vector<Matrix<std::int16_t>>& planes) {
     temporal_ = to_temporal(architecture_, networks_.references, latents_, planes);
     given_ = true;
@@ -335,8 +341,11 @@ class LatentReader {
 // A section of latents on its way into a frame's grids.
 class SectionReader {
  public:
-  SectionReader(LatentReader& reader, Bytes data, int first, int count)
-      : reader_(reader), data_(data), decoder_(data.data(), data.size()), next_(first) {
+  SectionReader(LatentReader& reader, Bytes data, int first, int count, bool behind_networks)
+      : reader_(reader),
+        data_(data),
+        decoder_(data.data(), data.size(), behind_networks ? &reader.networks() : nullptr),
+        next_(first) {
     if (first < 0 || count < 1 || count > reader.tiles() - first)
       throw nb::value_error("a section names tiles that the picture doesn't have");
     end_ = first + count;
@@ -629,11 +638,11 @@ NB_MODULE(_core, m) {
             n.filters[vireo::kChroma].on = on.second;
           },
           "Whether luma and whether chroma go through the loop filter.")
+      .def_ro("coded_bits", &Networks::coded_bits,
+              "What decode_update has read of the bytes, in bits.")
       .def("encode_update",
            [](const Networks& n, int number, const Integers& base) {
-             if (number < 0 || number > vireo::kReferenceBase + 1)
-               throw std::invalid_argument("no such base");
-             return to_bytes(vireo::encode_update(n, number, to_base(n, base)));
+             return to_bytes(vireo::encode_update(n, number, to_base(n, number, base)));
            },
            "number"_a, "base"_a)
       .def("update_bits",
@@ -683,8 +692,8 @@ NB_MODULE(_core, m) {
           },
           "architecture"_a, "networks"_a, "references"_a, "times"_a = nb::none());
   nb::class_<SectionReader>(m, "SectionReader", "One section's tiles, `count` from `first` on.")
-      .def(nb::init<LatentReader&, Bytes, int, int>(), nb::keep_alive<1, 2>(), "latents"_a,
-           "data"_a, "first"_a, "count"_a)
+      .def(nb::init<LatentReader&, Bytes, int, int, bool>(), nb::keep_alive<1, 2>(), "latents"_a,
+           "data"_a, "first"_a, "count"_a, "behind_networks"_a = false)
       .def_prop_ro("done", &SectionReader::done)
       .def(
           "read",
@@ -697,20 +706,28 @@ NB_MODULE(_core, m) {
   m.def(
       "encode_latents",
       [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids,
-         int first, int count, const std::vector<Matrix<std::int16_t>>& planes) {
+         int first, int count, const std::vector<Matrix<std::int16_t>>& planes,
+         std::optional<int> number, const std::optional<Integers>& base) {
         const Latents latents = to_latents(a, n, grids);
         const vireo::TemporalContexts temporal = to_temporal(a, n.references, latents, planes);
+        if (number.has_value() != base.has_value())
+          throw std::invalid_argument("an update has a base and its number");
+        std::vector<std::int32_t> known;
+        if (base) known = to_base(n, *number, *base);
         if (first < 0 || count < 1 || count > vireo::tile_count(a, latents) - first)
           throw std::invalid_argument("no such tiles");
         std::vector<std::uint8_t> data;
         {
           nb::gil_scoped_release release;
-          data = vireo::encode_latents(a, n, latents, temporal, first, count);
+          const vireo::CodedUpdate update{number.value_or(0), known};
+          data = vireo::encode_latents(a, n, latents, temporal, first, count,
+                                       base ? &update : nullptr);
         }
         return to_bytes(data);
       },
       "architecture"_a, "networks"_a, "grids"_a, "first"_a, "count"_a,
-      "temporal"_a = nb::list());
+      "temporal"_a = nb::list(), "number"_a = nb::none(), "base"_a = nb::none(),
+      "Tiles as a section holds them; behind an update of base `number`, if `base` is given.");
   m.def(
       "tile_count",
       [](const Architecture& a, int height, int width, int references) {

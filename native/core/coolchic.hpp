@@ -110,6 +110,7 @@ struct Networks {
   int kernel_bits = 0;
   std::vector<QuantisedMlp> syntheses;  // one, or luma's and chroma's
   std::vector<LoopFilter> filters;      // with parts luma's and chroma's
+  double coded_bits = 0;                // that decode_update has read
 
   static Networks zeros(const Architecture& architecture, int references);
   bool has_parts() const { return arms.size() > 1; }
@@ -181,9 +182,16 @@ std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
                                         const std::vector<std::int32_t>& base);
 // Bits that encode_update would spend.
 double measure_update(const Networks& networks, const std::vector<std::int32_t>& base);
-// False if the bytes hold values that the format does not allow, or name no base.
+// Reads what a section begins with. False if the bytes hold values that the format does not
+// allow, or name no base.
 bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& bases,
                    Networks& networks);
+
+// Networks that stand before a section's tiles.
+struct CodedUpdate {
+  int number;
+  const std::vector<std::int32_t>& base;
+};
 
 // Tiles: with parts and references the frame's motion is the first one; then come bands of the
 // other grids, last grid of the list first, top band first. Luma's models see `temporal`.
@@ -193,7 +201,8 @@ int luma_tile_count(const Architecture& architecture, const Latents& latents);
 // Reads a section's tiles into latents that are 0 there.
 class TileDecoder {
  public:
-  TileDecoder(const std::uint8_t* data, std::size_t size);
+  // With `networks` of their shapes, the bytes begin with an update, which is passed over.
+  TileDecoder(const std::uint8_t* data, std::size_t size, const Networks* networks = nullptr);
   ~TileDecoder();
   TileDecoder(TileDecoder&&) noexcept;
   // The next `count` tiles, the first one of which is `first`; false if the bytes hold a value
@@ -205,9 +214,11 @@ class TileDecoder {
   struct State;
   std::unique_ptr<State> state_;
 };
+// Tiles, behind an update of networks if one is given.
 std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
                                          const Networks& networks, const Latents& latents,
-                                         const TemporalContexts& temporal, int first, int count);
+                                         const TemporalContexts& temporal, int first, int count,
+                                         const CodedUpdate* update = nullptr);
 // Bits that encode_latents would spend, per grid.
 std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
                                     const Latents& latents, const TemporalContexts& temporal);

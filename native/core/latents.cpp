@@ -12,6 +12,7 @@
 #include "core/kernels.hpp"
 #include "core/laplace.hpp"
 #include "core/motion_syntax.hpp"
+#include "core/update_syntax.hpp"
 
 namespace vireo {
 namespace {
@@ -322,8 +323,10 @@ struct TileDecoder::State {
   LaplaceDecoder laplace;
 };
 
-TileDecoder::TileDecoder(const std::uint8_t* data, std::size_t size)
-    : state_(new State{RangeDecoder(data, size), LaplaceDecoder()}) {}
+TileDecoder::TileDecoder(const std::uint8_t* data, std::size_t size, const Networks* networks)
+    : state_(new State{RangeDecoder(data, size), LaplaceDecoder()}) {
+  if (networks) skip_update(state_->coder, *networks);
+}
 TileDecoder::~TileDecoder() = default;
 TileDecoder::TileDecoder(TileDecoder&&) noexcept = default;
 
@@ -367,8 +370,10 @@ bool TileDecoder::decode(const Architecture& architecture, const Networks& netwo
 
 std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
                                          const Networks& networks, const Latents& latents,
-                                         const TemporalContexts& temporal, int first, int count) {
+                                         const TemporalContexts& temporal, int first, int count,
+                                         const CodedUpdate* update) {
   RangeEncoder coder;
+  if (update) write_update(coder, networks, *update);
   Wavefronts wavefronts(architecture, networks);
   const std::vector<Tile> all = tiles(architecture, latents);
   for (int i = first; i < first + count; ++i) {

@@ -7,6 +7,7 @@
 #include "core/laplace.hpp"
 #include "core/loop_filter.hpp"
 #include "core/motion_syntax.hpp"
+#include "core/update_syntax.hpp"
 #include "core/temporal_context.hpp"
 
 namespace vireo {
@@ -74,6 +75,8 @@ struct Groups {
 
 class Writer {
  public:
+  explicit Writer(RangeEncoder& coder) : coder_(coder) {}
+
   void format(int value) { coder_.bits(static_cast<std::uint32_t>(value), kFormatBits); }
 
   void number(int value, int bits) { coder_.bits(static_cast<std::uint32_t>(value), bits); }
@@ -98,15 +101,13 @@ class Writer {
     group(groups.biases);
   }
 
-  std::vector<std::uint8_t> finish() { return coder_.finish(); }
-
  private:
-  RangeEncoder coder_;
+  RangeEncoder& coder_;
 };
 
 class Reader {
  public:
-  Reader(const std::uint8_t* data, std::size_t size) : coder_(data, size) {}
+  explicit Reader(RangeDecoder& coder) : coder_(coder) {}
 
   int format() { return number(kFormatBits); }
   int number(int bits) { return static_cast<int>(coder_.bits(bits)); }
@@ -145,7 +146,7 @@ class Reader {
   }
 
  private:
-  RangeDecoder coder_;
+  RangeDecoder& coder_;
 };
 
 // Groups of an update in the order in which they are coded, by their parameters' places in
@@ -340,13 +341,14 @@ Latents make_latents(const Architecture& architecture, int references, int heigh
 }
 
 std::vector<std::uint8_t> encode_networks(const Networks& networks) {
-  Writer writer;
+  RangeEncoder coder;
+  Writer writer(coder);
   writer.format(networks.magnitude_bits);
   writer.mlp(networks.arms[0]);
   writer.format(networks.kernel_bits);
   writer.group(networks.kernel);
   writer.mlp(networks.syntheses[0]);
-  return writer.finish();
+  return coder.finish();
 }
 
 double measure_networks(const Networks& networks) {
@@ -364,7 +366,8 @@ double measure_networks(const Networks& networks) {
 }
 
 bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& networks) {
-  Reader reader(data, size);
+  RangeDecoder coder(data, size);
+  Reader reader(coder);
   networks.magnitude_bits = reader.format();
   if (networks.magnitude_bits > kMaxMagnitudeBits) return false;
   if (!reader.mlp(networks.arms[0])) return false;
@@ -375,7 +378,14 @@ bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& netwo
 
 std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
                                         const std::vector<std::int32_t>& base) {
-  Writer writer;
+  RangeEncoder coder;
+  write_update(coder, networks, {number, base});
+  return coder.finish();
+}
+
+void write_update(RangeEncoder& coder, const Networks& networks, const CodedUpdate& coded) {
+  const auto& [number, base] = coded;
+  Writer writer(coder);
   writer.format(networks.magnitude_bits);
   writer.number(number, kBaseBits);
   for (const LoopFilter& f : networks.filters) writer.number(f.on, 1);
@@ -387,7 +397,6 @@ std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
     writer.number(update.step, kStepBits);
     writer.group(update.values);
   }
-  return writer.finish();
 }
 
 double measure_update(const Networks& networks, const std::vector<std::int32_t>& base) {
@@ -406,7 +415,8 @@ double measure_update(const Networks& networks, const std::vector<std::int32_t>&
 
 bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& bases,
                    Networks& networks) {
-  Reader reader(data, size);
+  RangeDecoder coder(data, size);
+  Reader reader(coder);
   networks.magnitude_bits = reader.format();
   if (networks.magnitude_bits > kMaxMagnitudeBits) return false;
   const int number = reader.number(kBaseBits);
@@ -433,7 +443,22 @@ bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& base
     }
   }
   networks.set_parameters(parameters.data());
+  networks.coded_bits = coder.position();
   return true;
+}
+
+void skip_update(RangeDecoder& coder, const Networks& networks) {
+  Reader reader(coder);
+  reader.format();
+  reader.number(kBaseBits);
+  for (std::size_t i = 0; i < networks.filters.size(); ++i) reader.number(1);
+  std::vector<std::int32_t> values;
+  for (const auto& group : update_groups(networks)) {
+    if (!reader.number(1)) continue;
+    reader.number(kStepBits);
+    values.resize(group.size());
+    if (!reader.group(values, 2 * kMaxWeight)) return;  // decode_update says so
+  }
 }
 
 }  // namespace vireo

@@ -2,6 +2,8 @@
 // Both directions live here so that they can be read side by side.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -31,7 +33,8 @@ struct AdaptiveBit {
 // encoder leaves them out. Any input decodes to something, in bounded time.
 class RangeDecoder {
  public:
-  RangeDecoder(const std::uint8_t* data, std::size_t size) : at_(data), end_(data + size) {
+  RangeDecoder(const std::uint8_t* data, std::size_t size)
+      : begin_(data), at_(data), end_(data + size) {
     for (int i = 0; i < kCodeBits / 8; ++i) code_ = code_ << 8 | next();
   }
 
@@ -50,6 +53,13 @@ class RangeDecoder {
       range_ <<= 8;
       code_ = (code_ << 8 | next()) & (2 * kCodeOne - 1);
     }
+  }
+
+  // How many bits have been taken, those of a symbol that doesn't fill them in part; zeros past
+  // the end count for nothing.
+  double position() const {
+    const double whole = 8.0 * static_cast<double>(at_ - begin_) - kCodeBits;
+    return std::max(0.0, whole + kCodeBits - std::log2(static_cast<double>(range_)));
   }
 
   // An unsigned integer of `count` equally likely bits, 0 <= count <= 16.
@@ -78,6 +88,7 @@ class RangeDecoder {
  private:
   std::uint64_t next() { return at_ < end_ ? *at_++ : 0; }
 
+  const std::uint8_t* begin_;
   const std::uint8_t* at_;
   const std::uint8_t* end_;
   std::uint64_t code_ = 0;

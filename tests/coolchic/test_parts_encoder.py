@@ -194,16 +194,20 @@ def test_motion_is_coded_as_it_predicted_in_training() -> None:
 def decoded_grids(picture: EncodedPicture, references: list[Planes]) -> list[np.ndarray]:
     """All latents of a P frame that starts from a shipped set."""
     core, sets = StreamShape(STANDARD).core(), shipped_sets(STANDARD).parameters
-    first, *sections = picture.sections
+    sections = picture.sections
     unused = _core.Networks(core, int(FrameType.I), 1, sets[0].astype(np.int32))
-    networks = _core.Networks.decode_update(core, int(FrameType.P), first.data, sets, [unused])
+    reader = ByteReader(sections[0].data)
+    LATENT_SECTION.read(reader, {"last": len(sections) == 1})
+    coded = reader.take(reader.remaining, "latents")
+    networks = _core.Networks.decode_update(core, int(FrameType.P), coded, sets, [unused])
     latents = _core.LatentReader(core, networks, *references[0][0].shape)
     done = 0
     for section in sections:
         reader = ByteReader(section.data)
         start = LATENT_SECTION.read(reader, {"last": section is sections[-1]})
         count = start.get("tiles", latents.tiles - done)
-        tiles = _core.SectionReader(latents, reader.take(reader.remaining, "latents"), done, count)
+        data = reader.take(reader.remaining, "latents")
+        tiles = _core.SectionReader(latents, data, done, count, done == 0)
         tiles.read()
         tiles.read(references)
         done += count

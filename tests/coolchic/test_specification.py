@@ -156,33 +156,33 @@ def test_two_frames_of_profile_standard() -> None:
     pictures: list[list[np.ndarray]] = []
     for frame_type in (FrameType.I, FrameType.P):
         name, base, number = frame_type.name, parameters.copy(), 254 * frame_type
-        data = bytes.fromhex(f[f"{name} networks"])
-        networks = _core.Networks.decode_update(core, int(frame_type), data, sets, bases)
-        twin = reference_standard.decode_networks(data, shapes, sets, twins)
+        coded, tiles = bytes.fromhex(f[f"{name} section"]), 4 + frame_type
+        networks = _core.Networks.decode_update(core, int(frame_type), coded, sets, bases)
+        coder = reference.RangeDecoder(coded)
+        twin = reference_standard.decode_networks(coder, shapes, sets, twins)
         parameters[numbers(f[f"{name} changed places"])] = numbers(f[f"{name} their values"])
         assert twin.parameters == networks.parameters.tolist() == parameters.tolist()
-        assert networks.encode_update(number, base) == data
-
-        coded, tiles = bytes.fromhex(f[f"{name} latents"]), 4 + frame_type
         latents = reference_standard.empty_latents(shapes, int(frame_type), 4, 8)
         contexts: list[reference.Ints] = []
         if frame_type:
-            reference_standard.decode_latents(coded, shapes, 1, twin, latents, 0, 3)
+            reference_standard.decode_latents(coder, shapes, 1, twin, latents, 0, 3)
             moved = reference_standard.frame_fields(shapes, latents, 1)
             contexts = reference_standard.temporal_contexts(shapes, moved, pictures)
             for level, values in enumerate(contexts):
                 assert list(values.ravel()) == numbers(f[f"P contexts of luma {level}"])
+        first = 3 if frame_type else 0  # luma's tiles behind motion's and chroma's
         reference_standard.decode_latents(
-            coded, shapes, int(frame_type), twin, latents, 0, tiles, contexts
+            coder, shapes, int(frame_type), twin, latents, first, tiles - first, contexts
         )
         listed = [numbers(text) for key, text in f.items() if re.fullmatch(rf"{name} \S+ \d", key)]
         assert [grid.ravel().tolist() for grid in latents] == listed
         reader = _core.LatentReader(core, networks, 4, 8)
-        _core.SectionReader(reader, coded, 0, tiles).read(pictures)
+        _core.SectionReader(reader, coded, 0, tiles, behind_networks=True).read(pictures)
         assert reader.tiles == tiles
         grids, temporal = reader.grids(), reader.temporal()
         assert len(temporal) == len(contexts)
-        assert _core.encode_latents(core, networks, grids, 0, tiles, temporal) == coded
+        again = _core.encode_latents(core, networks, grids, 0, tiles, temporal, number, base)
+        assert again == coded
 
         planes = reference_standard.reconstruct(shapes, twin, latents, pictures)
         compiled = reader.reconstruct(core, networks, pictures)

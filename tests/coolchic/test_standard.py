@@ -15,6 +15,7 @@ from vireo.codecs.coolchic import motion, reference, stream
 from vireo.codecs.coolchic import reference_standard as twin
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD, Architecture, Parts
 from vireo.codecs.coolchic.networks import motion_probabilities, temporal_parameters
+from vireo.codecs.coolchic.reference import RangeDecoder
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.errors import HeaderError
 from vireo.gop import FrameType
@@ -82,9 +83,15 @@ class Case:
     def reader(self) -> _core.LatentReader:
         return _core.LatentReader(self.core, self.networks, *self.grids[0].shape)
 
-    def encode(self, first: int, count: int) -> bytes:
+    def encode(
+        self,
+        first: int,
+        count: int,
+        number: int | None = None,
+        base: NDArray[np.int32] | None = None,
+    ) -> bytes:
         return _core.encode_latents(
-            self.core, self.networks, self.grids, first, count, self.temporal
+            self.core, self.networks, self.grids, first, count, self.temporal, number, base
         )
 
     def twin_networks(self) -> twin.Networks:
@@ -305,10 +312,14 @@ def decoded_by_twin(case: Case, coded: Sections) -> list[reference.Ints]:
         if references and first <= luma_first < first + count:
             # Motion may be in this very section.
             before = luma_first - first
-            twin.decode_latents(data, shapes, references, networks, latents, first, before)
+            twin.decode_latents(
+                RangeDecoder(data), shapes, references, networks, latents, first, before
+            )
             fields = twin.frame_fields(shapes, latents, references)
             temporal = twin.temporal_contexts(shapes, fields, case.references)
-        twin.decode_latents(data, shapes, references, networks, latents, first, count, temporal)
+        twin.decode_latents(
+            RangeDecoder(data), shapes, references, networks, latents, first, count, temporal
+        )
     return latents
 
 
@@ -392,7 +403,9 @@ def test_motion_that_repeats_costs_little_and_decodes_alike(frame_type: FrameTyp
     case = with_motion(make_case(frame_type, STANDARD, height, width), 3)
     data = case.encode(0, 1)
     latents = twin.empty_latents(case.shapes, int(frame_type), height, width)
-    twin.decode_latents(data, case.shapes, int(frame_type), case.twin_networks(), latents, 0, 1)
+    twin.decode_latents(
+        RangeDecoder(data), case.shapes, int(frame_type), case.twin_networks(), latents, 0, 1
+    )
     reader = case.reader()
     _core.SectionReader(reader, data, 0, 1).read()
     layout = case.shape.architecture.latent_grids(frame_type, height, width)
@@ -530,7 +543,7 @@ def test_networks_round_trip_from_every_base(frame_type: FrameType, amount: int)
         again = _core.Networks.decode_update(core, int(frame_type), data, SETS, known)
         assert again.magnitude_bits == 5
         np.testing.assert_array_equal(again.parameters, parameters)
-        ours = twin.decode_networks(data, shapes, SETS, twins)
+        ours = twin.decode_networks(RangeDecoder(data), shapes, SETS, twins)
         assert ours.parameters == parameters.tolist()
         assert ours.magnitude_bits == 5
         bits = networks.update_bits(base)
@@ -581,7 +594,7 @@ def test_a_base_that_does_not_exist_is_refused(frame_type: FrameType, number: in
         _core.Networks.decode_update(core, int(frame_type), data, SETS, known)
     twins = [twin.make_networks(shapes, 5, base.tolist())] * frame_type
     with pytest.raises(ValueError, match="base"):
-        twin.decode_networks(data, shapes, SETS, twins)
+        twin.decode_networks(RangeDecoder(data), shapes, SETS, twins)
 
 
 def test_too_many_magnitude_bits_are_refused() -> None:
@@ -610,10 +623,10 @@ def test_arbitrary_bytes_decode_alike() -> None:
         except ValueError:
             outcomes.add("refused")
             with pytest.raises(ValueError, match=r"."):
-                twin.decode_networks(data, shapes, sets, [case.twin_networks()] * 2)
+                twin.decode_networks(RangeDecoder(data), shapes, sets, [case.twin_networks()] * 2)
             continue
         outcomes.add("decoded")
-        ours = twin.decode_networks(data, shapes, sets, [case.twin_networks()] * 2)
+        ours = twin.decode_networks(RangeDecoder(data), shapes, sets, [case.twin_networks()] * 2)
         assert ours.parameters == networks.parameters.tolist()
     assert outcomes == {"refused", "decoded"}
     fine = 0

@@ -55,12 +55,15 @@ def make_header(shape: StreamShape = SHAPE) -> StreamHeader:
     )
 
 
-def latent_sections(case: Case, tiles_at_a_time: int) -> Iterator[Section]:
+def latent_sections(
+    case: Case, tiles_at_a_time: int, number: int, base: NDArray[np.int32]
+) -> Iterator[Section]:
     tiles = case.tiles
     for first in range(0, tiles, tiles_at_a_time):
         count = min(tiles_at_a_time, tiles - first)
         start = LATENT_SECTION.write({"tiles": count, "last": first + count == tiles})
-        yield Section(SectionKind.LATENTS, start + case.encode(first, count))
+        update = () if first else (number, base)
+        yield Section(SectionKind.LATENTS, start + case.encode(first, count, *update))
 
 
 class Stream:
@@ -88,7 +91,6 @@ class Stream:
             case.references = [list(self.pictures[r]) for r in references]
             planes = _core.reconstruct(case.core, case.networks, case.grids, case.references)
             parameters[index], self.pictures[index] = own, planes
-            networks = case.networks.encode_update(base_number, base)
             self.frames.append(
                 CodedFrame(
                     frame_type=kind,
@@ -96,10 +98,7 @@ class Stream:
                     pts=index,
                     references=references,
                     picture_hash=picture_hash(planes, is_key=not references),
-                    sections=(
-                        Section(SectionKind.NETWORKS, networks),
-                        *latent_sections(case, 7),
-                    ),
+                    sections=tuple(latent_sections(case, 7, base_number, base)),
                     header=None if references else header,
                     gop_frames=None if references else len(GOP),
                 )
@@ -151,8 +150,9 @@ def test_a_lost_reference_is_a_typed_error(stream: Stream, lost: int) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_what_refers_to_damaged_networks_is_concealed(stream: Stream, threads: int) -> None:
     frames = list(stream.frames)
-    networks = Section(SectionKind.NETWORKS, b"\xff" * 20)
-    frames[1] = replace(frames[1], sections=(networks, *frames[1].sections[1:]))
+    first, *others = frames[1].sections
+    broken = replace(first, data=first.data[:1] + b"\xff" * 20)
+    frames[1] = replace(frames[1], sections=(broken, *others))
     packets = [write_packet(f, stream.start) for f in frames]
     with pytest.raises(MissingReferenceError):  # of what is shown first
         decode(packets, threads=threads)
@@ -181,9 +181,10 @@ def test_the_last_section_of_latents_counts_no_tiles(monkeypatch: pytest.MonkeyP
     tiles = case.tiles
 
     def written() -> list[bytes]:
-        sections = coding.latent_sections(case.core, case.networks, case.grids, case.temporal)
+        sections = coding.latent_sections(case.core, case.networks, case.grids, case.temporal, base)
         return [section.data for section in sections]
 
+    base = None
     assert written() == [case.encode(0, tiles)]
     monkeypatch.setattr(coding, "SECTION_BYTES", 0)
     *others, last = written()
@@ -191,11 +192,17 @@ def test_the_last_section_of_latents_counts_no_tiles(monkeypatch: pytest.MonkeyP
     for tile, data in enumerate(others):
         assert data == b"\1" + case.encode(tile, 1)
     assert last == case.encode(tiles - 1, 1)
+    base = coding.Base(3, np.zeros(STANDARD.stored, np.int32))
+    assert written() == [
+        b"\1" + case.encode(0, 1, base.number, base.parameters),
+        *others[1:],
+        last,
+    ]
 
 
 def test_sections_must_hold_the_frame_s_tiles(stream: Stream) -> None:
     frame = stream.frames[0]
-    networks, *latents = frame.sections
+    latents = frame.sections
     tiles = _core.tile_count(SHAPE.core(), HEIGHT, WIDTH, 0)
     assert 14 < tiles < 128
 
@@ -204,13 +211,15 @@ def test_sections_must_hold_the_frame_s_tiles(stream: Stream) -> None:
 
     last = latents[-1]
     for sections, reason in (
-        ((), "no latents"),
+        ((), "networks"),
+        ((Section(SectionKind.NETWORKS, b""), last), "networks"),
+        ((latents[0], Section(SectionKind.NETWORKS, b""), last), "kind 0 among"),
         ((counted(0), last), "tiles is 0"),
         ((counted(tiles), last), "no tiles are left"),
         ((counted(tiles + 1), last), f"{tiles + 1} tiles where {tiles} are left"),
         ((counted(7), counted(tiles - 6), last), f"{tiles - 6} tiles where {tiles - 7} are left"),
     ):
-        packet = write_packet(replace(frame, sections=(networks, *sections)))
+        packet = write_packet(replace(frame, sections=sections))
         with pytest.raises(SyntaxElementError, match=reason):
             decode([packet])
 

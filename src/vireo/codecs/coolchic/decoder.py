@@ -55,6 +55,40 @@ class LatentSections:
 
 
 @dataclass(frozen=True)
+class _TileBytes:
+    """What a section of latents says, before it is known which tiles there are."""
+
+    data: bytes
+    count: int | None
+    offset: int | None
+
+    @staticmethod
+    def of(section: Section, *, last: bool) -> _TileBytes:
+        if section.kind != SectionKind.LATENTS:
+            raise SyntaxElementError(
+                f"a section of kind {section.kind} among the latents", offset=section.offset
+            )
+        reader = ByteReader(section.data, base=section.offset or 0)
+        count: int | None = LATENT_SECTION.read(reader, {"last": last}).get("tiles")
+        return _TileBytes(reader.take(reader.remaining, "latents"), count, section.offset)
+
+    def section(
+        self, latents: _core.LatentReader, first: int, *, behind_networks: bool
+    ) -> LatentSection:
+        """Its tiles, of which the first one is `first`."""
+        left = latents.tiles - first
+        if left == 0:
+            raise SyntaxElementError("no tiles are left for the section", offset=self.offset)
+        count = left if self.count is None else self.count
+        if count > left:
+            raise SyntaxElementError(
+                f"a section of {count} tiles where {left} are left", offset=self.offset
+            )
+        tiles = _core.SectionReader(latents, self.data, first, count, behind_networks)
+        return LatentSection(tiles, count, self.offset)
+
+
+@dataclass(frozen=True)
 class ParsedPicture:
     """A packet's content: quantised networks, and latents that come with the parts."""
 
@@ -108,12 +142,18 @@ class CoolchicDecoder(GopsStandAlone):
         for section in sections:
             if section.droppable:
                 raise SyntaxElementError("no section is droppable", offset=section.offset)
-        if not sections or sections[0].kind != SectionKind.NETWORKS:
+        together = self._sets is not None  # networks stand before the first latents
+        if not sections or (sections[0].kind == SectionKind.NETWORKS) == together:
             raise SyntaxElementError("the packet doesn't start with its networks")
-        if len(sections) == 1:
+        if len(sections) == 1 and not together:
             raise SyntaxElementError("the packet has no latents")
+        tiles = [
+            _TileBytes.of(section, last=section is sections[-1])
+            for section in (sections if together else sections[1:])
+        ]
+        first_bytes = tiles[0].data if together else sections[0].data
         try:
-            networks = self._decode_networks(frame, states)
+            networks = self._decode_networks(frame, first_bytes, states)
         except ValueError as error:
             raise SyntaxElementError(str(error), offset=sections[0].offset) from error
         latents = _core.LatentReader(self.core, networks, self.height, self.width)
@@ -121,8 +161,8 @@ class CoolchicDecoder(GopsStandAlone):
         chained: list[LatentSection] = []
         alone: list[LatentSection] = []
         done = 0
-        for place, section in enumerate(sections[1:], start=2):
-            part = self._latent_section(section, latents, done, last=place == len(sections))
+        for coded in tiles:
+            part = coded.section(latents, done, behind_networks=together and not done)
             (chained if done < luma else alone).append(part)
             done += part.count
         first = (LatentSections(tuple(chained)),) if chained else ()
@@ -130,33 +170,12 @@ class CoolchicDecoder(GopsStandAlone):
         return ParsedPicture(networks, latents, (*chained, *alone), (*first, *at_once))
 
     def _decode_networks(
-        self, frame: CodedFrame, states: Sequence[_core.Networks]
+        self, frame: CodedFrame, data: bytes, states: Sequence[_core.Networks]
     ) -> _core.Networks:
-        kind, data = int(frame.frame_type), frame.sections[0].data
+        kind = int(frame.frame_type)
         if self._sets is None:
             return _core.Networks.decode(self.core, kind, data)
         return _core.Networks.decode_update(self.core, kind, data, self._sets, states)
-
-    @staticmethod
-    def _latent_section(
-        section: Section, latents: _core.LatentReader, first: int, *, last: bool
-    ) -> LatentSection:
-        if section.kind != SectionKind.LATENTS:
-            raise SyntaxElementError(
-                f"a section of kind {section.kind} among the latents", offset=section.offset
-            )
-        left = latents.tiles - first
-        if left == 0:
-            raise SyntaxElementError("no tiles are left for the section", offset=section.offset)
-        reader = ByteReader(section.data, base=section.offset or 0)
-        count: int = LATENT_SECTION.read(reader, {"last": last}).get("tiles", left)
-        if count > left:
-            raise SyntaxElementError(
-                f"a section of {count} tiles where {left} are left", offset=section.offset
-            )
-        data = reader.take(reader.remaining, "latents")
-        tiles = _core.SectionReader(latents, data, first, count)
-        return LatentSection(tiles, count, section.offset)
 
     def begin(self, parsed: ParsedPicture, references: Sequence[None]) -> None:
         """Pictures start when those that they refer to are whole."""
@@ -209,16 +228,20 @@ class CoolchicDecoder(GopsStandAlone):
     def account(self, frame: CodedFrame, parsed: ParsedPicture) -> dict[str, float]:
         """Bytes of the networks and of each kind of latents by the size of their grid.
 
-        A section that holds several grids is divided by the bits that each takes.
+        What shares a section is divided by the bits that each takes.
         """
         latents = parsed.latents
         bits = _core.measure_latents(
             self.core, parsed.networks, latents.grids(), latents.temporal()
         )
-        latent_bytes = sum(len(s.data) for s in frame.sections[1:])
-        scale = latent_bytes / max(1.0, sum(bits))
+        sections = [len(section.data) for section in frame.sections]
+        if self._sets is None:
+            parts = defaultdict(float, networks=float(sections.pop(0)))
+            scale = sum(sections) / max(1.0, sum(bits))
+        else:
+            scale = sum(sections) / max(1.0, parsed.networks.coded_bits + sum(bits))
+            parts = defaultdict(float, networks=parsed.networks.coded_bits * scale)
         grids = self.architecture.latent_grids(frame.frame_type, self.height, self.width)
-        parts = defaultdict(float, networks=float(len(frame.sections[0].data)))
         for grid, b in zip(grids, bits, strict=True):
             kind = grid.kind.name.lower() if self.architecture.parts else "latents"
             parts[f"{kind} 1/{1 << grid.level}"] += b * scale

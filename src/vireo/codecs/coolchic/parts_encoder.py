@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vireo import _core
 from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
-from vireo.codecs.coolchic.coding import latent_sections, round_latents
+from vireo.codecs.coolchic.coding import Base, latent_sections, round_latents
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.loop_filter import Equations, choose
@@ -26,7 +26,7 @@ from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset, promise
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
-from vireo.codecs.coolchic.stream import SectionKind, StreamShape
+from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.coolchic.structure import Predictability, prediction_interval
 from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.coolchic.updates import (
@@ -38,7 +38,7 @@ from vireo.codecs.coolchic.updates import (
     with_parameters,
 )
 from vireo.codecs.encoding import EncodedPicture, PictureJob, pad_to_even
-from vireo.container import Section, StreamHeader
+from vireo.container import StreamHeader
 from vireo.gop import (
     FrameType,
     GopStructure,
@@ -65,14 +65,6 @@ LOW_DELAY_INTERVAL = 8
 EFFORT_POWER = 0.6  # of a frame's importance: training steps
 SWEEPS = 3  # over the latents, of each refinement
 LEAST_BITS = 8 * 12  # no trained frame takes fewer
-
-
-@dataclass(frozen=True)
-class Base:
-    """Networks that a frame can start from: their number in the stream, and what they are."""
-
-    number: int
-    parameters: Integers
 
 
 @dataclass(frozen=True)
@@ -340,9 +332,7 @@ class PartsEncoder:
     def _code(self, job: PictureJob, coded: _Coded, iterations: int) -> EncodedPicture:
         with measured(self._times, "coding"):
             planes = _core.reconstruct(self._core, coded.networks, coded.grids, job.references)
-            update = coded.networks.encode_update(coded.base.number, coded.base.parameters)
-            sections = [
-                Section(SectionKind.NETWORKS, update),
-                *latent_sections(self._core, coded.networks, coded.grids, coded.temporal),
-            ]
+            sections = latent_sections(
+                self._core, coded.networks, coded.grids, coded.temporal, coded.base
+            )
             return EncodedPicture(tuple(sections), planes, iterations)

@@ -142,12 +142,12 @@ def _groups(shapes: Shapes) -> list[list[int]]:
 
 
 def decode_networks(
-    data: bytes,
+    coder: RangeDecoder,
     shapes: Shapes,
     sets: NDArray[np.int16],
     references: Sequence[Networks],
 ) -> Networks:
-    coder = RangeDecoder(data)
+    """What the first section begins with; its tiles follow in the same coder."""
     magnitude_bits = coder.bits(4)
     if magnitude_bits > 12:
         raise ValueError("magnitude bits")
@@ -210,7 +210,7 @@ def empty_latents(shapes: Shapes, references: int, height: int, width: int) -> l
 
 
 def decode_latents(
-    data: bytes,
+    coder: RangeDecoder,
     shapes: Shapes,
     references: int,
     networks: Networks,
@@ -224,7 +224,6 @@ def decode_latents(
     `temporal` holds luma's temporal contexts, in frames with references; tiles that aren't
     luma's do without.
     """
-    coder = RangeDecoder(data)
     described = grids(shapes, 0)
     tiles: list[tuple[int, int, int] | None] = [None] if references else []  # None: motion
     tiles += reference.tiles(shapes, latents[: len(described)])
