@@ -20,6 +20,12 @@ constexpr int kStepBits = 4;        // of an update's unit
 constexpr int kMaxSpread = kScales - 1 + 15 * kScaleSteps;
 constexpr std::int32_t kMaxBias = 1 << 23;
 
+// Whether a group has no update, as most. Zeros, which a section ends with, say so.
+struct SameBit {
+  std::uint32_t one = kProbabilityOne / 8 * 7;
+  void update(bool) {}
+};
+
 // Parameters of one kind (a network's weights, its biases) share a Laplace scale. Scales
 // beyond the tables' are reached by sending low bits as they are.
 struct Spread {
@@ -81,6 +87,11 @@ class Writer {
 
   void number(int value, int bits) { coder_.bits(static_cast<std::uint32_t>(value), bits); }
 
+  void updated(bool value) {
+    SameBit bit;
+    coder_.bit(!value, bit);
+  }
+
   void group(const std::vector<std::int32_t>& values) {
     double bits;
     const int best = best_spread(values, bits);
@@ -111,6 +122,10 @@ class Reader {
 
   int format() { return number(kFormatBits); }
   int number(int bits) { return static_cast<int>(coder_.bits(bits)); }
+  bool updated() {
+    SameBit bit;
+    return !coder_.bit(bit);
+  }
 
   bool group(std::vector<std::int32_t>& values, std::int32_t limit) {
     const Spread s(static_cast<int>(coder_.bits(kSpreadBits)));
@@ -392,7 +407,7 @@ void write_update(RangeEncoder& coder, const Networks& networks, const CodedUpda
   const std::vector<std::int32_t> parameters = networks.parameters();
   for (const auto& group : update_groups(networks)) {
     const Update update(group, parameters, base);
-    writer.number(!update.values.empty(), 1);
+    writer.updated(!update.values.empty());
     if (update.values.empty()) continue;
     writer.number(update.step, kStepBits);
     writer.group(update.values);
@@ -404,7 +419,8 @@ double measure_update(const Networks& networks, const std::vector<std::int32_t>&
   const std::vector<std::int32_t> parameters = networks.parameters();
   for (const auto& group : update_groups(networks)) {
     const Update update(group, parameters, base);
-    total += 1;
+    const double same = static_cast<double>(SameBit().one) / kProbabilityOne;
+    total -= std::log2(update.values.empty() ? same : 1 - same);
     if (update.values.empty()) continue;
     double bits;
     best_spread(update.values, bits);
@@ -432,7 +448,7 @@ bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& base
   }
   std::vector<std::int32_t> values;
   for (const auto& group : update_groups(networks)) {
-    if (!reader.number(1)) continue;
+    if (!reader.updated()) continue;
     const int step = reader.number(kStepBits);
     values.resize(group.size());
     if (!reader.group(values, 2 * kMaxWeight)) return false;
@@ -454,7 +470,7 @@ void skip_update(RangeDecoder& coder, const Networks& networks) {
   for (std::size_t i = 0; i < networks.filters.size(); ++i) reader.number(1);
   std::vector<std::int32_t> values;
   for (const auto& group : update_groups(networks)) {
-    if (!reader.number(1)) continue;
+    if (!reader.updated()) continue;
     reader.number(kStepBits);
     values.resize(group.size());
     if (!reader.group(values, 2 * kMaxWeight)) return;  // decode_update says so

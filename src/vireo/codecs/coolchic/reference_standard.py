@@ -26,6 +26,7 @@ SYNTHESIS_FORMAT = 10, 12, 11
 
 FIRST_REFERENCE = 254  # number of the base that is the first reference's networks
 MOST = 32767  # magnitude of a parameter
+SAME = 57344  # that a group has no update, in 2**-16
 
 # Of the network that gives temporal contexts.
 FEATURES, FEATURE_BITS = 6, 3
@@ -160,7 +161,7 @@ def decode_networks(
         raise ValueError(f"base {base}")
     filtered = [coder.bits(1) == 1 for _ in LIMITS]
     for group in _groups(shapes):
-        if not coder.bits(1):
+        if coder.bit(SAME):
             continue
         step = coder.bits(4)
         for i, update in zip(group, reference.decode_group(coder, len(group)), strict=True):
