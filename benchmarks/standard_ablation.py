@@ -47,7 +47,7 @@ import numpy as np
 import vireo
 from vireo import gop
 from vireo.codecs.coolchic import motion, networks, parts_encoder, structure, updates
-from vireo.codecs.coolchic.config import STANDARD
+from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD
 from vireo.codecs.coolchic.initialise import initial_networks
 from vireo.codecs.coolchic.networks import NetworkSets
 from vireo.codecs.coolchic.parts_encoder import PartsEncoder
@@ -114,7 +114,8 @@ def _untrained_sets() -> Patches:
         to_integers(initial_networks(STANDARD, FrameType(kind), np.random.default_rng(0)), STANDARD)
         for kind in shipped.frame_types
     ]
-    untrained = replace(shipped, parameters=np.array(rows, np.int16))
+    filters = shipped.parameters[:, -sum(FILTER_WEIGHTS) :]
+    untrained = replace(shipped, parameters=np.hstack([np.array(rows, np.int16), filters]))
     return [patch.object(networks, "_load", lambda: untrained)]
 
 
@@ -154,6 +155,10 @@ def _one_reference() -> Patches:
     return [set_encoder(plan_gop=plan)]
 
 
+def _no_filter() -> Patches:
+    return [patch.object(PartsEncoder, "_filter", lambda encoder, job, coded: coded)]
+
+
 def _interval(frames: int | None) -> Patches:
     return [set_encoder(prediction_interval=lambda share: frames)]
 
@@ -162,6 +167,7 @@ def _interval(frames: int | None) -> Patches:
 SWITCHES = (
     Switch(FULL["random-access"]),
     Switch("updates of networks", _no_updates),
+    Switch("loop filter", _no_filter),
     Switch("refinement of latents", lambda: _presets(refinements=0)),
     Switch("lambda by importance", lambda: [set_encoder(LAMBDA_MOST=1.0, LAMBDA_POWER=0.0)]),
     Switch("training effort by importance", lambda: [set_encoder(EFFORT_POWER=0.0)]),
