@@ -7,8 +7,8 @@
 #include "core/laplace.hpp"
 #include "core/loop_filter.hpp"
 #include "core/motion_syntax.hpp"
-#include "core/update_syntax.hpp"
 #include "core/temporal_context.hpp"
+#include "core/update_syntax.hpp"
 
 namespace vireo {
 namespace {
