@@ -19,8 +19,8 @@
 #include "core/coolchic.hpp"
 #include "core/crc32c.hpp"
 #include "core/kernels.hpp"
-#include "core/prediction.hpp"
 #include "core/loop_filter.hpp"
+#include "core/prediction.hpp"
 #include "core/temporal_context.hpp"
 
 namespace nb = nanobind;
@@ -772,8 +772,6 @@ NB_MODULE(_core, m) {
         "A plane after the loop filter of luma or of chroma, whichever has so many weights.");
   m.def("filter_equations", &filter_equations, "decoded"_a, "target"_a, "weights"_a,
         "Normal equations of the loop filter with so many weights: [n, n] and [n].");
-  m.attr("LUMA_FILTER_WEIGHTS") = vireo::kLumaFilter.weights();
-  m.attr("CHROMA_FILTER_WEIGHTS") = vireo::kChromaFilter.weights();
   m.attr("TEMPORAL_PARAMETERS") = vireo::kTemporalParameters;
   m.def("predict", &predict, "fields"_a, "references"_a, "height"_a, "width"_a,
         "Inter prediction in 1/64 sample: Y, U, V.");

@@ -29,8 +29,6 @@ def crc32c(data: NDArray[np.uint8] | bytes, previous: int = 0) -> int: ...
 MOTION_CONTEXTS: int
 MAX_MOTION: int
 TEMPORAL_PARAMETERS: int
-LUMA_FILTER_WEIGHTS: int
-CHROMA_FILTER_WEIGHTS: int
 
 class Parts:
     def __init__(

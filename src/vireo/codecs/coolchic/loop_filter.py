@@ -103,22 +103,25 @@ def choose(
 def _candidates(equations: Equations, base: Integers, bit_cost: float) -> Iterator[Integers]:
     """The base's, and updates of it by several steps where they may be worth their bits."""
     yield base
-    most = equations.change(base) - equations.change(equations.best())
+    wanted = equations.best()
+    most = equations.change(base) - equations.change(wanted)
     if most < bit_cost * _UPDATE_BITS:
         return
     for step in _STEPS:
-        changes = _update(equations, base, step, bit_cost)
+        changes = _update(equations, base, wanted, step, bit_cost)
         if np.any(changes):
             yield (base + (changes << step)).clip(-MAX_WEIGHT, MAX_WEIGHT).astype(np.int32)
 
 
-def _update(equations: Equations, base: Integers, step: int, bit_cost: float) -> NDArray[np.int64]:
-    """Multiples of 2**step to add to the base, found by moving one at a time."""
+def _update(
+    equations: Equations, base: Integers, start: Floats, step: int, bit_cost: float
+) -> NDArray[np.int64]:
+    """Multiples of 2**step to add to the base, found by moving one at a time from `start`."""
     unit = 1 << step
     products = equations.products * unit**2
     wanted = (equations.wanted - equations.products @ base) * unit
     own = np.diag(products)
-    changes = np.rint((equations.best() - base) / unit).astype(np.int64)
+    changes = np.rint((start - base) / unit).astype(np.int64)
     for _ in range(_SPREADS):
         # Bits under a two-sided geometric distribution of the mean magnitude that there is.
         mean = max(np.abs(changes).mean(), 0.5 / len(changes))
