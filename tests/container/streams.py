@@ -74,7 +74,7 @@ def make_frames(
                     display_index=index,
                     pts=starts[index],
                     references=references,
-                    picture_hash=chance.getrandbits(16 if references else 32),
+                    picture_hash=chance.getrandbits(32),
                     sections=(
                         Section(0, chance.randbytes(20)),
                         Section(1, chance.randbytes(chance.randint(1, 400))),

@@ -21,7 +21,7 @@ from vireo.errors import (
 from vireo.video.frame import ColorDescription, ColorRange, VideoFormat
 
 GOLDEN = bytes.fromhex(
-    "56495245 01 1d 01 00 00 b001 9001 08 01 01 06 06 06 00 0c 0b 5a 01 b0ea01 b0ea01 e907 08 04 00"
+    "56495245 01 1b 01 00 68 b001 9001 01 06 06 06 00 0c 0b 5a 01 b0ea01 b0ea01 e907 08 04 00"
 )
 
 ratios = st.builds(Fraction, st.integers(1, (1 << 31) - 1), st.integers(1, (1 << 31) - 1))
@@ -132,8 +132,15 @@ def test_errors_say_what_is_wrong():
     with pytest.raises(SyntaxElementError, match="width is 0") as caught:
         StreamHeader.read(with_body(body[:3] + b"\0" + body[5:]), base=100)
     assert caught.value.offset == 100 + 6 + 3
-    with pytest.raises(SyntaxElementError, match="bit_depth is 10"):
-        StreamHeader.read(with_body(body[:7] + b"\x0a" + body[8:]))
+    with pytest.raises(SyntaxElementError, match="bit_depth is 1"):
+        StreamHeader.read(with_body(body[:2] + b"\x6a" + body[3:]))
+
+
+def test_what_is_as_usual_costs_a_bit():
+    plain = VideoFormat(width=16, height=16, frame_rate=Fraction(25), time_base=Fraction(1, 25))
+    body = make_header(plain).write_body()
+    assert body == bytes.fromhex("01 00 08 10 10 01 19 19 01 08 04 00")
+    assert StreamHeader.read_body(body, 0).video_format == plain
 
 
 @pytest.mark.parametrize(

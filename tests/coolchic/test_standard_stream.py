@@ -97,7 +97,7 @@ class Stream:
                     display_index=index,
                     pts=index,
                     references=references,
-                    picture_hash=picture_hash(planes, is_key=not references),
+                    picture_hash=picture_hash(planes),
                     sections=tuple(latent_sections(case, 7, base_number, base)),
                     header=None if references else header,
                     gop_frames=None if references else len(GOP),
@@ -213,7 +213,7 @@ def test_sections_must_hold_the_frame_s_tiles(stream: Stream) -> None:
     for sections, reason in (
         ((), "networks"),
         ((Section(SectionKind.NETWORKS, b""), last), "networks"),
-        ((latents[0], Section(SectionKind.NETWORKS, b""), last), "kind 0 among"),
+        ((latents[0], Section(SectionKind.NETWORKS, b""), last), "kind 1 among"),
         ((counted(0), last), "tiles is 0"),
         ((counted(tiles), last), "no tiles are left"),
         ((counted(tiles + 1), last), f"{tiles + 1} tiles where {tiles} are left"),

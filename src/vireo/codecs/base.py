@@ -140,8 +140,8 @@ class PictureDecoder(Protocol):
     def crop(self, decoded: Any) -> Planes:
         """The part of a decoded picture that is shown."""
 
-    def hash(self, decoded: Any, *, is_key: bool) -> int:
-        """What a packet carries to check a decoded picture by.
+    def hash(self, decoded: Any) -> int:
+        """The 32 bits of which a packet carries what fits, to check a decoded picture by.
 
         Of exact codecs it is the picture's (`container.picture_hash`); of bounded ones, whose
         pictures may differ, that of what was parsed.

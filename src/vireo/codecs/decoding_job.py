@@ -224,8 +224,8 @@ class DecodingJob:
             decoded = self._decoder.reconstruct(parsed, pictures, self._times)
         if self._decoder.layers(decoded).whole:
             with measured(self._times, "hash"):
-                found = self._decoder.hash(decoded, is_key=self._frame.is_key)
-            if found != self._frame.picture_hash:
+                found = self._decoder.hash(decoded)
+            if not self._frame.has_hash(found):
                 raise PictureHashError("the decoded picture is not the one that was encoded")
         self._decoded.set_result(decoded)
 

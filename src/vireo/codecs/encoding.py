@@ -341,7 +341,7 @@ class GopEncoder:
             display_index=planned.display_index,
             pts=task.frame.pts,
             references=planned.references,
-            picture_hash=decoder.hash(picture.decoded, is_key=is_key),
+            picture_hash=decoder.hash(picture.decoded),
             sections=picture.sections,
             header=self.header if is_key else None,
             gop_frames=task.start.gop_frames if is_key else None,

@@ -15,23 +15,25 @@ def bytes_crc(data: bytes) -> int:
     return crc32c(np.frombuffer(data, np.uint8))
 
 
-def in_packet(crc: int, *, is_key: bool) -> int:
-    """What a packet holds of a CRC: all of it in key packets, its halves' XOR in others.
+def folded(crc: int, size: int) -> int:
+    """The XOR of the parts of a CRC of 32 bits that have `size` bytes: 1, 2 or 4.
 
-    Unlike either half, that notices any one flipped bit of packets up to 50 KB.
+    It notices any odd number of flipped bits, as CRC-32C does, whose polynomial x + 1 divides:
+    then an odd number of the CRC's bits differ, and so of theirs.
     """
-    return crc if is_key else (crc ^ crc >> 16) & 0xFFFF
+    for shift in (16, 8)[: 3 - size.bit_length()]:
+        crc = (crc ^ crc >> shift) & (1 << shift) - 1
+    return crc
 
 
-def picture_hash(planes: Iterable[Plane], *, is_key: bool) -> int:
-    """What a picture's packet holds of the CRC-32C over its samples (`in_packet`).
+def picture_hash(planes: Iterable[Plane]) -> int:
+    """The CRC-32C over a picture's samples: plane after plane, row after row, without padding.
 
-    They are taken plane after plane, row after row, without padding. `planes` are uint8
-    `[H, W]`, for a frame in the order Y, U, V (`Frame.planes`).
+    `planes` are uint8 `[H, W]`, for a frame in the order Y, U, V (`Frame.planes`).
     """
     crc = 0
     for plane in planes:
         if plane.dtype != np.uint8:
             raise ValueError(f"a plane's samples are uint8, not {plane.dtype}")
         crc = crc32c(np.ascontiguousarray(plane).reshape(-1), crc)
-    return in_packet(crc, is_key=is_key)
+    return crc

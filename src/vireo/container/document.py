@@ -47,7 +47,9 @@ def table(structure: Structure) -> str:
     rows: list[tuple[str, str, str, str, str]] = []
     for field in structure.fields:
         if isinstance(field, BitFields):
-            rows.append((f"`{field.name}`", "u8", "", "", "from the lowest bit upwards:"))
+            rows.append(
+                (f"`{field.name}`", "u8", "", _presence(field), "from the lowest bit upwards:")
+            )
             rows += [
                 (
                     f"– `{part.name}`",
@@ -71,9 +73,13 @@ def _row(field: Field) -> tuple[str, str, str, str, str]:
         f"`{field.name}`",
         field.type.label() + (f", {field.repeat.text} times" if field.repeat else ""),
         _values(field),
-        f"if {field.when.text}" if field.when else "",
+        _presence(field),
         field.description,
     )
+
+
+def _presence(field: Field | BitFields) -> str:
+    return f"if {field.when.text}" if field.when else ""
 
 
 def _values(field: Field) -> str:

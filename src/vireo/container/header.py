@@ -1,6 +1,6 @@
 """The stream header: what a decoder knows before the first frame.
 
-It stands in the track's private data and at the front of every key packet. `docs/bitstream.md`
+It stands in the track's private data, and what it says in every key packet. `docs/bitstream.md`
 describes it; its tables are generated from the structures here.
 """
 
@@ -15,10 +15,13 @@ from vireo.container.checksum import bytes_crc
 from vireo.container.syntax import (
     U8,
     U32,
+    BitFields,
+    Bits,
     ByteReader,
     Field,
     FixedBytes,
     PrefixedBytes,
+    Rule,
     Structure,
     Varint,
 )
@@ -32,8 +35,10 @@ MAX_GOP_FRAMES = 65535
 MAX_CONFIGURATION = 1 << 16
 MAX_BODY = 1 << 17
 
-_BIT_DEPTH = 8
+_BIT_DEPTH_8 = 0
 _CHROMA_420 = 1
+_IF_COLOR = Rule("`has_color` is 1", lambda values: values["has_color"])
+_IF_DISPLAY = Rule("`has_display` is 1", lambda values: values["has_display"])
 
 
 class Exactness(IntEnum):
@@ -59,11 +64,13 @@ class Codec(IntEnum):
         return Exactness.BOUNDED if bounded else Exactness.EXACT
 
 
-def _ratio(name: str, description: str, *, low: int = 1) -> tuple[Field, Field]:
+def _ratio(
+    name: str, description: str, *, low: int = 1, when: Rule | None = None
+) -> tuple[Field, Field]:
     high = (1 << 31) - 1
     return (
-        Field(f"{name}_num", Varint(high), f"{description}, numerator", low=low),
-        Field(f"{name}_den", Varint(high), f"{description}, denominator", low=1),
+        Field(f"{name}_num", Varint(high), f"{description}, numerator", low=low, when=when),
+        Field(f"{name}_den", Varint(high), f"{description}, denominator", low=1, when=when),
     )
 
 
@@ -95,25 +102,48 @@ HEADER_BODY = Structure(
             "codec family: 1 is `coolchic`, 2 is `ssf`, 3 is `dhvc`, 4 is `codebook`, 5 is `nvrc`",
         ),
         Field("profile", U8, "profile of the codec; the codec's chapter lists them"),
-        Field(
-            "exactness",
-            U8,
-            "whether every decoder gives the same samples, or samples within a bound",
-            names={Exactness.EXACT: "exact", Exactness.BOUNDED: "bounded"},
+        BitFields(
+            "format",
+            (
+                Bits(
+                    "exactness",
+                    1,
+                    "whether every decoder gives the same samples, or samples within a bound",
+                    names={Exactness.EXACT: "exact", Exactness.BOUNDED: "bounded"},
+                ),
+                Bits("bit_depth", 2, "bits per sample", names={_BIT_DEPTH_8: "8 bits"}),
+                Bits("chroma_format", 2, "chroma subsampling", names={_CHROMA_420: "4:2:0"}),
+                Bits("has_color", 1, "fields of colour are there"),
+                Bits("has_display", 1, "fields of shape and rotation are there"),
+            ),
         ),
         Field("width", Varint(MAX_SIDE), "luma samples per row, before rotation", low=1),
         Field("height", Varint(MAX_SIDE), "luma rows, before rotation", low=1),
-        Field("bit_depth", U8, "bits per sample", names={_BIT_DEPTH: "8 bits"}),
-        Field("chroma_format", U8, "chroma subsampling", names={_CHROMA_420: "4:2:0"}),
         Field(
             "color_range",
             U8,
             "sample range",
             names={0: "unspecified", 1: "limited", 2: "full"},
+            when=_IF_COLOR,
         ),
-        Field("color_primaries", U8, "ITU-T H.273 ColourPrimaries (2: unspecified)"),
-        Field("color_transfer", U8, "ITU-T H.273 TransferCharacteristics (2: unspecified)"),
-        Field("color_matrix", U8, "ITU-T H.273 MatrixCoefficients (2: unspecified)"),
+        Field(
+            "color_primaries",
+            U8,
+            "ITU-T H.273 ColourPrimaries (2: unspecified)",
+            when=_IF_COLOR,
+        ),
+        Field(
+            "color_transfer",
+            U8,
+            "ITU-T H.273 TransferCharacteristics (2: unspecified)",
+            when=_IF_COLOR,
+        ),
+        Field(
+            "color_matrix",
+            U8,
+            "ITU-T H.273 MatrixCoefficients (2: unspecified)",
+            when=_IF_COLOR,
+        ),
         Field(
             "chroma_location",
             U8,
@@ -127,9 +157,15 @@ HEADER_BODY = Structure(
                 5: "bottom left",
                 6: "bottom",
             },
+            when=_IF_COLOR,
         ),
-        *_ratio("sample_aspect", "width over height of one sample"),
-        Field("rotation", Varint(359), "degrees counter-clockwise to turn the picture for display"),
+        *_ratio("sample_aspect", "width over height of one sample", when=_IF_DISPLAY),
+        Field(
+            "rotation",
+            Varint(359),
+            "degrees counter-clockwise to turn the picture for display",
+            when=_IF_DISPLAY,
+        ),
         *_ratio("time_base", "seconds per tick of presentation times"),
         *_ratio("frame_rate", "frames per second (0/1: the rate varies)", low=0),
         Field("max_gop_frames", Varint(MAX_GOP_FRAMES), "no GOP has more frames", low=1),
@@ -141,6 +177,27 @@ HEADER_BODY = Structure(
         Field("configuration", PrefixedBytes(MAX_CONFIGURATION), "the codec's own parameters"),
     ),
 )
+
+
+_UNSAID = {
+    "color_range": ColorDescription().range,
+    "color_primaries": ColorDescription().primaries,
+    "color_transfer": ColorDescription().transfer,
+    "color_matrix": ColorDescription().matrix,
+    "chroma_location": ColorDescription().chroma_location,
+    "sample_aspect_num": 1,
+    "sample_aspect_den": 1,
+    "rotation": 0,
+}
+
+
+def check_version(version: int, offset: int) -> None:
+    """Raises HeaderError where this program doesn't read the version of the format."""
+    if version != FORMAT_VERSION:
+        raise HeaderError(
+            f"the stream has format version {version}; this program reads version {FORMAT_VERSION}",
+            offset=offset,
+        )
 
 
 @dataclass(frozen=True)
@@ -190,19 +247,28 @@ class StreamHeader:
 
     def write(self) -> bytes:
         """The header's bytes. Raises ValueError where a field is out of range."""
+        draft = HEADER_FRONT.write({"magic": MAGIC, "version": FORMAT_VERSION})
+        draft += HEADER_REST.write({"body": self.write_body(), "checksum": 0})
+        covered = draft[: -U32.size]
+        return covered + bytes_crc(covered).to_bytes(U32.size, "little")
+
+    def write_body(self) -> bytes:
+        """The header's body, as key packets have it. Raises ValueError as `write` does."""
         video, color = self.video_format, self.video_format.color
         rate = Fraction(0) if video.frame_rate is None else video.frame_rate
         if video.frame_rate is not None and video.frame_rate <= 0:
             raise ValueError(f"frame_rate is {video.frame_rate}, which is not above 0")
-        body = HEADER_BODY.write(
+        return HEADER_BODY.write(
             {
                 "codec": self.codec,
                 "profile": self.profile,
                 "exactness": self.exactness,
                 "width": video.width,
                 "height": video.height,
-                "bit_depth": _BIT_DEPTH,
+                "bit_depth": _BIT_DEPTH_8,
                 "chroma_format": _CHROMA_420,
+                "has_color": color != ColorDescription(),
+                "has_display": video.sample_aspect_ratio != 1 or video.rotation != 0,
                 "color_range": color.range,
                 "color_primaries": color.primaries,
                 "color_transfer": color.transfer,
@@ -220,10 +286,6 @@ class StreamHeader:
                 "configuration": self.configuration,
             }
         )
-        draft = HEADER_FRONT.write({"magic": MAGIC, "version": FORMAT_VERSION})
-        draft += HEADER_REST.write({"body": body, "checksum": 0})
-        covered = draft[: -U32.size]
-        return covered + bytes_crc(covered).to_bytes(U32.size, "little")
 
     @classmethod
     def read(cls, data: bytes, *, base: int = 0) -> StreamHeader:
@@ -243,17 +305,17 @@ class StreamHeader:
             raise HeaderError(
                 "no Vireo stream header here: the magic number is missing", offset=start
             )
-        if front["version"] != FORMAT_VERSION:
-            raise HeaderError(
-                f"the stream has format version {front['version']}; this program reads "
-                f"version {FORMAT_VERSION}",
-                offset=start + len(MAGIC),
-            )
+        check_version(front["version"], start + len(MAGIC))
         rest = HEADER_REST.read(reader)
         if rest["checksum"] != bytes_crc(reader.since(start)[: -U32.size]):
             raise ChecksumError("the stream header is damaged (checksum)", offset=start)
-        body_start = reader.offset - U32.size - len(rest["body"])
-        return cls._of(HEADER_BODY.read(ByteReader(rest["body"], base=body_start)), body_start)
+        return cls.read_body(rest["body"], reader.offset - U32.size - len(rest["body"]))
+
+    @classmethod
+    def read_body(cls, data: bytes, base: int) -> StreamHeader:
+        """The header whose body this is; `base` and errors are as in `read`."""
+        values = {**_UNSAID, **HEADER_BODY.read(ByteReader(data, base=base))}
+        return cls._of(values, base)
 
     @classmethod
     def _of(cls, values: dict[str, Any], offset: int) -> StreamHeader:

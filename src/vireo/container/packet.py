@@ -10,9 +10,16 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from vireo.container.checksum import bytes_crc, in_packet
-from vireo.container.header import MAX_BODY, MAX_GOP_FRAMES, StreamHeader
+from vireo.container.checksum import bytes_crc, folded
+from vireo.container.header import (
+    FORMAT_VERSION,
+    MAX_BODY,
+    MAX_GOP_FRAMES,
+    StreamHeader,
+    check_version,
+)
 from vireo.container.syntax import (
+    U8,
     U16,
     U32,
     BitFields,
@@ -27,7 +34,6 @@ from vireo.container.syntax import (
 )
 from vireo.errors import (
     ChecksumError,
-    HeaderError,
     MissingReferenceError,
     SyntaxElementError,
 )
@@ -36,8 +42,27 @@ from vireo.gop import FrameType
 MAX_PTS = (1 << 62) - 1
 MAX_SECTIONS = 256
 
+SHORT_PACKET = 1024
+"""A packet that is no key packet and has fewer bytes has checks of 8 bits."""
+
 _IF_KEY = Rule("`key` is 1", lambda values: values["key"])
 _IF_NOT_KEY = Rule("`key` is 0", lambda values: not values["key"])
+_IF_SHORT = Rule(
+    f"`key` is 0 and the packet has less than {SHORT_PACKET} bytes",
+    lambda values: not values["key"] and values["short"],
+)
+_IF_LONG = Rule(
+    f"`key` is 0 and the packet has {SHORT_PACKET} bytes or more",
+    lambda values: not values["key"] and not values["short"],
+)
+_IF_FAR = Rule(
+    "`frame_type` is B and `distance_0` is 0",
+    lambda values: values["frame_type"] == 2 and not values["distance_0"],
+)
+_IF_REFERENCE = Rule(
+    "`frame_type` is P, or B and `distance_0` is 0",
+    lambda values: values["frame_type"] == 1 or _IF_FAR.of(values),
+)
 
 _FLAGS = BitFields(
     "flags",
@@ -53,18 +78,27 @@ _FLAGS = BitFields(
         Bits("release_self", 1, "no later packet refers to this picture"),
         Bits("release_0", 1, "no later packet refers to `reference_0`"),
         Bits("release_1", 1, "no later packet refers to `reference_1`"),
+        Bits("plain", 1, "the packet has one section, of kind 0, without a start"),
     ),
 )
 _FLAGS_SIZE = 1
 _KEY = _FLAGS.mask("key")
 
 
-def _crc(name: str, description: str) -> tuple[Field, Field]:
-    """What a packet holds of a CRC (`checksum.in_packet`)."""
+def _crc(name: str, description: str) -> tuple[Field, Field, Field]:
+    """What a packet holds of a CRC (`checksum.folded`)."""
     return (
         Field(name, U32, description, when=_IF_KEY),
-        Field(name, U16, f"XOR of the two halves of the {description}", when=_IF_NOT_KEY),
+        Field(name, U16, f"XOR of the two halves of the {description}", when=_IF_LONG),
+        Field(name, U8, f"XOR of the four bytes of the {description}", when=_IF_SHORT),
     )
+
+
+def _crc_size(*, is_key: bool, size: int) -> int:
+    """How many bytes either check of a packet of `size` bytes has."""
+    if is_key:
+        return U32.size
+    return U8.size if size < SHORT_PACKET else U16.size
 
 
 PACKET = Structure(
@@ -73,7 +107,8 @@ PACKET = Structure(
     (
         _FLAGS,
         *_crc("checksum", "CRC-32C of all other bytes of the packet, `flags` included"),
-        Field("header", PrefixedBytes(MAX_BODY), "the stream header", when=_IF_KEY),
+        Field("version", U8, "as in the stream header", when=_IF_KEY),
+        Field("header", PrefixedBytes(MAX_BODY), "the body of the stream header", when=_IF_KEY),
         Field(
             "gop_frames",
             Varint(MAX_GOP_FRAMES),
@@ -96,17 +131,35 @@ PACKET = Structure(
             "ticks to add to the implied presentation time",
             when=Rule("`corrected` is 1", lambda values: values["corrected"]),
         ),
+        BitFields(
+            "distances",
+            (
+                Bits(
+                    "distance_0",
+                    4,
+                    "frames from the first reference to this one; 0: `reference_0` and "
+                    "`reference_1` are there",
+                ),
+                Bits(
+                    "distance_1",
+                    4,
+                    "0 to 7: one to eight frames from this one to the second reference; 8 to 15: "
+                    "one to eight from the second reference to this one; 0 if `distance_0` is 0",
+                ),
+            ),
+            when=Rule("`frame_type` is B", lambda values: values["frame_type"] == 2),
+        ),
         Field(
             "reference_0",
-            Varint(MAX_GOP_FRAMES - 1),
-            "`display_index` of the first reference",
-            when=Rule("`frame_type` is P or B", lambda values: values["frame_type"] >= 1),
+            SignedVarint(MAX_GOP_FRAMES - 1),
+            "frames from the first reference to this one",
+            when=_IF_REFERENCE,
         ),
         Field(
             "reference_1",
-            Varint(MAX_GOP_FRAMES - 1),
-            "`display_index` of the second reference",
-            when=Rule("`frame_type` is B", lambda values: values["frame_type"] == 2),
+            SignedVarint(MAX_GOP_FRAMES - 1),
+            "frames from the second reference to this one",
+            when=_IF_FAR,
         ),
         *_crc("picture_hash", "hash of the decoded picture"),
     ),
@@ -201,13 +254,13 @@ class CodedFrame:
         display_index: place in the GOP in display order, from 0 (the key packet's frame).
         pts: presentation time, ticks of the stream's time base.
         references: display indices of the 0, 1 or 2 references, all of the same GOP.
-        picture_hash: `vireo.container.picture_hash` of the decoded picture, 32 bits in a key
-            packet and 16 in others.
+        picture_hash: what the decoded picture is checked by (`PictureDecoder.hash`).
         sections: the codec's data.
         header: the stream header in a key packet, else None.
         gop_frames: frames in the GOP in a key packet, else None.
         released: display indices, among `references` and this frame's own, of pictures that
             no later packet refers to, so that a decoder need not keep them for reference.
+        hash_size: how many bytes `picture_hash` has: 4, or what a packet had of it.
     """
 
     frame_type: FrameType
@@ -219,6 +272,11 @@ class CodedFrame:
     header: StreamHeader | None = None
     gop_frames: int | None = None
     released: tuple[int, ...] = ()
+    hash_size: int = U32.size
+
+    def has_hash(self, picture_hash: int) -> bool:
+        """Whether a picture of this hash, of 32 bits, is the one that was encoded."""
+        return folded(picture_hash, self.hash_size) == self.picture_hash
 
     @property
     def is_key(self) -> bool:
@@ -236,7 +294,8 @@ def write_packet(frame: CodedFrame, gop: GopStart | None = None) -> bytes:
     """The packet's bytes.
 
     `gop` is the `gop_start` of the GOP's key frame; a key packet brings its own and needs none.
-    Raises ValueError where `frame` can't be expressed or breaks the rules of a closed GOP.
+    Raises ValueError where `frame` can't be expressed, breaks the rules of a closed GOP, or was
+    read from a packet that had less of its picture's hash than this one needs.
     """
     if frame.is_key:
         if gop not in (None, frame.gop_start):
@@ -254,11 +313,26 @@ def write_packet(frame: CodedFrame, gop: GopStart | None = None) -> bytes:
     problem = _broken_rule(frame, gop)
     if problem is not None:
         raise ValueError(problem)
+    if frame.picture_hash >> 8 * frame.hash_size:
+        raise ValueError(f"picture_hash has more than {frame.hash_size} bytes")
+    data = _written(frame, gop, short=not frame.is_key)
+    if not frame.is_key and len(data) >= SHORT_PACKET:
+        data = _written(frame, gop, short=False)
+    return with_checksum(without_checksum(data))
+
+
+def _written(frame: CodedFrame, gop: GopStart, *, short: bool) -> bytes:
+    """The packet but for its checksum."""
+    size = _crc_size(is_key=frame.is_key, size=0 if short else SHORT_PACKET)
+    if size > frame.hash_size:
+        raise ValueError(f"the packet needs {size} bytes of its picture's hash")
     correction = frame.pts - gop.implied_pts(frame.display_index)
     releases = [reference in frame.released for reference in frame.references] + [False, False]
+    plain = _is_plain(frame.sections)
     out = bytearray(
         PACKET.write(
             {
+                "short": short,
                 "checksum": 0,
                 "frame_type": frame.frame_type,
                 "key": frame.is_key,
@@ -266,16 +340,20 @@ def write_packet(frame: CodedFrame, gop: GopStart | None = None) -> bytes:
                 "release_self": frame.display_index in frame.released,
                 "release_0": releases[0],
                 "release_1": releases[1],
-                "header": frame.header.write() if frame.header else b"",
+                "plain": plain,
+                "version": FORMAT_VERSION,
+                "header": frame.header.write_body() if frame.header else b"",
                 "gop_frames": gop.gop_frames,
                 "pts": frame.pts,
                 "display_index": frame.display_index,
                 "time_correction": correction,
-                **dict(zip(("reference_0", "reference_1"), frame.references, strict=False)),
-                "picture_hash": frame.picture_hash,
+                **_distances(frame),
+                "picture_hash": folded(frame.picture_hash, size),
             }
         )
     )
+    if plain:
+        return bytes(out) + frame.sections[0].data
     for place, section in enumerate(frame.sections, start=1):
         out += SECTION_START.write(
             {
@@ -286,7 +364,7 @@ def write_packet(frame: CodedFrame, gop: GopStart | None = None) -> bytes:
             }
         )
         out += section.data
-    return with_checksum(without_checksum(bytes(out)))
+    return bytes(out)
 
 
 def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
@@ -299,14 +377,14 @@ def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
     if not is_packet(data):
         raise ChecksumError("the packet is damaged (checksum)", offset=0)
     reader = ByteReader(data)
-    values = PACKET.read(reader)
-    header = _read_header(values["header"]) if values["key"] else None
+    values = PACKET.read(reader, {"short": len(data) < SHORT_PACKET})
+    header = _read_header(values) if values["key"] else None
     if header is not None:
         gop = GopStart(header, values["pts"], values["gop_frames"])
     elif gop is None:
         raise MissingReferenceError("no key packet before this packet", offset=0)
     display_index: int = values.get("display_index", 0)
-    references = tuple(values[name] for name in ("reference_0", "reference_1") if name in values)
+    references = tuple(display_index - distance for distance in _read_distances(values))
     pts = gop.implied_pts(display_index) + values.get("time_correction", 0)
     frame = CodedFrame(
         frame_type=FrameType(values["frame_type"]),
@@ -314,10 +392,11 @@ def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
         pts=pts,
         references=references,
         picture_hash=values["picture_hash"],
-        sections=_read_sections(reader),
+        sections=_read_plain(reader) if values["plain"] else _read_sections(reader),
         header=header,
         gop_frames=gop.gop_frames if header is not None else None,
         released=_released(values, display_index, references),
+        hash_size=_crc_size(is_key=values["key"], size=len(data)),
     )
     problem = _broken_rule(frame, gop)
     if problem is not None:
@@ -327,22 +406,22 @@ def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
 
 def with_checksum(covered: bytes) -> bytes:
     """A packet from all its bytes but the checksum."""
-    is_key = _has_key_flag(covered)
-    crc = in_packet(bytes_crc(covered), is_key=is_key)
-    checksum = crc.to_bytes(_checksum_size(is_key), "little")
+    size = _crc_size(is_key=_has_key_flag(covered), size=len(covered) + U8.size)
+    checksum = folded(bytes_crc(covered), size).to_bytes(size, "little")
     return covered[:_FLAGS_SIZE] + checksum + covered[_FLAGS_SIZE:]
 
 
 def without_checksum(data: bytes) -> bytes:
     """A packet's bytes that its checksum covers: all others."""
-    behind = _FLAGS_SIZE + _checksum_size(_has_key_flag(data))
+    behind = _FLAGS_SIZE + _crc_size(is_key=_has_key_flag(data), size=len(data))
     return data[:_FLAGS_SIZE] + data[behind:]
 
 
 def is_packet(data: bytes) -> bool:
     """Whether `data` is a Vireo packet with a good checksum.
 
-    Other bytes are taken for a key packet with a chance of 2**-32, for another with 2**-16.
+    Other bytes are taken for a key packet with a chance of 2**-32, for a short packet
+    with 2**-8, for another with 2**-16.
     """
     return with_checksum(without_checksum(data)) == data
 
@@ -356,26 +435,49 @@ def _has_key_flag(data: bytes) -> bool:
     return bool(data) and data[0] & _KEY != 0
 
 
-def _checksum_size(is_key: bool) -> int:
-    return U32.size if is_key else U16.size
-
-
 def packet_display_index(data: bytes) -> int:
     """The display index in a packet's bytes, the rest unchecked; raises as `read_packet` does."""
-    index: int = PACKET.read(ByteReader(data)).get("display_index", 0)
+    known = {"short": len(data) < SHORT_PACKET}
+    index: int = PACKET.read(ByteReader(data), known).get("display_index", 0)
     return index
 
 
-def _read_header(data: bytes) -> StreamHeader:
+def _read_header(values: dict[str, Any]) -> StreamHeader:
+    """The header of a key packet with these values."""
+    start = _FLAGS_SIZE + U32.size
+    check_version(values["version"], start)
     size = bytearray()
-    Varint().write(len(data), size)
-    reader = ByteReader(data, base=_FLAGS_SIZE + _checksum_size(is_key=True) + len(size))
-    header = StreamHeader.read_from(reader)
-    if reader.remaining:
-        raise HeaderError(
-            f"{reader.remaining} bytes follow the stream header in its field", offset=reader.offset
-        )
-    return header
+    Varint().write(len(values["header"]), size)
+    return StreamHeader.read_body(values["header"], start + U8.size + len(size))
+
+
+def _distances(frame: CodedFrame) -> dict[str, int]:
+    """Values of the fields that say where a frame's references are."""
+    away = [frame.display_index - reference for reference in frame.references]
+    if len(away) == 2 and 1 <= away[0] <= 15 and 1 <= abs(away[1]) <= 8:
+        second = -away[1] - 1 if away[1] < 0 else away[1] + 7
+        return {"distance_0": away[0], "distance_1": second}
+    named = dict(zip(("reference_0", "reference_1"), away, strict=False))
+    return {"distance_0": 0, "distance_1": 0, **named}
+
+
+def _read_distances(values: dict[str, Any]) -> tuple[int, ...]:
+    """How many frames each reference is before this frame."""
+    if values.get("distance_0"):
+        second = values["distance_1"]
+        return values["distance_0"], second - 7 if second > 7 else -second - 1
+    if values.get("distance_1"):
+        raise SyntaxElementError("distance_1 is there without distance_0", offset=0)
+    return tuple(values[name] for name in ("reference_0", "reference_1") if name in values)
+
+
+def _is_plain(sections: tuple[Section, ...]) -> bool:
+    return len(sections) == 1 and sections[0].kind == 0 and not sections[0].droppable
+
+
+def _read_plain(reader: ByteReader) -> tuple[Section, ...]:
+    offset = reader.offset
+    return (Section(0, reader.take(reader.remaining, "section"), offset=offset),)
 
 
 def _read_sections(reader: ByteReader) -> tuple[Section, ...]:
@@ -419,7 +521,7 @@ def _broken_rule(frame: CodedFrame, gop: GopStart) -> str | None:
     if frame.display_index >= gop.gop_frames:
         return f"display_index is {frame.display_index} in a GOP of {gop.gop_frames} frames"
     for reference in frame.references:
-        if reference >= gop.gop_frames:
+        if not 0 <= reference < gop.gop_frames:
             return f"reference {reference} is outside a GOP of {gop.gop_frames} frames"
         if reference == frame.display_index:
             return f"frame {reference} refers to itself"

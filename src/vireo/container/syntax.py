@@ -322,10 +322,14 @@ class Bits:
 
 @dataclass(frozen=True)
 class BitFields:
-    """One byte that holds several values, from the lowest bit upwards; the bits left over are 0."""
+    """One byte that holds several values, from the lowest bit upwards; the bits left over are 0.
+
+    `when` is as in `Field`.
+    """
 
     name: str
     parts: tuple[Bits, ...]
+    when: Rule | None = None
 
     def mask(self, name: str) -> int:
         """The bits of the byte that hold the part `name`; KeyError where there is none."""
@@ -337,6 +341,8 @@ class BitFields:
         raise KeyError(name)
 
     def write(self, values: Mapping[str, Any], out: bytearray) -> None:
+        if self.when is not None and not self.when.of(values):
+            return
         byte = shift = 0
         for part in self.parts:
             value = int(values[part.name])
@@ -347,6 +353,8 @@ class BitFields:
         out.append(byte)
 
     def read(self, reader: ByteReader, values: Values) -> None:
+        if self.when is not None and not self.when.of(values):
+            return
         start = reader.offset
         byte = reader.take(1, self.name)[0]
         for part in self.parts:

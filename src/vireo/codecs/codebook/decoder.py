@@ -28,7 +28,6 @@ from vireo.codecs.devices import torch_device
 from vireo.codecs.pretrained import check_kind, coded_size, cropped, with_weights
 from vireo.codecs.probes import Probes
 from vireo.container import CodedFrame, FrameType, StreamHeader
-from vireo.container.checksum import in_packet
 from vireo.profiling import TimeProfile, measured
 
 STRIDE = STRIDES[-1]  # samples that the sides of coded pictures are multiples of
@@ -102,9 +101,9 @@ class CodebookDecoder(ReadsAlone, GopsStandAlone):
         assert decoded.planes is not None
         return cropped(decoded.planes, *self._shown)
 
-    def hash(self, decoded: Decoded, *, is_key: bool) -> int:
+    def hash(self, decoded: Decoded) -> int:
         """That of the GOP's indices so far: pictures are about the same, not the same."""
-        return in_packet(decoded.crc, is_key=is_key)
+        return decoded.crc
 
     def layers(self, decoded: Decoded) -> Layers:
         """All or, where a frame was lost that it depends on, nothing."""

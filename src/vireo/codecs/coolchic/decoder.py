@@ -217,9 +217,9 @@ class CoolchicDecoder(GopsStandAlone):
         y, u, v = planes
         return y[:height, :width], u, v
 
-    def hash(self, decoded: Planes, *, is_key: bool) -> int:
+    def hash(self, decoded: Planes) -> int:
         """That of the picture."""
-        return picture_hash(self.crop(decoded), is_key=is_key)
+        return picture_hash(self.crop(decoded))
 
     def layers(self, decoded: Planes) -> Layers:
         """One, and it is there."""

@@ -78,10 +78,10 @@ LATENT_SECTION = Structure(
 
 
 class SectionKind(IntEnum):
-    """Kinds of sections in a Cool-chic packet, in the order in which they come."""
+    """Kinds of sections in a Cool-chic packet."""
 
-    NETWORKS = 0
-    LATENTS = 1
+    LATENTS = 0
+    NETWORKS = 1
 
 
 @dataclass(frozen=True)

@@ -120,9 +120,9 @@ class DhvcDecoder(ReadsAlone, GopsStandAlone):
         """The part of a picture that is shown."""
         return cropped(planes_of(decoded.picture), *self._shown)
 
-    def hash(self, decoded: Walk, *, is_key: bool) -> int:
+    def hash(self, decoded: Walk) -> int:
         """That of the picture."""
-        return picture_hash(self.crop(decoded), is_key=is_key)
+        return picture_hash(self.crop(decoded))
 
     def layers(self, decoded: Walk) -> Layers:
         """Scales that were there, with all that they refer to."""

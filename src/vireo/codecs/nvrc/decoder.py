@@ -19,7 +19,6 @@ from vireo.codecs.nvrc.stream import PROFILES, NvrcShape, SectionKind, Sections,
 from vireo.codecs.pretrained import check_kind, coded_size, cropped
 from vireo.codecs.probes import Probes
 from vireo.container import CodedFrame, StreamHeader
-from vireo.container.checksum import in_packet
 from vireo.exact import PROCESSOR
 from vireo.profiling import TimeProfile, measured
 
@@ -108,9 +107,9 @@ class NvrcDecoder(ReadsAlone, GopsStandAlone):
         """The part of a picture that is shown."""
         return cropped(decoded.planes, *self._shown)
 
-    def hash(self, decoded: Decoded, *, is_key: bool) -> int:
+    def hash(self, decoded: Decoded) -> int:
         """That of the segment's numbers: pictures are about the same, not the same."""
-        return in_packet(decoded.network.crc, is_key=is_key)
+        return decoded.network.crc
 
     def layers(self, decoded: Decoded) -> Layers:
         """All."""

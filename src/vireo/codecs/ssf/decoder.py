@@ -151,9 +151,9 @@ class SsfDecoder(ReadsAlone):
         """The part of a picture that is shown."""
         return cropped(decoded, *self._shown)
 
-    def hash(self, decoded: Planes, *, is_key: bool) -> int:
+    def hash(self, decoded: Planes) -> int:
         """That of the picture."""
-        return picture_hash(self.crop(decoded), is_key=is_key)
+        return picture_hash(self.crop(decoded))
 
     def layers(self, decoded: Planes) -> Layers:
         """One, and it is there."""
