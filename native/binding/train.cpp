@@ -121,6 +121,13 @@ void set_given(FrameTrainer& t, const std::vector<Floats<2>>& grids) {
   }
 }
 
+void set_weights(FrameTrainer& t, Floats<2> weights) {
+  const Shape& shape = t.shape();
+  require(weights.shape(0) == at(shape.height / 2) && weights.shape(1) == at(shape.width / 2),
+          "weights have the size of a chroma plane");
+  t.set_weights(weights.data());
+}
+
 nb::object run(FrameTrainer& t, Floats<2> schedule, bool hard, std::uint64_t seed,
                std::uint64_t first, float clip, float beta1, float beta2, float epsilon,
                float parameter_rate) {
@@ -298,6 +305,7 @@ NB_MODULE(_train, m) {
       .def("latents", &latents)
       .def("set_latents", &set_latents, "latents"_a)
       .def("set_given", &set_given, "grids"_a)
+      .def("set_weights", &set_weights, "weights"_a)
       .def("parameters",
            [](FrameTrainer& t) {
              const Array a = make({t.parameters().size()});

@@ -340,6 +340,10 @@ void FrameTrainer::load_target(const Planes& target, const std::optional<Predict
     return value - static_cast<float>((*prediction)[c][at]) * (1.0f / (64 * 255));
   };
   const int rows = shape_.height / 2, columns = shape_.width / 2;
+  if (shape_.parts()) {
+    weights_ = Buffer(rows * lanes_);
+    std::fill_n(weights_.get(), rows * lanes_, 1.0f);
+  }
   target_ = Buffer(rows * 6 * lanes_);
   for (int y = 0; y < rows; ++y) {
     float* row = target_.get() + y * 6 * lanes_;
@@ -374,6 +378,13 @@ void FrameTrainer::load_reference(const Planes& reference) {
     packed.planes[c] = reference_memory_.back().data();
   }
   references_.push_back(packed);
+}
+
+void FrameTrainer::set_weights(const float* weights) {
+  if (!shape_.parts()) throw std::invalid_argument("without parts errors are not weighted");
+  const int columns = shape_.width / 2;
+  for (int y = 0; y < shape_.height / 2; ++y, weights += columns)
+    std::copy_n(weights, columns, weights_.get() + y * lanes_);
 }
 
 void FrameTrainer::set_flow_targets(const float* flows) {

@@ -117,6 +117,7 @@ Picture FrameTrainer::picture_task(const Settings& settings, const Wanted& wante
   t.finest_stride = grids_[0].stride;
   t.planes = half_planes_.data();
   t.target = target_.get();
+  t.weights = weights_.get();
   t.reference = references_.data();
   t.target_flows = target_flows_.get();
   t.flow_weight = settings.flow_weight;
@@ -414,9 +415,14 @@ int FrameTrainer::refine(float lambda, int sweeps) {
         sample = row[p * lanes_ + x] - sample;
       }
   }
+  std::vector<float> weights;
+  for (int y = 0; y < shape_.height / 2; ++y) {
+    const float* row = weights_.get() + y * lanes_;
+    weights.insert(weights.end(), row, row + columns);
+  }
   Refinement refinement(
       {kernels_, shape_, arms_, synthesis_, chroma_, parameters_.data() + kernel_at_}, planes,
-      latents, given, lambda);
+      weights, latents, given, lambda);
   int changed = 0;
   for (int i = 0; i < sweeps; ++i)
     if ((changed = refinement.sweep(i == 0)) == 0) break;

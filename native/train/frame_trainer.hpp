@@ -111,6 +111,9 @@ class FrameTrainer {
   // What the parameters' own rate is counted from; zeros at first.
   std::vector<float>& base() { return base_; }
 
+  // Of the squared errors, only with parts: `[H/2, W/2]`, each for a chroma sample and the luma
+  // samples there. Ones at first.
+  void set_weights(const float* weights);
   void set_flow_targets(const float* flows);  // [2 references, H, W]
 
   // One iteration. If the loss is not finite nothing is updated.
@@ -209,7 +212,7 @@ class FrameTrainer {
   std::vector<std::vector<Plane>> planes_;  // per channel, from half resolution on
   std::vector<int> chroma_inputs_;          // channels in the order of its synthesis' inputs
   std::vector<Plane> half_planes_;
-  Buffer target_, target_flows_;
+  Buffer target_, target_flows_, weights_;
   std::vector<std::vector<std::uint32_t>> reference_memory_;
   std::vector<Reference> references_;
   int picture_rows_ = 0, picture_tasks_ = 0;

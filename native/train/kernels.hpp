@@ -147,6 +147,7 @@ struct Picture {
   const Plane* planes;  // half-resolution planes of the channels
   const Parts* parts;
   const float* target;  // [H/2][Y00, Y01, Y10, Y11, U, V][lanes]
+  const float* weights;  // with parts: [H/2][lanes], of the squared errors there
   const Reference* reference;
   const float* target_flows;  // [H/2][2 references][4 phases][lanes]
   float flow_weight;

@@ -228,7 +228,8 @@ struct PartsHead {
   }
 
   // The error of n columns of one plane, whose residual becomes the loss' gradient.
-  VIREO_MEMBER void code(int left, int n, float* residual, const float* target, Vf& error) const {
+  VIREO_MEMBER void code(int left, int n, float* residual, const float* target,
+                         const float* weights, Vf& error) const {
     const float weight =
         2.0f * 4.0f / 6.0f / (static_cast<float>(t.height) * static_cast<float>(t.width));
     for (int i = 0; i < n; i += W) {
@@ -236,14 +237,17 @@ struct PartsHead {
       const Vf value = load(residual + i) * SAMPLE_SCALE;
       if (t.decoded) store(t.decoded + (target - t.target) + i, value);
       const Vf e = masked(valid, value - load(target + i));
-      error += e * e;
-      store(residual + i, e * (weight * SAMPLE_SCALE));
+      const Vf weighed = e * load(weights + i);
+      error += e * weighed;
+      store(residual + i, weighed * (weight * SAMPLE_SCALE));
     }
   }
 
   VIREO_MEMBER void tile(int row, int left, int n, float* const* output) {
     const float* target = t.target + row * 6 * lanes + left;
-    for (int p = 0; p < 4; ++p) code(left, n, output[0] + p * n, target + p * lanes, errors.y);
+    const float* weights = t.weights + row * lanes + left;
+    for (int p = 0; p < 4; ++p)
+      code(left, n, output[0] + p * n, target + p * lanes, weights, errors.y);
     // The chroma synthesis works on whole tiles; lanes beyond n get no gradient.
     const float* inputs[MAX_WIDTH];
     for (int c = 0; c < t.parts->inputs; ++c) {
@@ -255,7 +259,7 @@ struct PartsHead {
     float* const* residual = a.rows[mlp.depth - 1];
     for (int c = 0; c < 2; ++c) {
       clear(residual[c] + n, TILE - n);
-      code(left, n, residual[c], target + (4 + c) * lanes, c ? errors.v : errors.u);
+      code(left, n, residual[c], target + (4 + c) * lanes, weights, c ? errors.v : errors.u);
     }
     if (!t.gradients) return;
     backward(mlp, inputs, a, TILE, t.networks ? acc : nullptr, by_inputs);

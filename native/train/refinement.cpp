@@ -26,7 +26,7 @@ Refinement::Map::Map(int h, int w)
       samples(static_cast<std::size_t>(h * stride)) {}
 
 Refinement::Refinement(const RefinementNetworks& networks, const std::vector<std::vector<float>>& missing,
-                       const std::vector<std::vector<float>>& latents,
+                       const std::vector<float>& weights, const std::vector<std::vector<float>>& latents,
                        const std::vector<std::vector<float>>& given, float lambda)
     : networks_(networks), bit_cost_(1.5f * lambda) {
   const Shape& shape = networks.shape;
@@ -72,6 +72,14 @@ Refinement::Refinement(const RefinementNetworks& networks, const std::vector<std
   for (int g = 0; g < shape.grids; ++g) luma_.inputs.push_back(plane(g, 0));
   for (int g = 0; g < shape.chroma_grids; ++g) chroma_.inputs.push_back(plane(shape.grids + g, 1));
   for (int g = 1; g < shape.grids; ++g) chroma_.inputs.push_back(plane(g, 1));
+  luma_.weights = Map(shape.height, shape.width);
+  chroma_.weights = Map(shape.height / 2, shape.width / 2);
+  for (int y = 0; y < shape.height / 2; ++y) {
+    float* here = chroma_.weights.row(y);
+    std::copy_n(weights.data() + std::ptrdiff_t{y} * (shape.width / 2), shape.width / 2, here);
+    for (int x = 0; x < shape.width; ++x)
+      luma_.weights.row(2 * y)[x] = luma_.weights.row(2 * y + 1)[x] = here[x / 2];
+  }
   place(luma_, missing, 0);
   place(chroma_, missing, 1);
   for (int g = 0; g < count; ++g) {
@@ -238,11 +246,12 @@ void Refinement::forecast(const Way& way, const Footprint& f, double& linear, do
       const float* error = way.synthesis->errors[c].row(f.top + y) + f.left;
       const float* slope = way.synthesis->slopes[c].row(f.top + y) + f.left;
       const float* weights = f.row(y);
+      const float* worth = way.synthesis->weights.row(f.top + y) + f.left;
       float first = 0, second = 0;
       for (int x = 0; x < f.width; ++x) {
-        const float by = slope[x] * weights[x];
-        first += error[x] * by;
-        second += by * by;
+        const float by = slope[x] * weights[x], weighed = by * worth[x];
+        first += error[x] * weighed;
+        second += by * weighed;
       }
       linear += 2 * double{first};
       quadratic += double{second};
@@ -290,10 +299,11 @@ double Refinement::trial(const Way& way, const Footprint& f, float change, bool 
         const float* given = out + y * columns;
         float* error = s.errors[c].row(f.top + top + y) + f.left + left;
         const float* wanted = s.wanted[c].row(f.top + top + y) + f.left + left;
+        const float* worth = s.weights.row(f.top + top + y) + f.left + left;
         float part = 0;
         for (int x = 0; x < columns; ++x) {
           const float e = kSampleScale * given[x] - wanted[x];
-          part += e * e - error[x] * error[x];
+          part += (e * e - error[x] * error[x]) * worth[x];
           if (keep) error[x] = e;
         }
         total += double{part};
@@ -415,6 +425,7 @@ int Refinement::sweep_finest() {
   for (int y = 0; y < grid.bits.height; ++y) {
     const float* error = luma_.errors[0].row(y);
     const float* wanted = luma_.wanted[0].row(y);
+    const float* worth = luma_.weights.row(y);
     for (int i = 0; i < 2; ++i) {
       const float* from = luma_.inputs[0].row(y);
       const float step = i ? 1.0f : -1.0f;
@@ -425,7 +436,8 @@ int Refinement::sweep_finest() {
         const float* out = run(luma_, in, kTile);
         for (int j = 0; j < std::min(kTile, grid.bits.width - x); ++j) {
           const float e = kSampleScale * out[j] - wanted[x + j];
-          gains[i][static_cast<std::size_t>(x + j)] = e * e - error[x + j] * error[x + j];
+          gains[i][static_cast<std::size_t>(x + j)] =
+              (e * e - error[x + j] * error[x + j]) * worth[x + j];
         }
       }
     }

@@ -27,9 +27,9 @@ class Refinement {
  public:
   // `missing` is what the target, Y, U and V, has more than is decoded when all latents are 0;
   // `latents` are luma's and chroma's grids, whole numbers, [h, w] each, and `given` the last
-  // inputs of their models where they have no `other`.
+  // inputs of their models where they have no `other`. `weights` [H/2, W/2] are of squared errors.
   Refinement(const RefinementNetworks& networks, const std::vector<std::vector<float>>& missing,
-             const std::vector<std::vector<float>>& latents,
+             const std::vector<float>& weights, const std::vector<std::vector<float>>& latents,
              const std::vector<std::vector<float>>& given, float lambda);
 
   // Gives every latent its turn, those of coarse grids only with `coarse`: they are few, and
@@ -71,6 +71,7 @@ class Refinement {
     const Mlp* mlp;
     int level;  // of its planes
     std::vector<Map> inputs, wanted, errors;
+    Map weights;  // of squared errors
     // Slopes of its outputs by one input, as they were when they were last worked out.
     std::vector<Map> slopes;
 

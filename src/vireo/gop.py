@@ -6,8 +6,11 @@ All structures are closed: a GOP's frames refer to nothing outside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class FrameType(IntEnum):
@@ -40,6 +43,8 @@ class PlannedFrame:
         importance: what its quality is worth, its own and to the frames that depend on it,
             at least 1 (`weigh`).
         effort: how much of an encoder's time it is worth, against its GOP's mean.
+        weights: what its squared errors are worth where, float32 `[H/2, W/2]`, 1 in the mean;
+            None where all are worth the same.
     """
 
     display_index: int
@@ -47,6 +52,7 @@ class PlannedFrame:
     released: tuple[int, ...] = ()
     importance: float = 1.0
     effort: float = 1.0
+    weights: NDArray[np.float32] | None = field(default=None, compare=False)
 
 
 def plan_gop(

@@ -44,12 +44,13 @@ def one_thread_for_the_twin() -> Iterator[None]:
 
 
 class Case:
-    """A random frame: target, latents, parameters, noise; but of an I frame also prediction and
-    temporal contexts.
+    """A random frame: target, latents, parameters, noise; but of an I frame also prediction,
+    temporal contexts and weights of the squared errors.
     """
 
     prediction: list[NDArray[np.int16]] | None = None
     temporal: list[NDArray[np.int16]] | None = None
+    weights: NDArray[np.float32] | None = None
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class Case:
         if frame_type:
             sizes = architecture.grid_sizes(height, width)
             self.temporal = [rng.integers(0, 16, s, dtype=np.int16) for s in sizes]
+            self.weights = rng.uniform(0.3, 1.7, shapes[1]).astype(np.float32)
 
     def trainer(self, *, threads: int = 1, isa: str = "") -> Trainer:
         trainer = Trainer(
@@ -88,6 +90,8 @@ class Case:
         )
         trainer.latents = self.latents
         trainer.parameters = self.parameters
+        if self.weights is not None:
+            trainer.set_weights(self.weights)
         return trainer
 
 
@@ -106,7 +110,16 @@ def check(case: Case, *, hard: bool, isa: str = "") -> None:
     planes = parts_model.decode(quantised, networks, case.architecture, prediction)
     temporal = case.temporal and [torch.from_numpy(p).double() for p in case.temporal]
     bits = parts_model.rate(quantised, networks, case.architecture, temporal)
-    loss = model.distortion(planes, target) + LAMBDA * bits / target[0].numel()
+    errors = [(p - t).square() for p, t in zip(planes, target, strict=True)]
+    if case.weights is not None:
+        half = torch.from_numpy(case.weights).double()
+        errors = [
+            errors[0] * torch.kron(half, torch.ones(2, 2)),
+            errors[1] * half,
+            errors[2] * half,
+        ]
+    y, u, v = (e.mean() for e in errors)
+    loss = (4 * y + u + v) / 6 + LAMBDA * bits / target[0].numel()
     loss.backward()
     trainer = case.trainer(isa=isa, threads=2)
     got, got_latents, got_parameters = trainer.gradients(
@@ -117,9 +130,8 @@ def check(case: Case, *, hard: bool, isa: str = "") -> None:
     )
     assert got.loss == pytest.approx(float(loss.detach()), rel=METRIC_BOUND)
     assert got.bits == pytest.approx(float(bits.detach()), rel=METRIC_BOUND)
-    for name, plane, wanted in zip(("mse_y", "mse_u", "mse_v"), planes, target, strict=True):
-        error = float((plane.detach() - wanted).square().mean())
-        assert getattr(got, name) == pytest.approx(error, rel=METRIC_BOUND), name
+    for name, error in (("mse_y", y), ("mse_u", u), ("mse_v", v)):
+        assert getattr(got, name) == pytest.approx(float(error.detach()), rel=METRIC_BOUND), name
     if hard:
         for plane, decoded in zip(planes, trainer.decode()[0], strict=True):
             np.testing.assert_allclose(decoded, plane.detach(), rtol=1e-5, atol=1e-5)

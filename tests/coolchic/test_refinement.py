@@ -84,6 +84,7 @@ def test_in_pytorch_it_is_the_same() -> None:
         temporal=Case(SMALL, FrameType.P, 34, 50).temporal,
     )
     twin.latents, twin.parameters = native.latents, native.parameters
+    twin.set_weights(Case(SMALL, FrameType.P, 34, 50).weights)
     assert twin.refine(LAMBDA, 2) == native.refine(LAMBDA, 2)
     for ours, theirs in zip(native.latents, twin.latents, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -151,3 +152,17 @@ def test_the_paper_has_no_parts_to_refine() -> None:
     trainer = Trainer(PAPER, FrameType.I, picture)
     with pytest.raises(ValueError, match="parts"):
         trainer.refine(LAMBDA, 1)
+
+
+def test_what_is_worth_nothing_gets_no_latents() -> None:
+    """Squared errors of the left half count nothing."""
+    trainer = trainer_of(STANDARD, FrameType.I, (64, 128))
+    trainer.latents = [np.zeros_like(g) for g in trainer.latents]
+    weights = np.ones((32, 64), np.float32)
+    weights[:, :32] = 0
+    trainer.set_weights(weights)
+    trainer.refine(LAMBDA, 3)
+    for grid in trainer.latents[:3]:  # others reach over to the right half
+        left = grid[:, : grid.shape[1] // 2 - 4]
+        assert not left.any()
+    assert any(grid.any() for grid in trainer.latents[:3])

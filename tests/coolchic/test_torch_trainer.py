@@ -118,8 +118,11 @@ def with_parts(frame_type: FrameType) -> tuple[Trainer, TorchTrainer]:
         if name.startswith("synthesis"):
             last = widths[-1] * (widths[-2] + 1)
             parameters[slices[name].stop - last : slices[name].stop] = 0
+    weights = np.random.default_rng(4).uniform(0.3, 1.7, SIZES[1])
     for trainer in (native, twin):
         trainer.parameters = parameters.astype(np.float32)
+        if frame_type:
+            trainer.set_weights(weights)
     return native, twin
 
 
@@ -225,8 +228,9 @@ def test_frames_trained_together_make_the_steps_that_each_makes_alone(
     company.room = room
     alone = [make(frame_type)[1] for _ in range(3)]
     for i, trainer in enumerate(alone):
-        _, temporal, _ = torch.split(trainer.constant, trainer.kind.constant_sizes)
+        _, temporal, weights, _ = torch.split(trainer.constant, trainer.kind.constant_sizes)
         temporal.mul_(0.5 * i)  # each its own, one none
+        weights.mul_(1 + 0.5 * i)
     side_by_side = [copied(trainer, company) for trainer in alone]
     for trainers in (alone, side_by_side):
         for i, trainer in enumerate(trainers):
@@ -317,3 +321,14 @@ def test_what_fails_in_company_fails_for_all() -> None:
 
     with ThreadPoolExecutor(2) as pool:
         assert all(pool.map(fails, trainers))
+
+
+@pytest.mark.parametrize("kind", [Trainer, TorchTrainer])
+def test_weights_are_a_plane_of_chromas_size_with_parts(
+    kind: type[Trainer] | type[TorchTrainer],
+) -> None:
+    target = pictures(1)[0]
+    with pytest.raises(ValueError, match="weights"):
+        kind(STANDARD, FrameType.I, target).set_weights(np.ones(SIZES[0]))
+    with pytest.raises(ValueError, match="weighted"):
+        kind(PAPER, FrameType.I, target).set_weights(np.ones(SIZES[1]))

@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vireo.codecs.base import PictureDecoder, Planes, parse_whole
 from vireo.codecs.order import Task, TaskQueue
@@ -50,8 +51,8 @@ class PictureJob:
         index: its place in the whole video in display order, from 0.
         coding_index: its place in coding order, from 0.
         frame_type: I, P or B.
-        importance, effort: what its quality and its encoder's time are worth
-            (`gop.PlannedFrame`).
+        importance, effort, weights: what its quality, its encoder's time and its squared errors
+            are worth (`gop.PlannedFrame`).
         target: the source's planes at the coded size.
         references: decoded pictures, as the codec has them.
         parsed: what the codec's `PictureDecoder.parse` made of each reference's packet.
@@ -73,6 +74,7 @@ class PictureJob:
     is_last: bool = False
     display_index: int = 0
     gop: Sequence[Frame] = ()
+    weights: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -305,6 +307,7 @@ class GopEncoder:
                 task.place + 1 == task.start.gop_frames,
                 task.planned.display_index,
                 task.gop,
+                task.planned.weights,
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
             decoded, iterations = picture.decoded, picture.iterations

@@ -22,10 +22,17 @@ PSNR_WEIGHTS = (6.0 / 8.0, 1.0 / 8.0, 1.0 / 8.0)
 """Weights of the PSNRs of Y, U, V in dB: the 6:1:1 of NVRC (appendix, eq. 11) and DCVC."""
 
 
-def plane_mse(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Mean squared error of two planes of one shape, in squared sample values, 0…65025."""
+def plane_mse(
+    a: NDArray[np.uint8], b: NDArray[np.uint8], weights: NDArray[np.float32] | None = None
+) -> float:
+    """Mean squared error of two planes of one shape, in squared sample values, 0…65025.
+
+    Each squared error counts `weights` times (of the same shape), where there are any.
+    """
     difference = np.subtract(a, b, dtype=np.int32)
     difference *= difference
+    if weights is not None:
+        return float((difference * weights).mean(dtype=np.float64))
     # Summed in 64 bits: 32 overflow at an MSE of 1,036 in a picture of 1920x1080.
     return int(difference.sum(dtype=np.int64)) / difference.size
 

@@ -20,6 +20,7 @@ from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
 from vireo.codecs.coolchic.coding import Base, latent_sections, round_latents
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS
 from vireo.codecs.coolchic.encoder import Settings
+from vireo.codecs.coolchic.importance import error_weights
 from vireo.codecs.coolchic.loop_filter import Equations, choose
 from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
 from vireo.codecs.coolchic.networks import shipped_sets
@@ -116,6 +117,8 @@ class PartsEncoder:
         trainer = self._make_trainer(
             self.shape.architecture, job, prediction=prediction, temporal=temporal
         )
+        if job.weights is not None:
+            trainer.set_weights(job.weights)
         preset = self.settings.preset.stretched(job.effort)
         training = Training(
             trainer,
@@ -150,7 +153,9 @@ class PartsEncoder:
         return self.settings.lambda_ * share
 
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
-        """P frames as far apart as they still predict each other, and all by their importance."""
+        """P frames as far apart as they still predict each other, and all by their importance,
+        as frames and in their parts.
+        """
         pictures = [pad_to_even(frame) for frame in gop]
         with measured(self._times, "structure"):
             interval: int | None = LOW_DELAY_INTERVAL
@@ -158,9 +163,14 @@ class PartsEncoder:
             if structure is GopStructure.RANDOM_ACCESS:
                 interval = prediction_interval(share)
             plan = weigh(plan_gop(structure, len(gop), interval), share)
+        with measured(self._times, "importance"):
+            weights = error_weights(plan, pictures, self._parts, self.settings.lambda_)
         efforts = [frame.importance**EFFORT_POWER for frame in plan]
         mean = fmean(efforts)
-        return tuple(replace(f, effort=e / mean) for f, e in zip(plan, efforts, strict=True))
+        return tuple(
+            replace(frame, effort=effort / mean, weights=weights.get(frame.display_index))
+            for frame, effort in zip(plan, efforts, strict=True)
+        )
 
     def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
         """Any stream's."""
@@ -209,7 +219,14 @@ class PartsEncoder:
         temporal: list[NDArray[np.int16]],
     ) -> FrameCost:
         return FrameCost(
-            self._core, job.frame_type, grids, job.target, job.references, lambda_, temporal
+            self._core,
+            job.frame_type,
+            grids,
+            job.target,
+            job.references,
+            lambda_,
+            temporal,
+            job.weights,
         )
 
     def _bases(self, job: PictureJob) -> list[Base]:

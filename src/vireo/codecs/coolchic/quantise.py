@@ -131,6 +131,7 @@ class FrameCost:
         target, references: the planes to match and those predicted from.
         lambda_: cost of a bit per luma sample against mean squared error (samples 0…1).
         temporal: luma's temporal contexts, with parts and references.
+        weights: of squared errors, `[H/2, W/2]`; None for ones.
     """
 
     core: _core.Architecture
@@ -140,11 +141,16 @@ class FrameCost:
     references: Sequence[Sequence[NDArray[np.uint8]]]
     lambda_: float
     temporal: list[NDArray[np.int16]] = field(default_factory=list)
+    weights: NDArray[np.float32] | None = None
     magnitude_bits: int = field(init=False)
 
     def __post_init__(self) -> None:
         largest = max(int(np.abs(g).max(initial=0)) for g in self.grids)
         self.magnitude_bits = largest.bit_length()
+        self._plane_weights: list[NDArray[np.float32] | None] = [None] * 3
+        if self.weights is not None:
+            luma = self.weights.repeat(2, axis=0).repeat(2, axis=1)
+            self._plane_weights = [luma, self.weights, self.weights]
 
     def rate_cost(self, bits: float) -> float:
         return self.lambda_ * bits / self.grids[0].size
@@ -163,8 +169,8 @@ class FrameCost:
 
     def picture_cost(self, networks: _core.Networks) -> float:
         picture = _core.reconstruct(self.core, networks, self.grids, self.references)
-        errors = [plane_mse(a, b) for a, b in zip(picture, self.target, strict=True)]
-        return weighted_mse(errors) / PEAK**2
+        pairs = zip(picture, self.target, self._plane_weights, strict=True)
+        return weighted_mse([plane_mse(*pair) for pair in pairs]) / PEAK**2
 
 
 def quantise_networks(

@@ -18,6 +18,7 @@ from vireo.codecs.coolchic.config import Architecture
 from vireo.codecs.coolchic.parts_model import PartNetworks
 from vireo.codecs.coolchic.trainer import METRICS, Adam, trained_grids
 from vireo.gop import FrameType
+from vireo.metrics.psnr import PLANE_WEIGHTS
 from vireo.nn.rounding import hard_quantise, hashed_uniform, kumaraswamy, noisy_quantise
 
 Floats = NDArray[np.float32]
@@ -71,12 +72,13 @@ class Kind:
 
     @property
     def constant_sizes(self) -> list[int]:
-        """Of all planes, of luma's temporal contexts, and of the motion that is aimed at: x and
-        y for each reference.
+        """Of all planes, of luma's temporal contexts, of the squared errors' weights (with parts),
+        and of the motion that is aimed at: x and y for each reference.
         """
         shapes = self.plane_shapes, self.temporal_shapes
         planes, temporal = (sum(h * w for h, w in each) for each in shapes)
-        return [planes, temporal, 2 * self.references * self.pixels]
+        weights = self.pixels // 4 if self.architecture.parts else 0
+        return [planes, temporal, weights, 2 * self.references * self.pixels]
 
     @property
     def changing_sizes(self) -> list[int]:
@@ -205,7 +207,7 @@ def measure(
     pulled: bool,
 ) -> Tensor:
     """One frame's metrics `[6]`, its loss first (`trainer.METRICS`)."""
-    samples, temporal, flow_targets = torch.split(constant, kind.constant_sizes)
+    samples, temporal, weights, flow_targets = torch.split(constant, kind.constant_sizes)
     planes = shaped(samples, kind.plane_shapes)
     target, others = planes[:3], [planes[i : i + 3] for i in range(3, len(planes), 3)]
     latents = shaped(quantised, kind.grid_shapes)
@@ -216,17 +218,24 @@ def measure(
         decoded = parts_model.decode(latents, networks, kind.architecture, prediction)
         given = shaped(temporal, kind.temporal_shapes)
         bits = parts_model.rate(latents, networks, kind.architecture, given)
+        half = weights.view(kind.plane_shapes[1])
+        full = half.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        errors = [
+            ((p - t).square() * w).mean()
+            for p, t, w in zip(decoded, target, (full, half, half), strict=True)
+        ]
     else:
         decoded, signals = model.decode(latents, networks, kind.frame_type, others)
         bits = model.rate(latents, networks, kind.architecture)
         flows = signals.flows
-    loss = model.distortion(decoded, target) + lambda_ * bits / kind.pixels
+        errors = [F.mse_loss(p, t) for p, t in zip(decoded, target, strict=True)]
+    distortion = sum((w * e for w, e in zip(PLANE_WEIGHTS, errors, strict=True)), start=0 * bits)
+    loss = distortion + lambda_ * bits / kind.pixels
     flow_error = torch.zeros_like(loss)
     if pulled and flows:
         aims = flow_targets.view(-1, kind.height, kind.width)
         flow_error = (torch.cat(flows) - aims).square().sum(0).mean() * (flow_weight > 0)
         loss = loss + flow_weight * flow_error
-    errors = [F.mse_loss(p, t) for p, t in zip(decoded, target, strict=True)]
     return torch.stack([loss, *errors, bits, flow_error])
 
 

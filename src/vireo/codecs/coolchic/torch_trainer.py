@@ -56,11 +56,13 @@ class TorchTrainer:
             raise ValueError(f"temporal contexts are planes of {self.kind.temporal_shapes}")
         self._batcher = batcher or StepBatcher(torch.device("cpu"))
         self._given = target, prediction, temporal
+        self._weights: Floats | None = None
         predicted = as_floats(prediction) if prediction is not None else []
         given = [np.divide(p, 255, dtype=np.float32) for p in (*target, *chain(*references))]
         device = self._batcher.device
         self.constant = torch.zeros(sum(self.kind.constant_sizes), device=device)
-        samples, contexts, _ = torch.split(self.constant, self.kind.constant_sizes)
+        samples, contexts, weights, _ = torch.split(self.constant, self.kind.constant_sizes)
+        weights.fill_(1)
         samples.copy_(torch.from_numpy(np.concatenate([p.ravel() for p in given + predicted])))
         if temporal:
             contexts.copy_(torch.from_numpy(np.concatenate([p.ravel() for p in temporal])))
@@ -118,6 +120,16 @@ class TorchTrainer:
         *_, aims = torch.split(self.constant, self.kind.constant_sizes)
         aims.copy_(torch.from_numpy(np.ascontiguousarray(flows, np.float32).ravel()))
 
+    def set_weights(self, weights: NDArray[np.floating]) -> None:
+        """Weigh the squared errors (see `trainer.Trainer.set_weights`)."""
+        if not self.kind.architecture.parts:
+            raise ValueError("without parts errors are not weighted")
+        if weights.shape != (half := self.kind.plane_shapes[1]):
+            raise ValueError(f"weights are {half}, not {weights.shape}")
+        self._weights = np.ascontiguousarray(weights, np.float32)
+        _, _, own, _ = torch.split(self.constant, self.kind.constant_sizes)
+        own.copy_(torch.from_numpy(self._weights.ravel()))
+
     def refine(self, lambda_: float, sweeps: int) -> int:
         """See `trainer.Trainer.refine`, which does it: tensors are no good at one by one."""
         target, prediction, temporal = self._given
@@ -128,6 +140,8 @@ class TorchTrainer:
             prediction=prediction,
             temporal=temporal,
         )
+        if self._weights is not None:
+            native.set_weights(self._weights)
         native.parameters, native.latents = self.parameters, self.latents
         moved = native.refine(lambda_, sweeps)
         self.latents = native.latents

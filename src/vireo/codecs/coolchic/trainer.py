@@ -34,7 +34,7 @@ class Metrics:
 
     Attributes:
         loss: distortion + lambda * bits / pixels (+ flow weight * flow error).
-        mse_y, mse_u, mse_v: mean squared errors, samples in 0…1.
+        mse_y, mse_u, mse_v: mean squared errors, samples in 0…1, weighted (`set_weights`).
         bits: of all latents under the autoregressive model.
         flow_error: squared distance to the flow targets in luma samples, summed over
             references and directions, mean over pixels; 0 where its weight is 0.
@@ -217,6 +217,12 @@ class Trainer:
     def set_flow_targets(self, flows: NDArray[np.floating]) -> None:
         """What the flow term pulls to: `[2 * references, H, W]` in luma samples."""
         self._native.set_flow_targets(np.ascontiguousarray(flows, dtype=np.float32))
+
+    def set_weights(self, weights: NDArray[np.floating]) -> None:
+        """Weigh the squared errors by `[H/2, W/2]`: those of a chroma sample and of the luma
+        samples there. Ones at first. Raises ValueError without parts.
+        """
+        self._native.set_weights(np.ascontiguousarray(weights, dtype=np.float32))
 
     def run(
         self,

@@ -1,0 +1,152 @@
+"""What the parts of a frame are worth to the frames that are predicted from them.
+
+A reference's error is in a frame's prediction, and what is coded of that prediction's error doesn't
+cost more for it where it is large anyway. So a part is worth much where other frames show the same,
+moved, and little where they show something else. x264's macroblock tree and libaom's temporal
+dependency model go the same way: motion is searched among the source's pictures, at half their
+size, and what parts are worth is passed on along it, from the frames that are coded last to
+the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vireo import _core
+from vireo.codecs.base import Planes
+from vireo.codecs.coolchic.config import Parts
+from vireo.codecs.coolchic.motion import predict, search_fields
+from vireo.gop import PlannedFrame
+from vireo.metrics.psnr import PEAK
+
+# At high rates the mean squared error D of what is coded at a cost of lambda per bit: the slope of
+# D = c * 2**(-2R) is lambda = 2 ln(2) D.
+ERROR_PER_LAMBDA = PEAK**2 / (2 * np.log(2))
+POWER = 0.6  # of what a part is worth: the weight of its squared error
+_BLOCK = 4  # samples at half size, the side of what has one vector
+_ONE = 64  # of blending, and of a vector's units per sample
+
+Floats = NDArray[np.float32]
+
+
+def error_weights(
+    plan: Sequence[PlannedFrame], pictures: Sequence[Planes], parts: Parts, lambda_: float
+) -> dict[int, Floats]:
+    """Weights of squared errors by display index, `[H/2, W/2]`, 1 in each frame's mean.
+
+    Frames that no other refers to have none: there all parts are worth the same.
+
+    Args:
+        plan: a GOP's frames in coding order.
+        pictures: planes Y, U, V of these frames, of even size, in display order.
+        lambda_: cost of a bit per luma sample against mean squared error (samples 0…1).
+    """
+    height, width = pictures[0][1].shape
+    small = [_half(picture) for picture in pictures]
+    blocks = tuple(-(-side // _BLOCK) for side in small[0][0].shape)
+    worth = {frame.display_index: np.ones(blocks) for frame in plan}
+    for frame in reversed(plan):
+        if frame.references:
+            references = [small[r] for r in frame.references]
+            links = _links(small[frame.display_index], references, parts, lambda_)
+            for link, reference in zip(links, frame.references, strict=True):
+                link.pass_on(worth[frame.display_index], worth[reference])
+    weights = {}
+    for index in {r for frame in plan for r in frame.references}:
+        own = (worth[index] ** POWER).repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
+        own = own[:height, :width]
+        weights[index] = (own / own.mean()).astype(np.float32)
+    return weights
+
+
+@dataclass(frozen=True)
+class _Link:
+    """What a frame has from one reference, by blocks `[rows, columns]`.
+
+    Attributes:
+        share: of an error of the reference, squared, that counts in the frame.
+        x, y: where it is in the reference, in blocks.
+    """
+
+    share: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+    def pass_on(self, worth: NDArray[np.float64], to: NDArray[np.float64]) -> None:
+        """Add what the frame's parts are worth to what they are predicted from."""
+        rows, columns = to.shape
+        given = self.share * worth
+        left, top = np.floor(self.x).astype(int), np.floor(self.y).astype(int)
+        right_share, lower_share = self.x - left, self.y - top
+        for down, vertical in ((0, 1 - lower_share), (1, lower_share)):
+            for across, horizontal in ((0, 1 - right_share), (1, right_share)):
+                row = np.minimum(top + down, rows - 1)
+                column = np.minimum(left + across, columns - 1)
+                np.add.at(to, (row, column), given * vertical * horizontal)
+
+
+def _links(
+    target: Planes, references: Sequence[Planes], parts: Parts, lambda_: float
+) -> list[_Link]:
+    height, width = target[0].shape
+    count = len(references)
+    fields = search_fields(target, references, lambda_, parts)
+    values = _core.block_fields(fields, parts.motion_first, height, width, count)
+    rows, columns = values[0].shape
+    predicted = predict(fields, references, parts)[0] / np.float32(_ONE)
+    wanted = target[0].astype(np.float32)
+    missing = _around(_block_means((predicted - wanted) ** 2))
+    variance = _around(_block_means(wanted**2)) - _around(_block_means(wanted)) ** 2
+    # A block that is coded has the error D whatever its prediction is like, and a prediction error
+    # of M takes log(M / D) / 2 nats, times lambda = 2D. So D / M of a reference's error counts,
+    # all of it where nothing is coded. No error is larger than the variance.
+    coded = np.minimum(ERROR_PER_LAMBDA * lambda_, variance + 1)
+    kept = coded / (coded + missing)
+    alpha = values[2 * count] / _ONE
+    beta = values[2 * count + 1] / _ONE if count == 2 else np.ones((rows, columns))
+    across, down = np.meshgrid(np.arange(columns), np.arange(rows))
+    links = []
+    for i, share in enumerate((beta, 1 - beta)[:count]):
+        x = across + values[2 * i] / (_ONE * _BLOCK)
+        y = down + values[2 * i + 1] / (_ONE * _BLOCK)
+        squared = (alpha * share) ** 2  # errors of two references are taken for independent
+        links.append(_Link(kept * squared, x.clip(0, columns - 1), y.clip(0, rows - 1)))
+    return links
+
+
+def _half(picture: Planes) -> Planes:
+    """Half as large, at an even size; borders are repeated where that is needed."""
+    y, u, v = (_halved(plane, 4 if k == 0 else 2) for k, plane in enumerate(picture))
+    return y, u, v
+
+
+def _halved(plane: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
+    pad = [(0, -side % multiple) for side in plane.shape]
+    wide = np.pad(plane, pad, mode="edge").astype(np.uint16)
+    total = wide[0::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 0::2] + wide[1::2, 1::2]
+    return (total + 2 >> 2).astype(np.uint8)
+
+
+def _block_means(plane: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Of each block; the last ones repeat the border."""
+    pad = [(0, -side % _BLOCK) for side in plane.shape]
+    wide = np.pad(plane, pad, mode="edge")
+    rows, columns = (side // _BLOCK for side in wide.shape)
+    blocks = wide.reshape(rows, _BLOCK, columns, _BLOCK)
+    means: NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64)
+    return means
+
+
+def _around(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of 3x3 blocks, the border repeated."""
+    padded = np.pad(values, 1, mode="edge")
+    rows, columns = values.shape
+    total = np.zeros_like(values)
+    for down in range(3):
+        for across in range(3):
+            total += padded[down : down + rows, across : across + columns]
+    return total / 9
