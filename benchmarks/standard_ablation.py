@@ -170,6 +170,7 @@ SWITCHES = (
     Switch("loop filter", _no_filter),
     Switch("refinement of latents", lambda: _presets(refinements=0)),
     Switch("lambda by importance", lambda: [set_encoder(LAMBDA_MOST=1.0, LAMBDA_POWER=0.0)]),
+    Switch("weights by importance", lambda: [set_encoder(error_weights=lambda *_: {})]),
     Switch("training effort by importance", lambda: [set_encoder(EFFORT_POWER=0.0)]),
     Switch("trained networks to start from", _untrained_sets, normative=True),
     Switch("B frames' second reference", _one_reference),

@@ -113,8 +113,10 @@ def _links(
     for i, share in enumerate((beta, 1 - beta)[:count]):
         x = across + values[2 * i] / (_ONE * _BLOCK)
         y = down + values[2 * i + 1] / (_ONE * _BLOCK)
-        squared = (alpha * share) ** 2  # errors of two references are taken for independent
-        links.append(_Link(kept * squared, x.clip(0, columns - 1), y.clip(0, rows - 1)))
+        # Two references have most of their errors from the same frames: the square of a mean of
+        # equal errors counts each by its share.
+        counts = kept * alpha**2 * share
+        links.append(_Link(counts, x.clip(0, columns - 1), y.clip(0, rows - 1)))
     return links
 
 
