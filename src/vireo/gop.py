@@ -43,8 +43,8 @@ class PlannedFrame:
         importance: what its quality is worth, its own and to the frames that depend on it,
             at least 1 (`weigh`).
         effort: how much of an encoder's time it is worth, against its GOP's mean.
-        weights: what its squared errors are worth where, float32 `[H/2, W/2]`, 1 in the mean;
-            None where all are worth the same.
+        weights: what its squared errors are worth where, in the codec's resolution, 1 in the
+            mean; None where all are worth the same.
     """
 
     display_index: int

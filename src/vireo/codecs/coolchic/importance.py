@@ -36,7 +36,7 @@ Floats = NDArray[np.float32]
 def error_weights(
     plan: Sequence[PlannedFrame], pictures: Sequence[Planes], parts: Parts, lambda_: float
 ) -> dict[int, Floats]:
-    """Weights of squared errors by display index, `[H/2, W/2]`, 1 in each frame's mean.
+    """Weights of squared errors by display index, per 8x8 luma samples, 1 in each frame's mean.
 
     Frames that no other refers to have none: there all parts are worth the same.
 
@@ -57,10 +57,15 @@ def error_weights(
                 link.pass_on(worth[frame.display_index], worth[reference])
     weights = {}
     for index in {r for frame in plan for r in frame.references}:
-        own = (worth[index] ** POWER).repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
-        own = own[:height, :width]
-        weights[index] = (own / own.mean()).astype(np.float32)
+        own = (worth[index] ** POWER).astype(np.float32)
+        weights[index] = own / per_sample(own, height, width).mean()
     return weights
+
+
+def per_sample(weights: Floats, height: int, width: int) -> Floats:
+    """Weights of `error_weights` per sample of chroma: `[height, width]`, contiguous."""
+    spread = weights.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
+    return np.ascontiguousarray(spread[:height, :width])
 
 
 @dataclass(frozen=True)

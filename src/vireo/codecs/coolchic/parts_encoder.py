@@ -20,7 +20,7 @@ from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
 from vireo.codecs.coolchic.coding import Base, latent_sections, round_latents
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS
 from vireo.codecs.coolchic.encoder import Settings
-from vireo.codecs.coolchic.importance import error_weights
+from vireo.codecs.coolchic.importance import error_weights, per_sample
 from vireo.codecs.coolchic.loop_filter import Equations, choose
 from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
 from vireo.codecs.coolchic.networks import shipped_sets
@@ -103,6 +103,8 @@ class PartsEncoder:
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """Train, quantise and code one picture; on a CPU the same seed and job give the same."""
         lambda_ = self._lambda(job)
+        if job.weights is not None:
+            job = replace(job, weights=per_sample(job.weights, *job.target[1].shape))
         with measured(self._times, "motion search"):
             fields = self._search(job, lambda_)
         with measured(self._times, "moved references"):
