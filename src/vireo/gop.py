@@ -43,8 +43,8 @@ class PlannedFrame:
         importance: what its quality is worth, its own and to the frames that depend on it,
             at least 1 (`weigh`).
         effort: how much of an encoder's time it is worth, against its GOP's mean.
-        weights: what its squared errors are worth where, in the codec's resolution, 1 in the
-            mean; None where all are worth the same.
+        block_weights: what its squared errors are worth where, by blocks of the codec's choice,
+            1 in the mean; None where all are worth the same.
     """
 
     display_index: int
@@ -52,7 +52,7 @@ class PlannedFrame:
     released: tuple[int, ...] = ()
     importance: float = 1.0
     effort: float = 1.0
-    weights: NDArray[np.float32] | None = field(default=None, compare=False)
+    block_weights: NDArray[np.float32] | None = field(default=None, compare=False)
 
 
 def plan_gop(

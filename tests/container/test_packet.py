@@ -132,8 +132,12 @@ def test_the_bytes_are_these():
     assert write_packet(MIDDLE, GOP) == sealed(
         bytes.fromhex("52 10 00 20 1f 51") + b"\x00\x07network" + b"\xc3latents"
     )
-    near = replace(MIDDLE, references=(1, 8), released=(8,), sections=(Section(0, b"all"),))
+    near = replace(MIDDLE, references=(1, 7), released=(7,), sections=(Section(0, b"all"),))
     assert write_packet(near, GOP) == sealed(bytes.fromhex("c2 10 ff 51") + b"all")
+    nearer = replace(near, references=(15, 14), released=())
+    assert write_packet(nearer, GOP) == sealed(bytes.fromhex("82 10 81 51") + b"all")
+    far = replace(near, references=(15, 6), released=())
+    assert write_packet(far, GOP) == sealed(bytes.fromhex("82 10 00 02 14 51") + b"all")
     after = replace(near, references=(15, 24), released=())
     assert write_packet(after, GOP) == sealed(bytes.fromhex("82 10 71 51") + b"all")
     single = replace(near, frame_type=FrameType.P, references=(18,), released=())
@@ -144,6 +148,25 @@ def test_the_bytes_are_these():
     assert write_packet(KEY) == sealed(
         bytes([0x04, 1, len(body)]) + body + bytes.fromhex("40 b401 efbeadde") + b"\x45ab"
     )
+
+
+def test_short_and_long_packets():
+    """An encoder writes a packet of less than 1024 bytes where it can; others are read as well."""
+    gop, crc = GOP, 0x12345678
+    for size, expected in ((1018, 1023), (1019, 1026), (1020, 1027)):
+        frame = replace(
+            MIDDLE, references=(8, 24), released=(), sections=(Section(0, bytes(size)),)
+        )
+        data = write_packet(replace(frame, picture_hash=crc), gop)
+        assert len(data) == expected
+        assert read_packet(data, gop).sections[0].data == bytes(size)
+    for size in (1017, 1018):
+        covered = bytes.fromhex("82 10 78 4444") + bytes(size)
+        check = bytes_crc(covered).to_bytes(4, "little")
+        check = bytes([check[0] ^ check[2], check[1] ^ check[3]])
+        read = read_packet(covered[:1] + check + covered[1:], gop)
+        assert read.hash_size == 2
+        assert read.has_hash(0x00004444)
 
 
 def test_the_overhead_is_small():
@@ -206,7 +229,7 @@ def test_damage_under_a_right_checksum_is_a_stream_error_or_a_frame(data, key):
         ("01 10 00 00", SyntaxElementError, "refers to itself"),
         ("01 10 5f 00", SyntaxElementError, "outside a GOP"),
         ("01 10 22 00", SyntaxElementError, "outside a GOP"),
-        ("02 10 81 00", SyntaxElementError, "the same twice"),
+        ("02 10 82 00", SyntaxElementError, "the same twice"),
         ("02 10 00 02 02 00", SyntaxElementError, "the same twice"),
         ("02 10 10 02 04 00", SyntaxElementError, "distance_1 is there without distance_0"),
         ("20 10 00", SyntaxElementError, "release_0 is set"),

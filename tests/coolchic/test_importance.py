@@ -79,13 +79,19 @@ def test_frames_without_references_have_no_weights() -> None:
     assert error_weights(plan, half_and_half(2), PARTS, LAMBDA) == {}
 
 
-def test_sizes_that_are_no_multiples_of_anything() -> None:
-    luma = texture(0, WIDTH)
-    chroma = np.full((17, 25), 128, np.uint8)
-    frame = np.ascontiguousarray(luma[:34, :50].clip(0, 255).astype(np.uint8)), chroma, chroma
-    weights = error_weights(plan_gop(GopStructure.RANDOM_ACCESS, 3), [frame] * 3, PARTS, LAMBDA)
+@pytest.mark.parametrize("size", [(34, 50), (62, 94), (2, 40), (2, 2)])
+def test_sizes_that_are_no_multiples_of_anything(size: tuple[int, int]) -> None:
+    h, w = size
+    frames = [
+        (np.ascontiguousarray(y[:h, -w:]), u[: h // 2, : w // 2], v[: h // 2, : w // 2])
+        for y, u, v in half_and_half(5)
+    ]
+    frames = [(y, np.ascontiguousarray(u), np.ascontiguousarray(v)) for y, u, v in frames]
+    weights = error_weights(plan_gop(GopStructure.RANDOM_ACCESS, 5), frames, PARTS, LAMBDA, 2)
     for own in weights.values():
-        spread = per_sample(own, *chroma.shape)
-        assert spread.shape == chroma.shape
+        spread = per_sample(own, h // 2, w // 2)
+        assert spread.shape == (h // 2, w // 2)
         assert spread.mean() == pytest.approx(1, abs=1e-4)
-        assert spread[-1, -1] == own[-1, -1]
+        assert own.min() > 0
+    if size == (62, 94):  # what stays is on the left
+        assert weights[0][:, 0].min() > weights[0][:, -1].max()

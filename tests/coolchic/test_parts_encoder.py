@@ -141,6 +141,12 @@ def test_what_others_depend_on_is_worth_more() -> None:
     assert fmean(f.effort for f in still) == pytest.approx(1)
     assert by_display[0].importance > 3 * by_display[2].importance > 3 * by_display[1].importance
     assert by_display[0].effort > 1.5 * by_display[2].effort > 1.5 * by_display[1].effort
+    for index, frame in by_display.items():
+        if index % 2:  # no other refers to it
+            assert frame.block_weights is None
+        else:
+            assert frame.block_weights is not None
+            assert frame.block_weights.shape == (12, 16)
     rng = np.random.default_rng(1)
     noise = [rng.integers(0, 256, (96, 128), dtype=np.uint8) for _ in range(9)]
     unrelated = encoder.plan(GopStructure.RANDOM_ACCESS, gop(noise))
@@ -160,6 +166,47 @@ def test_refined_latents_cost_less() -> None:
         rate = LAMBDA * LAMBDA_MOST * bits / planes[0].size
         costs.append(weighted_mse(errors) / PEAK**2 + rate)
     assert costs[1] < costs[0] * 0.98
+
+
+def test_what_is_worth_more_is_coded_better() -> None:
+    planes = [texture(3), texture(4)[::2, ::2].copy(), texture(5)[::2, ::2].copy()]
+    weights = np.full((12, 16), 1.8, np.float32)
+    weights[:, 8:] = 0.2
+    errors = []
+    for own in (None, weights):
+        job = PictureJob(0, 0, FrameType.I, 1.0, planes, (), block_weights=own)
+        settings = Settings(LAMBDA, PRESETS["ultrafast"])
+        encoder = PartsEncoder(StreamShape(STANDARD), settings, native_trainers())
+        luma = encoder.encode(job, lambda done, planned: None).decoded[0]
+        errors.append(
+            [plane_mse(a, b) for a, b in zip(halves(luma), halves(planes[0]), strict=True)]
+        )
+    assert errors[1][0] < 0.9 * errors[0][0]
+    assert errors[1][1] > 1.3 * errors[0][1]
+
+
+def halves(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    middle = plane.shape[1] // 2
+    return plane[:, :middle], plane[:, middle:]
+
+
+def test_networks_are_chosen_by_weighted_errors() -> None:
+    core = StreamShape(STANDARD).core()
+    planes = [texture(3), texture(4)[::2, ::2].copy(), texture(5)[::2, ::2].copy()]
+    grids = [
+        np.zeros((g.height, g.width), np.int16)
+        for g in STANDARD.latent_grids(FrameType.I, *planes[0].shape)
+    ]
+    weights = np.random.default_rng(1).uniform(0, 2, planes[1].shape).astype(np.float32)
+    cost = FrameCost(core, FrameType.I, grids, planes, [], LAMBDA, weights=weights)
+    parameters = shipped_sets(STANDARD).parameters[0].astype(np.int32)
+    networks = _core.Networks(core, int(FrameType.I), 1, parameters)
+    decoded = _core.reconstruct(core, networks, grids, [])
+    squares = [(a.astype(float) - b) ** 2 for a, b in zip(decoded, planes, strict=True)]
+    full = np.kron(weights, np.ones((2, 2)))
+    y, u, v = ((e * w).mean() for e, w in zip(squares, (full, weights, weights), strict=True))
+    expected = (4 * y + u + v) / 6 / PEAK**2
+    assert cost.picture_cost(networks) == pytest.approx(expected, rel=1e-5)
 
 
 def test_motion_is_coded_as_it_predicted_in_training() -> None:

@@ -47,6 +47,9 @@ def check_against_ffmpeg(reference, folder):
 def test_mse_of_a_large_picture_does_not_overflow():
     black = np.zeros((1088, 1920), np.uint8)
     assert plane_mse(black, black + np.uint8(255)) == 255**2
+    half = np.zeros(black.shape, np.float32)
+    half[: black.shape[0] // 2] = 1
+    assert plane_mse(black, black + np.uint8(255), half) == pytest.approx(255**2 * half.mean())
     assert plane_mse(black + np.uint8(100), black) == 100**2
 
 

@@ -51,8 +51,8 @@ class PictureJob:
         index: its place in the whole video in display order, from 0.
         coding_index: its place in coding order, from 0.
         frame_type: I, P or B.
-        importance, effort, weights: what its quality, its encoder's time and its squared errors
-            are worth (`gop.PlannedFrame`).
+        importance, effort, block_weights: what its quality, its encoder's time and its squared
+            errors are worth (`gop.PlannedFrame`).
         target: the source's planes at the coded size.
         references: decoded pictures, as the codec has them.
         parsed: what the codec's `PictureDecoder.parse` made of each reference's packet.
@@ -74,7 +74,7 @@ class PictureJob:
     is_last: bool = False
     display_index: int = 0
     gop: Sequence[Frame] = ()
-    weights: NDArray[np.float32] | None = None
+    block_weights: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -307,7 +307,7 @@ class GopEncoder:
                 task.place + 1 == task.start.gop_frames,
                 task.planned.display_index,
                 task.gop,
-                task.planned.weights,
+                task.planned.block_weights,
             )
             picture = self._pictures.encode(job, partial(self._progress, job))
             decoded, iterations = picture.decoded, picture.iterations

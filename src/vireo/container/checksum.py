@@ -21,8 +21,10 @@ def folded(crc: int, size: int) -> int:
     It notices any odd number of flipped bits, as CRC-32C does, whose polynomial x + 1 divides:
     then an odd number of the CRC's bits differ, and so of theirs.
     """
-    for shift in (16, 8)[: 3 - size.bit_length()]:
-        crc = (crc ^ crc >> shift) & (1 << shift) - 1
+    if size <= 2:
+        crc = (crc ^ crc >> 16) & 0xFFFF
+    if size == 1:
+        crc = (crc ^ crc >> 8) & 0xFF
     return crc
 
 

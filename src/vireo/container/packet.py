@@ -144,7 +144,7 @@ PACKET = Structure(
                     "distance_1",
                     4,
                     "0 to 7: one to eight frames from this one to the second reference; 8 to 15: "
-                    "one to eight from the second reference to this one; 0 if `distance_0` is 0",
+                    "two to nine from the second reference to this one; 0 if `distance_0` is 0",
                 ),
             ),
             when=Rule("`frame_type` is B", lambda values: values["frame_type"] == 2),
@@ -405,15 +405,18 @@ def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
 
 
 def with_checksum(covered: bytes) -> bytes:
-    """A packet from all its bytes but the checksum."""
-    size = _crc_size(is_key=_has_key_flag(covered), size=len(covered) + U8.size)
+    """A packet from all its bytes but the checksum: a short one, if it can be."""
+    return _sealed(covered, _crc_size(is_key=_has_key_flag(covered), size=len(covered) + U8.size))
+
+
+def _sealed(covered: bytes, size: int) -> bytes:
     checksum = folded(bytes_crc(covered), size).to_bytes(size, "little")
     return covered[:_FLAGS_SIZE] + checksum + covered[_FLAGS_SIZE:]
 
 
 def without_checksum(data: bytes) -> bytes:
     """A packet's bytes that its checksum covers: all others."""
-    behind = _FLAGS_SIZE + _crc_size(is_key=_has_key_flag(data), size=len(data))
+    behind = _FLAGS_SIZE + _checksum_size(data)
     return data[:_FLAGS_SIZE] + data[behind:]
 
 
@@ -423,12 +426,16 @@ def is_packet(data: bytes) -> bool:
     Other bytes are taken for a key packet with a chance of 2**-32, for a short packet
     with 2**-8, for another with 2**-16.
     """
-    return with_checksum(without_checksum(data)) == data
+    return _sealed(without_checksum(data), _checksum_size(data)) == data
 
 
 def is_key_packet(data: bytes) -> bool:
     """Whether `data` is a key packet with a good checksum (a chance of 2**-32 otherwise)."""
     return _has_key_flag(data) and is_packet(data)
+
+
+def _checksum_size(data: bytes) -> int:
+    return _crc_size(is_key=_has_key_flag(data), size=len(data))
 
 
 def _has_key_flag(data: bytes) -> bool:
@@ -454,8 +461,8 @@ def _read_header(values: dict[str, Any]) -> StreamHeader:
 def _distances(frame: CodedFrame) -> dict[str, int]:
     """Values of the fields that say where a frame's references are."""
     away = [frame.display_index - reference for reference in frame.references]
-    if len(away) == 2 and 1 <= away[0] <= 15 and 1 <= abs(away[1]) <= 8:
-        second = -away[1] - 1 if away[1] < 0 else away[1] + 7
+    if len(away) == 2 and 1 <= away[0] <= 15 and (-8 <= away[1] <= -1 or 2 <= away[1] <= 9):
+        second = -away[1] - 1 if away[1] < 0 else away[1] + 6
         return {"distance_0": away[0], "distance_1": second}
     named = dict(zip(("reference_0", "reference_1"), away, strict=False))
     return {"distance_0": 0, "distance_1": 0, **named}
@@ -465,7 +472,7 @@ def _read_distances(values: dict[str, Any]) -> tuple[int, ...]:
     """How many frames each reference is before this frame."""
     if values.get("distance_0"):
         second = values["distance_1"]
-        return values["distance_0"], second - 7 if second > 7 else -second - 1
+        return values["distance_0"], second - 6 if second > 7 else -second - 1
     if values.get("distance_1"):
         raise SyntaxElementError("distance_1 is there without distance_0", offset=0)
     return tuple(values[name] for name in ("reference_0", "reference_1") if name in values)

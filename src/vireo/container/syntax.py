@@ -361,8 +361,9 @@ class BitFields:
             values[part.name] = byte & (1 << part.size) - 1
             byte >>= part.size
             if not part.permits(values[part.name]):
+                known = ", ".join(f"{n} ({meaning})" for n, meaning in (part.names or {}).items())
                 raise SyntaxElementError(
-                    f"{part.name} is {values[part.name]}, which is not permitted", offset=start
+                    f"{part.name} is {values[part.name]}, known are {known}", offset=start
                 )
         if byte:
             raise SyntaxElementError(f"reserved bits of {self.name} are set", offset=start)

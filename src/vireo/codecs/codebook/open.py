@@ -43,5 +43,5 @@ def _announcement(coder: Coder, rates: int, opening: Opening) -> str:
     if opening.video.frame_rate:
         mean = (key + (frames - 1) * predicted) / frames
         bits = 8 * mean * float(opening.video.frame_rate)
-        text += f", {bits / 1000:.1f} kbit/s over a GOP; headers take some ten bytes a frame more"
+        text += f", {bits / 1000:.1f} kbit/s over a GOP; headers take six bytes a frame more"
     return text

@@ -41,12 +41,14 @@ class Settings:
         lambda_: cost of a bit per luma sample against mean squared error (samples in 0…1).
         preset, recipe: the training's length and schedule.
         seed: of everything random; the same seed gives the same stream.
+        threads: for what is done of a GOP beforehand.
     """
 
     lambda_: float
     preset: Preset
     recipe: Recipe = RECIPE
     seed: int = 0
+    threads: int = 1
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ the first.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,14 +28,18 @@ from vireo.metrics.psnr import PEAK
 # D = c * 2**(-2R) is lambda = 2 ln(2) D.
 ERROR_PER_LAMBDA = PEAK**2 / (2 * np.log(2))
 POWER = 0.6  # of what a part is worth: the weight of its squared error
-_BLOCK = 4  # samples at half size, the side of what has one vector
-_ONE = 64  # of blending, and of a vector's units per sample
+_BLOCK = 4  # samples at half size: the format's blocks
+_ONE = 64  # of blending, of a vector's units per sample, and of a prediction's per sample value
 
 Floats = NDArray[np.float32]
 
 
 def error_weights(
-    plan: Sequence[PlannedFrame], pictures: Sequence[Planes], parts: Parts, lambda_: float
+    plan: Sequence[PlannedFrame],
+    pictures: Sequence[Planes],
+    parts: Parts,
+    lambda_: float,
+    threads: int = 1,
 ) -> dict[int, Floats]:
     """Weights of squared errors by display index, per 8x8 luma samples, 1 in each frame's mean.
 
@@ -44,15 +49,20 @@ def error_weights(
         plan: a GOP's frames in coding order.
         pictures: planes Y, U, V of these frames, of even size, in display order.
         lambda_: cost of a bit per luma sample against mean squared error (samples 0…1).
+        threads: how many search motion.
     """
     height, width = pictures[0][1].shape
     small = [_half(picture) for picture in pictures]
     blocks = tuple(-(-side // _BLOCK) for side in small[0][0].shape)
     worth = {frame.display_index: np.ones(blocks) for frame in plan}
-    for frame in reversed(plan):
-        if frame.references:
-            references = [small[r] for r in frame.references]
-            links = _links(small[frame.display_index], references, parts, lambda_)
+    inter = [frame for frame in reversed(plan) if frame.references]
+
+    def links_of(frame: PlannedFrame) -> list[_Link]:
+        references = [small[r] for r in frame.references]
+        return _links(small[frame.display_index], references, parts, lambda_)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for frame, links in zip(inter, pool.map(links_of, inter), strict=True):
             for link, reference in zip(links, frame.references, strict=True):
                 link.pass_on(worth[frame.display_index], worth[reference])
     weights = {}
@@ -107,8 +117,8 @@ def _links(
     missing = _around(_block_means((predicted - wanted) ** 2))
     variance = _around(_block_means(wanted**2)) - _around(_block_means(wanted)) ** 2
     # A block that is coded has the error D whatever its prediction is like, and a prediction error
-    # of M takes log(M / D) / 2 nats, times lambda = 2D. So D / M of a reference's error counts,
-    # all of it where nothing is coded. No error is larger than the variance.
+    # of M takes log(M / D) / 2 nats, times lambda = 2D. So D / M of a reference's error counts.
+    # M is that error, D as well, and what is missing anyway. No error is larger than the variance.
     coded = np.minimum(ERROR_PER_LAMBDA * lambda_, variance + 1)
     kept = coded / (coded + missing)
     alpha = values[2 * count] / _ONE

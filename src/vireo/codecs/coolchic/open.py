@@ -47,7 +47,9 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, StreamShape]
         samples = video.width * video.height
         budget = TimeBudget(options.time_budget, frames, samples, gop, promise)
         preset = budget.base
-    settings = Settings(options.resolved_lambda, preset, seed=options.seed)
+    settings = Settings(
+        options.resolved_lambda, preset, seed=options.seed, threads=options.resolved_threads
+    )
     make = PartsEncoder if shape.architecture.parts else CoolchicEncoder
     return make(shape, settings, _trainers(options), budget, opening.times), shape
 

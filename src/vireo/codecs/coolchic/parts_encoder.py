@@ -103,8 +103,6 @@ class PartsEncoder:
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """Train, quantise and code one picture; on a CPU the same seed and job give the same."""
         lambda_ = self._lambda(job)
-        if job.weights is not None:
-            job = replace(job, weights=per_sample(job.weights, *job.target[1].shape))
         with measured(self._times, "motion search"):
             fields = self._search(job, lambda_)
         with measured(self._times, "moved references"):
@@ -119,8 +117,8 @@ class PartsEncoder:
         trainer = self._make_trainer(
             self.shape.architecture, job, prediction=prediction, temporal=temporal
         )
-        if job.weights is not None:
-            trainer.set_weights(job.weights)
+        if (weights := _weights(job)) is not None:
+            trainer.set_weights(weights)
         preset = self.settings.preset.stretched(job.effort)
         training = Training(
             trainer,
@@ -166,11 +164,12 @@ class PartsEncoder:
                 interval = prediction_interval(share)
             plan = weigh(plan_gop(structure, len(gop), interval), share)
         with measured(self._times, "importance"):
-            weights = error_weights(plan, pictures, self._parts, self.settings.lambda_)
+            lambda_, threads = self.settings.lambda_, self.settings.threads
+            weights = error_weights(plan, pictures, self._parts, lambda_, threads)
         efforts = [frame.importance**EFFORT_POWER for frame in plan]
         mean = fmean(efforts)
         return tuple(
-            replace(frame, effort=effort / mean, weights=weights.get(frame.display_index))
+            replace(frame, effort=effort / mean, block_weights=weights.get(frame.display_index))
             for frame, effort in zip(plan, efforts, strict=True)
         )
 
@@ -228,7 +227,7 @@ class PartsEncoder:
             job.references,
             lambda_,
             temporal,
-            job.weights,
+            _weights(job),
         )
 
     def _bases(self, job: PictureJob) -> list[Base]:
@@ -314,7 +313,7 @@ class PartsEncoder:
         return coded
 
     def _filter(self, job: PictureJob, coded: _Coded) -> _Coded:
-        """With the loop filters that lower the cost."""
+        """With the loop filters that lower the cost; they take all errors for worth the same."""
         with measured(self._times, "loop filter"):
             picture = _core.reconstruct(self._core, coded.networks, coded.grids, job.references)
             base, parameters = coded.base.parameters, coded.networks.parameters
@@ -355,3 +354,10 @@ class PartsEncoder:
                 self._core, coded.networks, coded.grids, coded.temporal, coded.base
             )
             return EncodedPicture(tuple(sections), planes, iterations)
+
+
+def _weights(job: PictureJob) -> NDArray[np.float32] | None:
+    """Of its squared errors, per sample of chroma."""
+    if job.block_weights is None:
+        return None
+    return per_sample(job.block_weights, *job.target[1].shape)

@@ -229,8 +229,9 @@ def measure(
         bits = model.rate(latents, networks, kind.architecture)
         flows = signals.flows
         errors = [F.mse_loss(p, t) for p, t in zip(decoded, target, strict=True)]
-    distortion = sum((w * e for w, e in zip(PLANE_WEIGHTS, errors, strict=True)), start=0 * bits)
-    loss = distortion + lambda_ * bits / kind.pixels
+    loss = lambda_ * bits / kind.pixels
+    for weight, error in zip(PLANE_WEIGHTS, errors, strict=True):
+        loss = loss + weight * error
     flow_error = torch.zeros_like(loss)
     if pulled and flows:
         aims = flow_targets.view(-1, kind.height, kind.width)
