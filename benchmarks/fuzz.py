@@ -42,7 +42,7 @@ from vireo.errors import VireoError
 
 LIMITS = Limits(pixels=1 << 20, multiplications=20_000)
 HANG = 60  # seconds after which a stream counts as hanging
-UNNOTICED = 1 / 100  # of forged streams, at most: short packets have 8 bits of a picture's hash
+UNNOTICED = 1 / 100  # of all streams, at most: short packets have 8 bits of a picture's hash
 
 
 @dataclass(frozen=True)

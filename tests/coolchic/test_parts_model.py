@@ -90,7 +90,7 @@ def test_the_loss_by_finite_differences(architecture: Architecture, predicted: b
         networks = PartNetworks.of(flat, architecture, FrameType.I)
         decoded = parts_model.decode(latents, networks, architecture, prediction)
         bits = parts_model.rate(latents, networks, architecture, temporal)
-        return 100 * model.distortion(decoded, target) + bits
+        return 100 * model.distortion(model.plane_errors(decoded, target)) + bits
 
     inputs = [random_networks(architecture, rng), *random_latents(architecture, height, width)]
     for x in inputs:

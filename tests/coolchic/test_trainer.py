@@ -145,7 +145,7 @@ def twin(
     planes, signals = model.decode(quantised, net, case.frame_type, references)
     bits = model.rate(quantised, net, case.architecture)
     height, width = target[0].shape
-    loss = model.distortion(planes, target) + LAMBDA * bits / (height * width)
+    loss = model.distortion(model.plane_errors(planes, target)) + LAMBDA * bits / (height * width)
     flow_error = torch.zeros(())
     if flow_weight:
         flow_error = (torch.cat(signals.flows) - case.flows).square().sum(dim=0).mean()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
-from typing import Any
 
 from vireo.container.checksum import bytes_crc
 from vireo.container.syntax import (
@@ -179,18 +178,6 @@ HEADER_BODY = Structure(
 )
 
 
-_UNSAID = {
-    "color_range": ColorDescription().range,
-    "color_primaries": ColorDescription().primaries,
-    "color_transfer": ColorDescription().transfer,
-    "color_matrix": ColorDescription().matrix,
-    "chroma_location": ColorDescription().chroma_location,
-    "sample_aspect_num": 1,
-    "sample_aspect_den": 1,
-    "rotation": 0,
-}
-
-
 def check_version(version: int, offset: int) -> None:
     """Raises HeaderError where this program doesn't read the version of the format."""
     if version != FORMAT_VERSION:
@@ -294,11 +281,7 @@ class StreamHeader:
         `base` is the offset of `data` in the packet, for error messages. Raises HeaderError
         (magic number, version, codec), ChecksumError, TruncatedError or SyntaxElementError.
         """
-        return cls.read_from(ByteReader(data, base=base))
-
-    @classmethod
-    def read_from(cls, reader: ByteReader) -> StreamHeader:
-        """The header at the reader's position, which moves behind it; raises as `read` does."""
+        reader = ByteReader(data, base=base)
         start = reader.offset
         front = HEADER_FRONT.read(reader)
         if front["magic"] != MAGIC:
@@ -314,13 +297,21 @@ class StreamHeader:
     @classmethod
     def read_body(cls, data: bytes, base: int) -> StreamHeader:
         """The header whose body this is; `base` and errors are as in `read`."""
-        values = {**_UNSAID, **HEADER_BODY.read(ByteReader(data, base=base))}
-        return cls._of(values, base)
-
-    @classmethod
-    def _of(cls, values: dict[str, Any], offset: int) -> StreamHeader:
+        values = HEADER_BODY.read(ByteReader(data, base=base))
         if values["codec"] not in set(Codec):
-            raise HeaderError(f"the stream's codec {values['codec']} is unknown", offset=offset)
+            raise HeaderError(f"the stream's codec {values['codec']} is unknown", offset=base)
+        color, aspect, rotation = ColorDescription(), Fraction(1), 0
+        if values["has_color"]:
+            color = ColorDescription(
+                range=ColorRange(values["color_range"]),
+                primaries=values["color_primaries"],
+                transfer=values["color_transfer"],
+                matrix=values["color_matrix"],
+                chroma_location=values["chroma_location"],
+            )
+        if values["has_display"]:
+            aspect = Fraction(values["sample_aspect_num"], values["sample_aspect_den"])
+            rotation = values["rotation"]
         rate = Fraction(values["frame_rate_num"], values["frame_rate_den"])
         return cls(
             codec=Codec(values["codec"]),
@@ -331,17 +322,9 @@ class StreamHeader:
                 height=values["height"],
                 frame_rate=rate or None,
                 time_base=Fraction(values["time_base_num"], values["time_base_den"]),
-                sample_aspect_ratio=Fraction(
-                    values["sample_aspect_num"], values["sample_aspect_den"]
-                ),
-                rotation=values["rotation"],
-                color=ColorDescription(
-                    range=ColorRange(values["color_range"]),
-                    primaries=values["color_primaries"],
-                    transfer=values["color_transfer"],
-                    matrix=values["color_matrix"],
-                    chroma_location=values["chroma_location"],
-                ),
+                sample_aspect_ratio=aspect,
+                rotation=rotation,
+                color=color,
             ),
             max_gop_frames=values["max_gop_frames"],
             max_references=values["max_references"],

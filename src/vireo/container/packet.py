@@ -94,11 +94,11 @@ def _crc(name: str, description: str) -> tuple[Field, Field, Field]:
     )
 
 
-def _crc_size(*, is_key: bool, size: int) -> int:
-    """How many bytes either check of a packet of `size` bytes has."""
+def _crc_size(*, is_key: bool, short: bool) -> int:
+    """How many bytes either check of a packet has."""
     if is_key:
         return U32.size
-    return U8.size if size < SHORT_PACKET else U16.size
+    return U8.size if short else U16.size
 
 
 PACKET = Structure(
@@ -315,50 +315,52 @@ def write_packet(frame: CodedFrame, gop: GopStart | None = None) -> bytes:
         raise ValueError(problem)
     if frame.picture_hash >> 8 * frame.hash_size:
         raise ValueError(f"picture_hash has more than {frame.hash_size} bytes")
-    data = _written(frame, gop, short=not frame.is_key)
-    if not frame.is_key and len(data) >= SHORT_PACKET:
-        data = _written(frame, gop, short=False)
-    return with_checksum(without_checksum(data))
+    sections = _write_sections(frame.sections)
+    head = _write_head(frame, gop, short=True)
+    if not frame.is_key and len(head) + len(sections) >= SHORT_PACKET:
+        head = _write_head(frame, gop, short=False)
+    return with_checksum(without_checksum(head + sections))
 
 
-def _written(frame: CodedFrame, gop: GopStart, *, short: bool) -> bytes:
-    """The packet but for its checksum."""
-    size = _crc_size(is_key=frame.is_key, size=0 if short else SHORT_PACKET)
+def _write_head(frame: CodedFrame, gop: GopStart, *, short: bool) -> bytes:
+    """The packet up to its sections, but for its checksum; a key packet is the same either way."""
+    size = _crc_size(is_key=frame.is_key, short=short)
     if size > frame.hash_size:
         raise ValueError(f"the packet needs {size} bytes of its picture's hash")
     correction = frame.pts - gop.implied_pts(frame.display_index)
     releases = [reference in frame.released for reference in frame.references] + [False, False]
-    plain = _is_plain(frame.sections)
-    out = bytearray(
-        PACKET.write(
-            {
-                "short": short,
-                "checksum": 0,
-                "frame_type": frame.frame_type,
-                "key": frame.is_key,
-                "corrected": correction != 0,
-                "release_self": frame.display_index in frame.released,
-                "release_0": releases[0],
-                "release_1": releases[1],
-                "plain": plain,
-                "version": FORMAT_VERSION,
-                "header": frame.header.write_body() if frame.header else b"",
-                "gop_frames": gop.gop_frames,
-                "pts": frame.pts,
-                "display_index": frame.display_index,
-                "time_correction": correction,
-                **_distances(frame),
-                "picture_hash": folded(frame.picture_hash, size),
-            }
-        )
+    return PACKET.write(
+        {
+            "short": short,
+            "checksum": 0,
+            "frame_type": frame.frame_type,
+            "key": frame.is_key,
+            "corrected": correction != 0,
+            "release_self": frame.display_index in frame.released,
+            "release_0": releases[0],
+            "release_1": releases[1],
+            "plain": _is_plain(frame.sections),
+            "version": FORMAT_VERSION,
+            "header": frame.header.write_body() if frame.header else b"",
+            "gop_frames": gop.gop_frames,
+            "pts": frame.pts,
+            "display_index": frame.display_index,
+            "time_correction": correction,
+            **_distances(frame),
+            "picture_hash": folded(frame.picture_hash, size),
+        }
     )
-    if plain:
-        return bytes(out) + frame.sections[0].data
-    for place, section in enumerate(frame.sections, start=1):
+
+
+def _write_sections(sections: tuple[Section, ...]) -> bytes:
+    if _is_plain(sections):
+        return sections[0].data
+    out = bytearray()
+    for place, section in enumerate(sections, start=1):
         out += SECTION_START.write(
             {
                 "kind": section.kind,
-                "last": place == len(frame.sections),
+                "last": place == len(sections),
                 "droppable": section.droppable,
                 "size": len(section.data),
             }
@@ -377,7 +379,7 @@ def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
     if not is_packet(data):
         raise ChecksumError("the packet is damaged (checksum)", offset=0)
     reader = ByteReader(data)
-    values = PACKET.read(reader, {"short": len(data) < SHORT_PACKET})
+    values = _read_head(reader)
     header = _read_header(values) if values["key"] else None
     if header is not None:
         gop = GopStart(header, values["pts"], values["gop_frames"])
@@ -396,7 +398,7 @@ def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
         header=header,
         gop_frames=gop.gop_frames if header is not None else None,
         released=_released(values, display_index, references),
-        hash_size=_crc_size(is_key=values["key"], size=len(data)),
+        hash_size=_checksum_size(data),
     )
     problem = _broken_rule(frame, gop)
     if problem is not None:
@@ -406,7 +408,8 @@ def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
 
 def with_checksum(covered: bytes) -> bytes:
     """A packet from all its bytes but the checksum: a short one, if it can be."""
-    return _sealed(covered, _crc_size(is_key=_has_key_flag(covered), size=len(covered) + U8.size))
+    short = len(covered) + U8.size < SHORT_PACKET
+    return _sealed(covered, _crc_size(is_key=_has_key_flag(covered), short=short))
 
 
 def _sealed(covered: bytes, size: int) -> bytes:
@@ -435,7 +438,7 @@ def is_key_packet(data: bytes) -> bool:
 
 
 def _checksum_size(data: bytes) -> int:
-    return _crc_size(is_key=_has_key_flag(data), size=len(data))
+    return _crc_size(is_key=_has_key_flag(data), short=len(data) < SHORT_PACKET)
 
 
 def _has_key_flag(data: bytes) -> bool:
@@ -444,9 +447,13 @@ def _has_key_flag(data: bytes) -> bool:
 
 def packet_display_index(data: bytes) -> int:
     """The display index in a packet's bytes, the rest unchecked; raises as `read_packet` does."""
-    known = {"short": len(data) < SHORT_PACKET}
-    index: int = PACKET.read(ByteReader(data), known).get("display_index", 0)
+    index: int = _read_head(ByteReader(data)).get("display_index", 0)
     return index
+
+
+def _read_head(reader: ByteReader) -> dict[str, Any]:
+    """The values of `PACKET` of the packet that the reader is at the front of."""
+    return PACKET.read(reader, {"short": reader.remaining < SHORT_PACKET})
 
 
 def _read_header(values: dict[str, Any]) -> StreamHeader:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vireo import _core
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import Parts
-from vireo.codecs.coolchic.motion import predict, search_fields
+from vireo.codecs.coolchic.motion import box, halve, search_fields
 from vireo.gop import PlannedFrame
 from vireo.metrics.psnr import PEAK
 
@@ -29,6 +29,7 @@ from vireo.metrics.psnr import PEAK
 ERROR_PER_LAMBDA = PEAK**2 / (2 * np.log(2))
 POWER = 0.6  # of what a part is worth: the weight of its squared error
 _BLOCK = 4  # samples at half size: the format's blocks
+_AROUND = 3  # blocks, the side of the window that errors are averaged over
 _ONE = 64  # of blending, of a vector's units per sample, and of a prediction's per sample value
 
 Floats = NDArray[np.float32]
@@ -112,10 +113,10 @@ def _links(
     fields = search_fields(target, references, lambda_, parts)
     values = _core.block_fields(fields, parts.motion_first, height, width, count)
     rows, columns = values[0].shape
-    predicted = predict(fields, references, parts)[0] / np.float32(_ONE)
+    predicted = _core.predict(values, references, height, width)[0] / np.float32(_ONE)
     wanted = target[0].astype(np.float32)
-    missing = _around(_block_means((predicted - wanted) ** 2))
-    variance = _around(_block_means(wanted**2)) - _around(_block_means(wanted)) ** 2
+    missing = box(_block_means((predicted - wanted) ** 2), _AROUND)
+    variance = box(_block_means(wanted**2), _AROUND) - box(_block_means(wanted), _AROUND) ** 2
     # A block that is coded has the error D whatever its prediction is like, and a prediction error
     # of M takes log(M / D) / 2 nats, times lambda = 2D. So D / M of a reference's error counts.
     # M is that error, D as well, and what is missing anyway. No error is larger than the variance.
@@ -143,9 +144,9 @@ def _half(picture: Planes) -> Planes:
 
 def _halved(plane: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
     pad = [(0, -side % multiple) for side in plane.shape]
-    wide = np.pad(plane, pad, mode="edge").astype(np.uint16)
-    total = wide[0::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 0::2] + wide[1::2, 1::2]
-    return (total + 2 >> 2).astype(np.uint8)
+    wide = np.pad(plane, pad, mode="edge").astype(np.float32)
+    rounded: NDArray[np.uint8] = np.floor(halve(wide) + np.float32(0.5)).astype(np.uint8)
+    return rounded
 
 
 def _block_means(plane: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -156,14 +157,3 @@ def _block_means(plane: NDArray[np.floating]) -> NDArray[np.float64]:
     blocks = wide.reshape(rows, _BLOCK, columns, _BLOCK)
     means: NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64)
     return means
-
-
-def _around(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means of 3x3 blocks, the border repeated."""
-    padded = np.pad(values, 1, mode="edge")
-    rows, columns = values.shape
-    total = np.zeros_like(values)
-    for down in range(3):
-        for across in range(3):
-            total += padded[down : down + rows, across : across + columns]
-    return total / 9

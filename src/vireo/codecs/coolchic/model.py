@@ -286,11 +286,28 @@ def inter_coding(s: Signals, references: Sequence[Sequence[Tensor]]) -> list[Ten
     return planes
 
 
-def distortion(decoded: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    """Weighted mean squared error over Y, U and V (paper, section 3.1)."""
-    total = decoded[0].new_zeros(())
-    for weight, a, b in zip(PLANE_WEIGHTS, decoded, target, strict=True):
-        total = total + weight * F.mse_loss(a, b)
+def plane_errors(
+    decoded: Sequence[Tensor], target: Sequence[Tensor], weights: Tensor | None = None
+) -> list[Tensor]:
+    """Mean squared errors of Y, U and V.
+
+    `weights` `[H/2, W/2]` are of the squared errors of a chroma sample and of the luma samples
+    there.
+    """
+    if weights is None:
+        return [F.mse_loss(a, b) for a, b in zip(decoded, target, strict=True)]
+    luma = weights.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    return [
+        ((a - b).square() * w).mean()
+        for a, b, w in zip(decoded, target, (luma, weights, weights), strict=True)
+    ]
+
+
+def distortion(errors: Sequence[Tensor]) -> Tensor:
+    """One number from `plane_errors` (paper, section 3.1)."""
+    total = errors[0].new_zeros(())
+    for weight, error in zip(PLANE_WEIGHTS, errors, strict=True):
+        total = total + weight * error
     return total
 
 

@@ -7,6 +7,7 @@ refined by the small displacement whose windowed absolute difference is least.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from vireo.codecs.coolchic.config import Parts
 from vireo.codecs.coolchic.networks import motion_probabilities
 
 Floats = NDArray[np.float32]
+AnyFloats = TypeVar("AnyFloats", NDArray[np.float32], NDArray[np.float64])
 
 WINDOW = 9  # side of the window that is compared, in samples of the level
 SMOOTHING = 33  # side of the window over which the result is averaged
@@ -29,7 +31,7 @@ def estimate_flow(target: NDArray[np.uint8], reference: NDArray[np.uint8]) -> Fl
     pyramid = [(target.astype(np.float32), reference.astype(np.float32))]
     while min(pyramid[-1][0].shape) >= 2 * SMALLEST_SIDE:
         t, r = pyramid[-1]
-        pyramid.append((_halve(t), _halve(r)))
+        pyramid.append((halve(t), halve(r)))
     flow = np.zeros((2, *pyramid[-1][0].shape), np.float32)
     for level, (t, r) in reversed(list(enumerate(pyramid))):
         if flow.shape[1:] != t.shape:
@@ -40,7 +42,7 @@ def estimate_flow(target: NDArray[np.uint8], reference: NDArray[np.uint8]) -> Fl
     for step in (0.5, 0.25):
         flow = _refine(*pyramid[0], flow, 1, step)
     flow = _median(flow)
-    return np.stack([_box(c, SMOOTHING) for c in flow])
+    return np.stack([box(c, SMOOTHING) for c in flow])
 
 
 def predict(
@@ -86,7 +88,8 @@ def search_fields(
     )
 
 
-def _halve(x: Floats) -> Floats:
+def halve(x: Floats) -> Floats:
+    """Means of 2x2 samples; a last odd row or column is left out."""
     h, w = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
     x = x[:h, :w]
     total: Floats = x[0::2, 0::2] + x[0::2, 1::2] + x[1::2, 0::2] + x[1::2, 1::2]
@@ -116,16 +119,16 @@ def _sample(plane: Floats, x: Floats, y: Floats) -> Floats:
     return mixed
 
 
-def _box(x: Floats, side: int = WINDOW) -> Floats:
-    """Mean over a window, the border repeated."""
+def box(x: AnyFloats, side: int = WINDOW) -> AnyFloats:
+    """Mean over a window of odd side, the border repeated."""
     half = side // 2
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (half + 1, half)
-        total = np.cumsum(np.pad(x, pad, mode="edge"), axis=axis, dtype=np.float32)
+        total = np.cumsum(np.pad(x, pad, mode="edge"), axis=axis, dtype=x.dtype)
         lead = total[side:] if axis == 0 else total[:, side:]
         lag = total[:-side] if axis == 0 else total[:, :-side]
-        x = (lead - lag) * np.float32(1 / side)
+        x = (lead - lag) * x.dtype.type(1 / side)
     return x
 
 
@@ -138,7 +141,7 @@ def _refine(target: Floats, reference: Floats, flow: Floats, reach: int, step: f
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
             difference = np.abs(target - _sample(reference, x + step * dx, y + step * dy))
-            cost = _box(difference) + (PENALTY if dx or dy else 0.0) * step
+            cost = box(difference.astype(np.float32)) + (PENALTY if dx or dy else 0.0) * step
             better = cost < best
             best[better] = cost[better]
             chosen[0][better] = step * dx

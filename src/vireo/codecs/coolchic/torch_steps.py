@@ -9,7 +9,6 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,7 +17,6 @@ from vireo.codecs.coolchic.config import Architecture
 from vireo.codecs.coolchic.parts_model import PartNetworks
 from vireo.codecs.coolchic.trainer import METRICS, Adam, trained_grids
 from vireo.gop import FrameType
-from vireo.metrics.psnr import PLANE_WEIGHTS
 from vireo.nn.rounding import hard_quantise, hashed_uniform, kumaraswamy, noisy_quantise
 
 Floats = NDArray[np.float32]
@@ -218,20 +216,13 @@ def measure(
         decoded = parts_model.decode(latents, networks, kind.architecture, prediction)
         given = shaped(temporal, kind.temporal_shapes)
         bits = parts_model.rate(latents, networks, kind.architecture, given)
-        half = weights.view(kind.plane_shapes[1])
-        full = half.repeat_interleave(2, 0).repeat_interleave(2, 1)
-        errors = [
-            ((p - t).square() * w).mean()
-            for p, t, w in zip(decoded, target, (full, half, half), strict=True)
-        ]
+        errors = model.plane_errors(decoded, target, weights.view(kind.plane_shapes[1]))
     else:
         decoded, signals = model.decode(latents, networks, kind.frame_type, others)
         bits = model.rate(latents, networks, kind.architecture)
         flows = signals.flows
-        errors = [F.mse_loss(p, t) for p, t in zip(decoded, target, strict=True)]
-    loss = lambda_ * bits / kind.pixels
-    for weight, error in zip(PLANE_WEIGHTS, errors, strict=True):
-        loss = loss + weight * error
+        errors = model.plane_errors(decoded, target)
+    loss = model.distortion(errors) + lambda_ * bits / kind.pixels
     flow_error = torch.zeros_like(loss)
     if pulled and flows:
         aims = flow_targets.view(-1, kind.height, kind.width)
