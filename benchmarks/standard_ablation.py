@@ -155,12 +155,22 @@ def _one_reference() -> Patches:
     return [set_encoder(plan_gop=plan)]
 
 
+def _planned(**changes: Any) -> Patches:
+    """Of each frame of a plan."""
+    plan = PartsEncoder.plan
+
+    def changed(*arguments: Any) -> tuple[gop.PlannedFrame, ...]:
+        return tuple(replace(frame, **changes) for frame in plan(*arguments))
+
+    return [patch.object(PartsEncoder, "plan", changed)]
+
+
 def _no_filter() -> Patches:
     return [patch.object(PartsEncoder, "_filter", lambda encoder, job, coded: coded)]
 
 
 def _interval(frames: int | None) -> Patches:
-    return [set_encoder(prediction_interval=lambda share: frames)]
+    return [set_encoder(prediction_interval=lambda *_: frames)]
 
 
 # The most telling ones first; the last one saves time only, in all that was tried.
@@ -169,9 +179,10 @@ SWITCHES = (
     Switch("updates of networks", _no_updates),
     Switch("loop filter", _no_filter),
     Switch("refinement of latents", lambda: _presets(refinements=0)),
-    Switch("lambda by importance", lambda: [set_encoder(LAMBDA_MOST=1.0, LAMBDA_POWER=0.0)]),
-    Switch("weights by importance", lambda: [set_encoder(error_weights=lambda *_: {})]),
-    Switch("training effort by importance", lambda: [set_encoder(EFFORT_POWER=0.0)]),
+    Switch("lambda by importance", lambda: _planned(importance=parts_encoder.LAMBDA_MOST)),
+    Switch("weights by importance", lambda: _planned(block_weights=None)),
+    Switch("temporal filter", lambda: _planned(target=None)),
+    Switch("training effort by importance", lambda: _planned(effort=1.0)),
     Switch("trained networks to start from", _untrained_sets, normative=True),
     Switch("B frames' second reference", _one_reference),
     Switch("chroma in the motion search", _luma_search),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vireo.gop import FrameType, GopStructure, gop_frames, held_pictures, plan_gop, weigh
+from vireo.gop import FrameType, GopStructure, gop_frames, held_pictures, plan_gop
 
 STRUCTURES = list(GopStructure)
 LENGTHS = [1, 2, 3, 4, 5, 9, 17, 20, 33]
@@ -43,8 +43,6 @@ def test_low_delay_keeps_every_fourth_frame_as_a_second_reference() -> None:
         (7, 4),
         (8, 4),
     ]
-    worth = {f.display_index: f.importance for f in weigh(plan, lambda distance: 0.9)}
-    assert worth[4] > max(worth[3], worth[5])
 
 
 @pytest.mark.parametrize("frames", LENGTHS[2:])
@@ -75,25 +73,3 @@ def test_a_longer_gop_holds_as_many_pictures_or_more(
     held = [held_pictures(plan_gop(structure, n, interval)) for n in range(1, 150)]
     assert held == sorted(held)
     assert held[0] == 0
-
-
-def importance(structure: GopStructure, frames: int, share: float) -> list[float]:
-    plan = weigh(plan_gop(structure, frames), lambda distance: share)
-    by_display = {f.display_index: f.importance for f in plan}
-    return [by_display[i] for i in range(frames)]
-
-
-def test_importance_is_what_others_inherit() -> None:
-    # Frame 4 has itself, half of 2, which has half of 1 and of 3, and half of 3.
-    assert importance(GopStructure.RANDOM_ACCESS, 5, 1.0) == [5, 1, 2, 1, 2.5]
-    assert importance(GopStructure.RANDOM_ACCESS, 5, 0.0) == [1.0] * 5
-    assert importance(GopStructure.LOW_DELAY, 4, 0.5) == [1.875, 1.75, 1.5, 1]
-    assert importance(GopStructure.INTRA, 3, 1.0) == [1.0] * 3
-
-
-def test_importance_depends_on_the_distance() -> None:
-    plan = weigh(plan_gop(GopStructure.RANDOM_ACCESS, 9), lambda d: 0.9 if d < 4 else 0.1)
-    found = {f.display_index: f.importance for f in plan}
-    assert found[1] == 1
-    assert found[2] == 1 + 2 * 0.45
-    assert found[8] < found[4]  # hardly anything is predicted from so far away

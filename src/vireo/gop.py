@@ -5,12 +5,14 @@ All structures are closed: a GOP's frames refer to nothing outside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vireo.video.frame import Plane
 
 
 class FrameType(IntEnum):
@@ -41,10 +43,12 @@ class PlannedFrame:
         released: display indices, of references and this frame, of pictures that no
             later frame in coding order refers to.
         importance: what its quality is worth, its own and to the frames that depend on it,
-            at least 1 (`weigh`).
+            at least 1.
         effort: how much of an encoder's time it is worth, against its GOP's mean.
         block_weights: what its squared errors are worth where, by blocks of the codec's choice,
             1 in the mean; None where all are worth the same.
+        target: planes Y, U, V that an encoder shall come near to instead of the frame's own, at the
+            coded size; None for its own.
     """
 
     display_index: int
@@ -53,6 +57,7 @@ class PlannedFrame:
     importance: float = 1.0
     effort: float = 1.0
     block_weights: NDArray[np.float32] | None = field(default=None, compare=False)
+    target: tuple[Plane, Plane, Plane] | None = field(default=None, compare=False)
 
 
 def plan_gop(
@@ -80,21 +85,6 @@ def plan_gop(
             plan.append(PlannedFrame(last, (first,)))
             plan.extend(_halve(first, last))
     return _mark_releases(plan)
-
-
-def weigh(plan: Sequence[PlannedFrame], share: Callable[[int], float]) -> tuple[PlannedFrame, ...]:
-    """The same frames with their importance, by how frames predict each other.
-
-    `share(distance)` is how much of a frame, 0…1, one that is so many frames away predicts:
-    so much of the reference's error, half of it where there are two, stays in a frame that
-    refers to it, and so on to the frames that refer to that.
-    """
-    importance = {frame.display_index: 1.0 for frame in plan}
-    for frame in reversed(plan):
-        for reference in frame.references:
-            kept = share(abs(frame.display_index - reference)) / len(frame.references)
-            importance[reference] += kept * importance[frame.display_index]
-    return tuple(replace(frame, importance=importance[frame.display_index]) for frame in plan)
 
 
 def _earlier(index: int, interval: int | None) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import STANDARD
-from vireo.codecs.coolchic.importance import error_weights, per_sample
+from vireo.codecs.coolchic.importance import kept, per_sample, worth
 from vireo.gop import GopStructure, plan_gop
 
 LAMBDA = 1e-3
@@ -41,18 +41,17 @@ def half_and_half(frames: int) -> list[Planes]:
 @pytest.mark.parametrize("structure", [GopStructure.RANDOM_ACCESS, GopStructure.LOW_DELAY])
 def test_what_stays_is_worth_more_than_what_goes(structure: GopStructure) -> None:
     plan = plan_gop(structure, 9)
-    weights = error_weights(plan, half_and_half(9), PARTS, LAMBDA)
+    found = worth(plan, half_and_half(9), PARTS, LAMBDA)
     referred = {r for frame in plan for r in frame.references}
-    assert set(weights) == referred
-    for own in weights.values():
+    assert set(found) == referred
+    for own in found.values():
         assert own.shape == (HEIGHT // 8, WIDTH // 8)
         assert own.dtype == np.float32
-        assert own.mean() == pytest.approx(1, abs=1e-4)
-        assert own.min() > 0
+        assert own.min() >= 1
     for index in (0, 4):
-        assert weights[index][:, :5].mean() > 1.2 * weights[index][:, 7:].mean()
+        assert found[index][:, :5].mean() > 1.4 * found[index][:, 7:].mean()
     # The more frames depend on it, the more so.
-    first, middle = (own[:, :5].mean() / own[:, 7:].mean() for own in (weights[0], weights[4]))
+    first, middle = (own[:, :5].mean() / own[:, 7:].mean() for own in (found[0], found[4]))
     assert first > middle
 
 
@@ -64,19 +63,41 @@ def test_worth_is_passed_on_along_the_motion() -> None:
         luma = before.copy() if t == 0 else texture(2, WIDTH)
         luma[:, 16 + 16 * t : 48 + 16 * t] = moved
         frames.append(picture(luma))
-    weights = error_weights(plan_gop(GopStructure.LOW_DELAY, 2), frames, PARTS, LAMBDA)[0]
-    assert weights[2:6, 3:5].min() > 1.2 * weights[2:6, 7:].max()
+    found = worth(plan_gop(GopStructure.LOW_DELAY, 2), frames, PARTS, LAMBDA)[0]
+    assert found[2:6, 3:5].min() > 1.4 * found[2:6, 7:].max()
 
 
-def test_still_pictures_are_worth_the_same_everywhere() -> None:
+def test_still_pictures_are_worth_what_they_are_to_all_others() -> None:
+    """Frame 4 has itself, half of 2, which has half of 1 and of 3, and half of 3."""
     plan = plan_gop(GopStructure.RANDOM_ACCESS, 5)
-    for own in error_weights(plan, [picture(texture(0, WIDTH))] * 5, PARTS, LAMBDA).values():
-        np.testing.assert_allclose(own, 1, atol=0.05)
+    found = worth(plan, [picture(texture(0, WIDTH))] * 5, PARTS, LAMBDA)
+    for index, expected in ((0, 5), (2, 2), (4, 2.5)):
+        np.testing.assert_allclose(found[index], expected, rtol=0.05)
+
+
+def test_the_more_a_bit_costs_the_more_errors_are_kept() -> None:
+    missing = np.array([0.0, 1.0, 10.0, 100.0])
+    cheap, dear = kept(1e-4, missing), kept(1e-2, missing)
+    assert cheap[0] == dear[0] == 1
+    assert (np.diff(cheap) < 0).all()
+    assert (cheap[1:] < dear[1:]).all()
+    # Frames that hardly anything is coded of have no errors larger than their variance.
+    np.testing.assert_allclose(kept(1e3, missing, 10.0), 10 / (10 + missing))
+
+
+def test_what_is_further_away_is_worth_more_to_fewer() -> None:
+    """Of pictures that change a little from one to the next, a last one has little of the first."""
+    first, last = texture(0, WIDTH), texture(1, WIDTH)
+    fading = [picture(first + (last - first) * t / 8) for t in range(9)]
+    found = worth(plan_gop(GopStructure.RANDOM_ACCESS, 9), fading, PARTS, LAMBDA)
+    still = worth(plan_gop(GopStructure.RANDOM_ACCESS, 9), fading[:1] * 9, PARTS, LAMBDA)
+    shares = [(found[i].mean() - 1) / (still[i].mean() - 1) for i in (2, 4, 0)]
+    assert shares == sorted(shares, reverse=True)
 
 
 def test_frames_without_references_have_no_weights() -> None:
     plan = plan_gop(GopStructure.INTRA, 2)
-    assert error_weights(plan, half_and_half(2), PARTS, LAMBDA) == {}
+    assert worth(plan, half_and_half(2), PARTS, LAMBDA) == {}
 
 
 @pytest.mark.parametrize("size", [(34, 50), (62, 94), (2, 40), (2, 2)])
@@ -87,11 +108,9 @@ def test_sizes_that_are_no_multiples_of_anything(size: tuple[int, int]) -> None:
         for y, u, v in half_and_half(5)
     ]
     frames = [(y, np.ascontiguousarray(u), np.ascontiguousarray(v)) for y, u, v in frames]
-    weights = error_weights(plan_gop(GopStructure.RANDOM_ACCESS, 5), frames, PARTS, LAMBDA, 2)
-    for own in weights.values():
-        spread = per_sample(own, h // 2, w // 2)
-        assert spread.shape == (h // 2, w // 2)
-        assert spread.mean() == pytest.approx(1, abs=1e-4)
-        assert own.min() > 0
+    found = worth(plan_gop(GopStructure.RANDOM_ACCESS, 5), frames, PARTS, LAMBDA, 2)
+    for own in found.values():
+        assert per_sample(own, h // 2, w // 2).shape == (h // 2, w // 2)
+        assert own.min() >= 1
     if size == (62, 94):  # what stays is on the left
-        assert weights[0][:, 0].min() > weights[0][:, -1].max()
+        assert found[0][:, 0].min() > found[0][:, -1].max()

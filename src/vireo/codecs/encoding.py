@@ -53,7 +53,8 @@ class PictureJob:
         frame_type: I, P or B.
         importance, effort, block_weights: what its quality, its encoder's time and its squared
             errors are worth (`gop.PlannedFrame`).
-        target: the source's planes at the coded size.
+        target: the planes to come near to, at the coded size: the source's, or what is planned
+            instead (`gop.PlannedFrame`).
         references: decoded pictures, as the codec has them.
         parsed: what the codec's `PictureDecoder.parse` made of each reference's packet.
         threads: how many to use.
@@ -299,7 +300,7 @@ class GopEncoder:
                 task.coding_index,
                 FrameType(len(task.references)),
                 task.planned.importance,
-                pad_to_even(task.frame),
+                task.planned.target or pad_to_even(task.frame),
                 task.references,
                 task.parsed,
                 threads,

@@ -27,7 +27,6 @@ from vireo.metrics.psnr import PEAK
 # At high rates the mean squared error D of what is coded at a cost of lambda per bit: the slope of
 # D = c * 2**(-2R) is lambda = 2 ln(2) D.
 ERROR_PER_LAMBDA = PEAK**2 / (2 * np.log(2))
-POWER = 0.6  # of what a part is worth: the weight of its squared error
 _BLOCK = 4  # samples at half size: the format's blocks
 _AROUND = 3  # blocks, the side of the window that errors are averaged over
 _ONE = 64  # of blending, of a vector's units per sample, and of a prediction's per sample value
@@ -35,16 +34,17 @@ _ONE = 64  # of blending, of a vector's units per sample, and of a prediction's 
 Floats = NDArray[np.float32]
 
 
-def error_weights(
+def worth(
     plan: Sequence[PlannedFrame],
     pictures: Sequence[Planes],
     parts: Parts,
     lambda_: float,
     threads: int = 1,
 ) -> dict[int, Floats]:
-    """Weights of squared errors by display index, per 8x8 luma samples, 1 in each frame's mean.
+    """What squared errors are worth by display index, per 8x8 luma samples.
 
-    Frames that no other refers to have none: there all parts are worth the same.
+    That is 1 for the frame itself, and more for those that are predicted from it. Frames that no
+    other refers to are left out: there it is 1 everywhere.
 
     Args:
         plan: a GOP's frames in coding order.
@@ -52,10 +52,9 @@ def error_weights(
         lambda_: cost of a bit per luma sample against mean squared error (samples 0…1).
         threads: how many search motion.
     """
-    height, width = pictures[0][1].shape
     small = [_half(picture) for picture in pictures]
     blocks = tuple(-(-side // _BLOCK) for side in small[0][0].shape)
-    worth = {frame.display_index: np.ones(blocks) for frame in plan}
+    found = {frame.display_index: np.ones(blocks) for frame in plan}
     inter = [frame for frame in reversed(plan) if frame.references]
 
     def links_of(frame: PlannedFrame) -> list[_Link]:
@@ -65,17 +64,35 @@ def error_weights(
     with ThreadPoolExecutor(threads) as pool:
         for frame, links in zip(inter, pool.map(links_of, inter), strict=True):
             for link, reference in zip(links, frame.references, strict=True):
-                link.pass_on(worth[frame.display_index], worth[reference])
-    weights = {}
-    for index in {r for frame in plan for r in frame.references}:
-        own = (worth[index] ** POWER).astype(np.float32)
-        weights[index] = own / per_sample(own, height, width).mean()
-    return weights
+                link.pass_on(found[frame.display_index], found[reference])
+    referred = {r for frame in plan for r in frame.references}
+    return {index: found[index].astype(np.float32) for index in sorted(referred)}
 
 
-def per_sample(weights: Floats, height: int, width: int) -> Floats:
-    """Weights of `error_weights` per sample of chroma: `[height, width]`, contiguous."""
-    spread = weights.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
+def kept(
+    lambda_: float,
+    missing: NDArray[np.float64],
+    most: NDArray[np.float64] | float = np.inf,
+) -> NDArray[np.float64]:
+    """What part of a reference's squared error counts in a frame that is predicted from it.
+
+    What is coded has the error D whatever its prediction is like, and a prediction error of M takes
+    log(M / D) / 2 nats, times lambda = 2D. So D / M of the reference's error counts. M is that
+    error, D as well, and what is missing of the frame in the reference anyway.
+
+    Args:
+        lambda_: cost of a bit per luma sample against mean squared error (samples 0…1).
+        missing: squared sample values.
+        most: that D is, squared sample values.
+    """
+    coded = np.minimum(ERROR_PER_LAMBDA * lambda_, most)
+    share: NDArray[np.float64] = coded / (coded + missing)
+    return share
+
+
+def per_sample(blocks: Floats, height: int, width: int) -> Floats:
+    """Values of blocks per sample of chroma: `[height, width]`, contiguous."""
+    spread = blocks.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
     return np.ascontiguousarray(spread[:height, :width])
 
 
@@ -117,21 +134,18 @@ def _links(
     wanted = target[0].astype(np.float32)
     missing = box(_block_means((predicted - wanted) ** 2), _AROUND)
     variance = box(_block_means(wanted**2), _AROUND) - box(_block_means(wanted), _AROUND) ** 2
-    # A block that is coded has the error D whatever its prediction is like, and a prediction error
-    # of M takes log(M / D) / 2 nats, times lambda = 2D. So D / M of a reference's error counts.
-    # M is that error, D as well, and what is missing anyway. No error is larger than the variance.
-    coded = np.minimum(ERROR_PER_LAMBDA * lambda_, variance + 1)
-    kept = coded / (coded + missing)
+    # No error is larger than the variance.
+    share = kept(lambda_, missing, variance + 1)
     alpha = values[2 * count] / _ONE
     beta = values[2 * count + 1] / _ONE if count == 2 else np.ones((rows, columns))
     across, down = np.meshgrid(np.arange(columns), np.arange(rows))
     links = []
-    for i, share in enumerate((beta, 1 - beta)[:count]):
+    for i, part in enumerate((beta, 1 - beta)[:count]):
         x = across + values[2 * i] / (_ONE * _BLOCK)
         y = down + values[2 * i + 1] / (_ONE * _BLOCK)
         # Two references have most of their errors from the same frames: the square of a mean of
-        # equal errors counts each by its share.
-        counts = kept * alpha**2 * share
+        # equal errors counts each by its part.
+        counts = share * alpha**2 * part
         links.append(_Link(counts, x.clip(0, columns - 1), y.clip(0, rows - 1)))
     return links
 

@@ -20,7 +20,7 @@ from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
 from vireo.codecs.coolchic.coding import Base, latent_sections, round_latents
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS
 from vireo.codecs.coolchic.encoder import Settings
-from vireo.codecs.coolchic.importance import error_weights, per_sample
+from vireo.codecs.coolchic.importance import per_sample, worth
 from vireo.codecs.coolchic.loop_filter import Equations, choose
 from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
 from vireo.codecs.coolchic.networks import shipped_sets
@@ -28,7 +28,8 @@ from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset, promise
 from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import StreamShape
-from vireo.codecs.coolchic.structure import Predictability, prediction_interval
+from vireo.codecs.coolchic.structure import prediction_interval
+from vireo.codecs.coolchic.temporal_filter import filtered
 from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.coolchic.updates import (
     Integers,
@@ -46,7 +47,6 @@ from vireo.gop import (
     PlannedFrame,
     held_pictures,
     plan_gop,
-    weigh,
 )
 from vireo.metrics.psnr import PEAK, PLANE_WEIGHTS
 from vireo.profiling import TimeProfile, measured
@@ -57,13 +57,13 @@ LOSS = 0  # column of the trainer's metrics
 # Of lambda in the motion search, which takes the residual's rate for more than it is: 1.5, 2 and
 # 3 cost the same within 0.3 % on 60 frames of a training set.
 SEARCH_LAMBDA = 2.0
-# What a bit may cost falls with a frame's importance by this power, from so many times lambda
-# in frames that no other depends on; in I frames it is lambda at most, so that videos without
-# references look as is expected of their quality.
-LAMBDA_MOST, LAMBDA_POWER = 2.2, 0.6
+# Squared errors are weighted by this power of what they are worth; a frame's importance is the
+# weights' mean. A bit may cost so many times lambda, divided by that; in I frames lambda at most,
+# so that videos without references look as is expected of their quality.
+WORTH_POWER = 0.6
+LAMBDA_MOST = 2.3
 # Of low delay, frames from one that is kept as a second reference to the next.
 LOW_DELAY_INTERVAL = 8
-EFFORT_POWER = 0.6  # of a frame's importance: training steps
 SWEEPS = 3  # over the latents, of each refinement
 LEAST_BITS = 8 * 12  # no trained frame takes fewer
 
@@ -147,31 +147,44 @@ class PartsEncoder:
 
     def _lambda(self, job: PictureJob) -> float:
         """What a bit may cost in this frame: less where other frames depend on it."""
-        share: float = LAMBDA_MOST * job.importance**-LAMBDA_POWER
+        share = LAMBDA_MOST / job.importance
         if job.frame_type == FrameType.I:
             share = min(share, 1.0)
         return self.settings.lambda_ * share
 
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
-        """P frames as far apart as they still predict each other, and all by their importance,
-        as frames and in their parts.
+        """P frames as far apart as they still predict each other, and all by what they are worth,
+        as frames and in their parts. Those that others refer to are filtered in time.
         """
         pictures = [pad_to_even(frame) for frame in gop]
+        parts, lambda_, threads = self._parts, self.settings.lambda_, self.settings.threads
         with measured(self._times, "structure"):
             interval: int | None = LOW_DELAY_INTERVAL
-            share = Predictability(pictures, self._parts, self.settings.lambda_)
             if structure is GopStructure.RANDOM_ACCESS:
-                interval = prediction_interval(share)
-            plan = weigh(plan_gop(structure, len(gop), interval), share)
+                interval = prediction_interval(pictures, parts, lambda_)
+            plan = plan_gop(structure, len(gop), interval)
         with measured(self._times, "importance"):
-            lambda_, threads = self.settings.lambda_, self.settings.threads
-            weights = error_weights(plan, pictures, self._parts, lambda_, threads)
-        efforts = [frame.importance**EFFORT_POWER for frame in plan]
-        mean = fmean(efforts)
-        return tuple(
-            replace(frame, effort=effort / mean, block_weights=weights.get(frame.display_index))
-            for frame, effort in zip(plan, efforts, strict=True)
-        )
+            found = worth(plan, pictures, parts, lambda_, threads)
+        with measured(self._times, "temporal filter"):
+            targets = filtered(plan, pictures, parts, lambda_, threads)
+        height, width = pictures[0][1].shape
+        weights = {index: blocks**WORTH_POWER for index, blocks in found.items()}
+        importance = {i: float(per_sample(w, height, width).mean()) for i, w in weights.items()}
+        mean = fmean(importance.get(frame.display_index, 1.0) for frame in plan)
+
+        def planned(frame: PlannedFrame) -> PlannedFrame:
+            i = frame.display_index
+            if i not in weights:
+                return replace(frame, effort=1 / mean)
+            return replace(
+                frame,
+                importance=importance[i],
+                effort=importance[i] / mean,
+                block_weights=weights[i] / np.float32(importance[i]),
+                target=targets[i],
+            )
+
+        return tuple(planned(frame) for frame in plan)
 
     def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
         """Any stream's."""

@@ -2,14 +2,12 @@
 
 A hierarchy over a whole GOP codes nearly every frame as a B frame, which is best as long as
 a frame still says something about one that is a GOP away. Where it doesn't, frames that are
-closer serve better. And the more of a frame's error others inherit, the less of it is wanted.
+closer serve better.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log2
-from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,54 +25,20 @@ NOISE = 9.0  # squared sample values that no prediction is asked to explain
 USEFUL = 0.5
 
 
-class Predictability:
-    """How much of a GOP's frames is predicted by others that are so many frames away.
-
-    Measured where it is asked for: at powers of two, twice each, and between those by the
-    logarithm of the distance.
+def prediction_interval(pictures: Sequence[Planes], parts: Parts, lambda_: float) -> int | None:
+    """Frames from one P frame of a GOP to the next; None for one P frame, the last.
 
     Args:
         pictures: planes Y, U, V of the GOP's frames, of even size, in display order.
     """
-
-    def __init__(self, pictures: Sequence[Planes], parts: Parts, lambda_: float) -> None:
-        self._pictures = pictures
-        self._parts = parts
-        self._lambda = lambda_
-        self.last = len(pictures) - 1
-        self._known: dict[tuple[int, int], float] = {}
-
-    def __call__(self, distance: int) -> float:
-        """The share of a frame's variance, 0…1."""
-        distance = min(distance, self.last)
-        near = 1 << distance.bit_length() - 1
-        far = min(2 * near, self.last)
-        if distance == near:
-            return self._measured(near)
-        part = log2(distance / near) / log2(far / near)
-        return (1 - part) * self._measured(near) + part * self._measured(far)
-
-    def _measured(self, distance: int) -> float:
-        firsts = {0, (self.last - distance) // 2}
-        return 1 - fmean(self.unexplained(first, distance) for first in sorted(firsts))
-
-    def unexplained(self, first: int, distance: int) -> float:
-        """What frame `first` says nothing of in the frame so far behind it (`unexplained`)."""
-        pair = first, distance
-        if pair not in self._known:
-            target, reference = self._pictures[first + distance], self._pictures[first]
-            self._known[pair] = unexplained(target, reference, self._parts, self._lambda)
-        return self._known[pair]
-
-
-def prediction_interval(gop: Predictability) -> int | None:
-    """Frames from one P frame of a GOP to the next; None for one P frame, the last."""
-    distance = gop.last
+    last = distance = len(pictures) - 1
     if distance <= LEAST:
         return None
-    while distance > LEAST and gop.unexplained(0, distance) > USEFUL:
+    while distance > LEAST:
+        if unexplained(pictures[distance], pictures[0], parts, lambda_) <= USEFUL:
+            break
         distance = -(-distance // 2)
-    return None if distance == gop.last else distance
+    return None if distance == last else distance
 
 
 def unexplained(target: Planes, reference: Planes, parts: Parts, lambda_: float) -> float:

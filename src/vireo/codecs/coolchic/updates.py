@@ -98,6 +98,7 @@ class UpdateCost(FrameCost):
             cost.references,
             cost.lambda_,
             cost.temporal,
+            cost.weights,
         )
         self.base = base
 
