@@ -5,7 +5,7 @@ All structures are closed: a GOP's frames refer to nothing outside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
@@ -47,8 +47,8 @@ class PlannedFrame:
         effort: how much of an encoder's time it is worth, against its GOP's mean.
         block_weights: what its squared errors are worth where, by blocks of the codec's choice,
             1 in the mean; None where all are worth the same.
-        target: planes Y, U, V that an encoder shall come near to instead of the frame's own, at the
-            coded size; None for its own.
+        target: makes, with so many threads, planes Y, U, V that an encoder shall come near to
+            instead of the frame's own, at the coded size; None for its own.
     """
 
     display_index: int
@@ -57,7 +57,7 @@ class PlannedFrame:
     importance: float = 1.0
     effort: float = 1.0
     block_weights: NDArray[np.float32] | None = field(default=None, compare=False)
-    target: tuple[Plane, Plane, Plane] | None = field(default=None, compare=False)
+    target: Callable[[int], tuple[Plane, Plane, Plane]] | None = field(default=None, compare=False)
 
 
 def plan_gop(

@@ -134,7 +134,7 @@ def test_what_others_depend_on_is_worth_more() -> None:
             assert frame.block_weights.shape == (12, 16)
             assert frame.block_weights.mean() == pytest.approx(1, abs=1e-4)
             assert frame.target is not None
-            assert [p.shape for p in frame.target] == [(96, 128), (48, 64), (48, 64)]
+            assert [p.shape for p in frame.target(1)] == [(96, 128), (48, 64), (48, 64)]
     rng = np.random.default_rng(1)
     noise = [rng.integers(0, 256, (96, 128), dtype=np.uint8) for _ in range(9)]
     unrelated = encoder.plan(GopStructure.RANDOM_ACCESS, gop(noise))

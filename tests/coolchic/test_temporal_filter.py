@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import STANDARD
-from vireo.codecs.coolchic.temporal_filter import filtered
-from vireo.gop import GopStructure, PlannedFrame, plan_gop
+from vireo.codecs.coolchic.temporal_filter import filtered, reaches
+from vireo.gop import GopStructure, plan_gop
 
 LAMBDA = 1e-3
 HEIGHT, WIDTH = 64, 96
@@ -37,15 +37,24 @@ def error(picture: Planes, clean: Planes) -> list[float]:
     return [float(((a.astype(float) - b) ** 2).mean()) for a, b in pairs]
 
 
-def plan_of(frames: int) -> tuple[PlannedFrame, ...]:
-    return plan_gop(GopStructure.RANDOM_ACCESS, frames)
+def each(
+    pictures: list[Planes],
+    lambda_: float = LAMBDA,
+    structure: GopStructure = GopStructure.RANDOM_ACCESS,
+    threads: int = 1,
+) -> dict[int, Planes]:
+    """Those of a GOP that others refer to."""
+    return {
+        index: filtered(pictures, index, reach, PARTS, lambda_, threads)
+        for index, reach in reaches(plan_gop(structure, len(pictures))).items()
+    }
 
 
 @pytest.mark.parametrize("speed", [0, 3])
 def test_noise_goes_and_what_moves_stays_sharp(speed: int) -> None:
     rng = np.random.default_rng(0)
     pictures = [picture(scene(speed * t), rng, 5) for t in range(5)]
-    result = filtered(plan_of(5), pictures, PARTS, LAMBDA)
+    result = each(pictures)
     assert set(result) == {0, 2, 4}
     for index, planes in result.items():
         clean = picture(scene(speed * index), rng)
@@ -60,17 +69,14 @@ def test_noise_goes_and_what_moves_stays_sharp(speed: int) -> None:
 def test_the_more_a_bit_costs_the_more_is_filtered() -> None:
     rng = np.random.default_rng(1)
     pictures = [picture(scene(), rng, 5) for _ in range(3)]
-    moved = [
-        error(filtered(plan_of(3), pictures, PARTS, lambda_)[0], pictures[0])[0]
-        for lambda_ in (1e-5, 1e-4, 1e-2)
-    ]
+    moved = [error(each(pictures, lambda_)[0], pictures[0])[0] for lambda_ in (1e-5, 1e-4, 1e-2)]
     assert moved[0] < 0.5 * moved[1] < 0.5 * moved[2]
 
 
 def test_frames_that_show_something_else_have_no_say() -> None:
     rng = np.random.default_rng(2)
     pictures = [picture(rng.uniform(0, 255, (HEIGHT, WIDTH)), rng) for _ in range(3)]
-    for index, planes in filtered(plan_of(3), pictures, PARTS, 1e-4).items():
+    for index, planes in each(pictures, 1e-4).items():
         assert error(planes, pictures[index])[0] < 10
 
 
@@ -78,19 +84,19 @@ def test_a_reference_hears_no_more_than_those_that_refer_to_it() -> None:
     """In low delay only the next frame does, so that a third one changes nothing."""
     rng = np.random.default_rng(3)
     pictures = [picture(scene(), rng, 5) for _ in range(3)]
-    plan = plan_gop(GopStructure.LOW_DELAY, 3)
-    first = filtered(plan, pictures, PARTS, LAMBDA)
+    first = each(pictures, structure=GopStructure.LOW_DELAY)
     others = [*pictures[:2], picture(scene(), rng, 20)]
-    for a, b in zip(first[0], filtered(plan, others, PARTS, LAMBDA)[0], strict=True):
+    again = each(others, structure=GopStructure.LOW_DELAY)
+    for a, b in zip(first[0], again[0], strict=True):
         np.testing.assert_array_equal(a, b)
     assert set(first) == {0, 1}
-    assert filtered(plan_gop(GopStructure.INTRA, 3), pictures, PARTS, LAMBDA) == {}
+    assert reaches(plan_gop(GopStructure.INTRA, 3)) == {}
 
 
 def test_threads_change_nothing() -> None:
     rng = np.random.default_rng(4)
     pictures = [picture(scene(t), rng, 5) for t in range(5)]
-    one, two = (filtered(plan_of(5), pictures, PARTS, LAMBDA, threads) for threads in (1, 2))
+    one, two = (each(pictures, threads=threads) for threads in (1, 2))
     for index in one:
         for a, b in zip(one[index], two[index], strict=True):
             np.testing.assert_array_equal(a, b)
@@ -99,5 +105,5 @@ def test_threads_change_nothing() -> None:
 def test_pictures_of_two_samples() -> None:
     rng = np.random.default_rng(5)
     pictures = [picture(rng.uniform(0, 255, (2, 2)), rng) for _ in range(3)]
-    for planes in filtered(plan_of(3), pictures, PARTS, LAMBDA).values():
+    for planes in each(pictures).values():
         assert [p.shape for p in planes] == [(2, 2), (1, 1), (1, 1)]

@@ -295,12 +295,13 @@ class GopEncoder:
             decoded = decoder.reconstruct(parsed, task.references)
             iterations, seconds = 0, 0.0
         else:
+            make_target = task.planned.target
             job = PictureJob(
                 task.index,
                 task.coding_index,
                 FrameType(len(task.references)),
                 task.planned.importance,
-                task.planned.target or pad_to_even(task.frame),
+                make_target(threads) if make_target else pad_to_even(task.frame),
                 task.references,
                 task.parsed,
                 threads,

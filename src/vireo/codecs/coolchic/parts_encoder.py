@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 from time import perf_counter
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
+from vireo.codecs.base import UNLIMITED, PictureDecoder, Planes, picture_decoder
 from vireo.codecs.coolchic.coding import Base, latent_sections, round_latents
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS
 from vireo.codecs.coolchic.encoder import Settings
@@ -29,7 +30,7 @@ from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.coolchic.structure import prediction_interval
-from vireo.codecs.coolchic.temporal_filter import filtered
+from vireo.codecs.coolchic.temporal_filter import filtered, reaches
 from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.coolchic.updates import (
     Integers,
@@ -61,7 +62,7 @@ SEARCH_LAMBDA = 2.0
 # weights' mean. A bit may cost so many times lambda, divided by that; in I frames lambda at most,
 # so that videos without references look as is expected of their quality.
 WORTH_POWER = 0.6
-LAMBDA_MOST = 2.3
+LAMBDA_MOST = 2.0
 # Of low delay, frames from one that is kept as a second reference to the next.
 LOW_DELAY_INTERVAL = 8
 SWEEPS = 3  # over the latents, of each refinement
@@ -165,8 +166,7 @@ class PartsEncoder:
             plan = plan_gop(structure, len(gop), interval)
         with measured(self._times, "importance"):
             found = worth(plan, pictures, parts, lambda_, threads)
-        with measured(self._times, "temporal filter"):
-            targets = filtered(plan, pictures, parts, lambda_, threads)
+        reach = reaches(plan)
         height, width = pictures[0][1].shape
         weights = {index: blocks**WORTH_POWER for index, blocks in found.items()}
         importance = {i: float(per_sample(w, height, width).mean()) for i, w in weights.items()}
@@ -181,10 +181,16 @@ class PartsEncoder:
                 importance=importance[i],
                 effort=importance[i] / mean,
                 block_weights=weights[i] / np.float32(importance[i]),
-                target=targets[i],
+                target=partial(self._target, gop, i, reach[i]),
             )
 
         return tuple(planned(frame) for frame in plan)
+
+    def _target(self, gop: Sequence[Frame], index: int, reach: int, threads: int) -> Planes:
+        """What is coded of one of a GOP's frames that others refer to."""
+        with measured(self._times, "temporal filter"):
+            pictures = [pad_to_even(frame) for frame in gop]
+            return filtered(pictures, index, reach, self._parts, self.settings.lambda_, threads)
 
     def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
         """Any stream's."""
