@@ -1,8 +1,7 @@
 """The structure of a GOP by its content: how far apart frames still predict each other.
 
-A hierarchy over a whole GOP codes nearly every frame as a B frame, which is best as long as
-a frame still says something about one that is a GOP away. Where it doesn't, frames that are
-closer serve better.
+A hierarchy of B frames is best as long as a frame still says something about one that is all of
+the hierarchy away. Where it doesn't, frames that are closer serve better.
 """
 
 from __future__ import annotations
@@ -16,7 +15,9 @@ from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import Parts
 from vireo.codecs.coolchic.motion import predict, search_fields
 
-LEAST = 8  # frames
+# From one P frame to the next. 16 rather than 32 took 2 to 4 % less of four clips whose frames
+# predict each other well that far.
+LEAST, MOST = 8, 16
 SIDE = 8  # of the squares that are compared
 NOISE = 9.0  # squared sample values that no prediction is asked to explain
 # Of the squares' own variance: more than this left after prediction, and it is of no use.
@@ -32,8 +33,8 @@ def prediction_interval(pictures: Sequence[Planes], parts: Parts, lambda_: float
         pictures: planes Y, U, V of the GOP's frames, of even size, in display order.
     """
     last = distance = len(pictures) - 1
-    if distance <= LEAST:
-        return None
+    while distance > MOST:
+        distance = -(-distance // 2)
     while distance > LEAST:
         if unexplained(pictures[distance], pictures[0], parts, lambda_) <= USEFUL:
             break
