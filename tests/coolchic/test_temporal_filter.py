@@ -44,10 +44,12 @@ def each(
     threads: int = 1,
 ) -> dict[int, Planes]:
     """Those of a GOP that others refer to."""
-    return {
-        index: filtered(pictures, index, reach, PARTS, lambda_, threads)
-        for index, reach in reaches(plan_gop(structure, len(pictures))).items()
-    }
+    found = {}
+    for index, reach in reaches(plan_gop(structure, len(pictures))).items():
+        first = max(index - reach, 0)
+        near = pictures[first : index + reach + 1]
+        found[index] = filtered(near, index - first, PARTS, lambda_, threads)
+    return found
 
 
 @pytest.mark.parametrize("speed", [0, 3])
@@ -91,6 +93,7 @@ def test_a_reference_hears_no_more_than_those_that_refer_to_it() -> None:
         np.testing.assert_array_equal(a, b)
     assert set(first) == {0, 1}
     assert reaches(plan_gop(GopStructure.INTRA, 3)) == {}
+    assert reaches(plan_gop(GopStructure.RANDOM_ACCESS, 9)) == {0: 4, 2: 1, 4: 2, 6: 1, 8: 4}
 
 
 def test_threads_change_nothing() -> None:

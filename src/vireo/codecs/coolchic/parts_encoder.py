@@ -189,8 +189,9 @@ class PartsEncoder:
     def _target(self, gop: Sequence[Frame], index: int, reach: int, threads: int) -> Planes:
         """What is coded of one of a GOP's frames that others refer to."""
         with measured(self._times, "temporal filter"):
-            pictures = [pad_to_even(frame) for frame in gop]
-            return filtered(pictures, index, reach, self._parts, self.settings.lambda_, threads)
+            first = max(index - reach, 0)
+            pictures = [pad_to_even(frame) for frame in gop[first : index + reach + 1]]
+            return filtered(pictures, index - first, self._parts, self.settings.lambda_, threads)
 
     def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
         """Any stream's."""

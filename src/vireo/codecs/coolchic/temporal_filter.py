@@ -27,42 +27,44 @@ _ONE = np.float32(64)  # of a prediction's samples
 
 
 def reaches(plan: Sequence[PlannedFrame]) -> dict[int, int]:
-    """How many frames away the farthest is that refers to one, of those that others refer to."""
+    """How many frames before and after have a say, of those frames that others refer to.
+
+    That is as many as the farthest is away that refers to it, and no more than have a strength.
+    """
     farthest: dict[int, int] = {}
     for frame in plan:
         for r in frame.references:
-            farthest[r] = max(farthest.get(r, 0), abs(frame.display_index - r))
+            distance = abs(frame.display_index - r)
+            farthest[r] = min(max(farthest.get(r, 0), distance), len(STRENGTHS))
     return farthest
 
 
 def filtered(
     pictures: Sequence[Planes],
     index: int,
-    reach: int,
     parts: Parts,
     lambda_: float,
     threads: int = 1,
 ) -> Planes:
-    """Planes Y, U, V of one picture, in which others up to `reach` frames away have a say.
+    """Planes Y, U, V of one picture, in which all that are given have a say.
 
     Args:
-        pictures: planes Y, U, V of a GOP's frames, of even size, in display order.
-        index: which one it is.
+        pictures: planes Y, U, V of consecutive frames, of even size.
+        index: which of them it is.
         lambda_: cost of a bit per luma sample against mean squared error (samples 0…1).
         threads: how many search motion.
     """
     own = pictures[index]
 
-    def moved(distance: int) -> tuple[list[Floats], list[Floats]]:
-        strength = STRENGTHS[abs(distance) - 1]
-        return _moved(own, pictures[index + distance], parts, lambda_, strength)
+    def moved(other: int) -> tuple[list[Floats], list[Floats]]:
+        strength = STRENGTHS[abs(other - index) - 1]
+        return _moved(own, pictures[other], parts, lambda_, strength)
 
-    reach = min(reach, len(STRENGTHS))
-    distances = [d for d in range(-reach, reach + 1) if d != 0 and 0 <= index + d < len(pictures)]
+    others = [i for i in range(len(pictures)) if i != index]
     sums = [plane.astype(np.float32) for plane in own]
     weights = [np.ones_like(plane) for plane in sums]
     with ThreadPoolExecutor(threads) as pool:
-        for planes, shares in pool.map(moved, distances):
+        for planes, shares in pool.map(moved, others):
             for i, (plane, share) in enumerate(zip(planes, shares, strict=True)):
                 sums[i] += share * plane
                 weights[i] += share
