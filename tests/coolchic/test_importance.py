@@ -64,7 +64,7 @@ def test_worth_is_passed_on_along_the_motion() -> None:
         luma[:, 16 + 16 * t : 48 + 16 * t] = moved
         frames.append(picture(luma))
     found = worth(plan_gop(GopStructure.LOW_DELAY, 2), frames, PARTS, LAMBDA)[0]
-    assert found[2:6, 3:5].min() > 1.4 * found[2:6, 7:].max()
+    assert found[2:6, 3:5].min() > 1.2 * found[2:6, 7:].max()
 
 
 def test_still_pictures_are_worth_what_they_are_to_all_others() -> None:
@@ -77,12 +77,16 @@ def test_still_pictures_are_worth_what_they_are_to_all_others() -> None:
 
 def test_the_more_a_bit_costs_the_more_errors_are_kept() -> None:
     missing = np.array([0.0, 1.0, 10.0, 100.0])
-    cheap, dear = kept(1e-4, missing), kept(1e-2, missing)
+    cheap, dear = kept(1.0, missing), kept(10.0, missing)
     assert cheap[0] == dear[0] == 1
     assert (np.diff(cheap) < 0).all()
     assert (cheap[1:] < dear[1:]).all()
-    # Frames that hardly anything is coded of have no errors larger than their variance.
-    np.testing.assert_allclose(kept(1e3, missing, 10.0), 10 / (10 + missing))
+    rng = np.random.default_rng(3)
+    scene = texture(0, WIDTH)
+    noisy = [picture(scene + rng.normal(0, 8, scene.shape)) for _ in range(2)]
+    plan = plan_gop(GopStructure.LOW_DELAY, 2)
+    low, high = (worth(plan, noisy, PARTS, lambda_)[0].mean() for lambda_ in (1e-5, 1e-3))
+    assert 1 < low < high - 0.2 < 1.8
 
 
 def test_what_is_further_away_is_worth_more_to_fewer() -> None:

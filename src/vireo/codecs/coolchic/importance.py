@@ -28,7 +28,8 @@ from vireo.metrics.psnr import PEAK
 # D = c * 2**(-2R) is lambda = 2 ln(2) D.
 ERROR_PER_LAMBDA = PEAK**2 / (2 * np.log(2))
 _BLOCK = 4  # samples at half size: the format's blocks
-_AROUND = 3  # blocks, the side of the window that errors are averaged over
+_AROUND = 3  # blocks, the side of the window that squared errors are averaged over
+_HADAMARD = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, -1, 1], [1, -1, 1, -1]]) / 2
 _ONE = 64  # of blending, of a vector's units per sample, and of a prediction's per sample value
 
 Floats = NDArray[np.float32]
@@ -69,11 +70,7 @@ def worth(
     return {index: found[index].astype(np.float32) for index in sorted(referred)}
 
 
-def kept(
-    lambda_: float,
-    missing: NDArray[np.float64],
-    most: NDArray[np.float64] | float = np.inf,
-) -> NDArray[np.float64]:
+def kept(coded: NDArray[np.float64] | float, missing: NDArray[np.float64]) -> NDArray[np.float64]:
     """What part of a reference's squared error counts in a frame that is predicted from it.
 
     What is coded has the error D whatever its prediction is like, and a prediction error of M takes
@@ -81,11 +78,9 @@ def kept(
     error, D as well, and what is missing of the frame in the reference anyway.
 
     Args:
-        lambda_: cost of a bit per luma sample against mean squared error (samples 0…1).
-        missing: squared sample values.
-        most: that D is, squared sample values.
+        coded: D, squared sample values.
+        missing: the same.
     """
-    coded = np.minimum(ERROR_PER_LAMBDA * lambda_, most)
     share: NDArray[np.float64] = coded / (coded + missing)
     return share
 
@@ -132,10 +127,14 @@ def _links(
     rows, columns = values[0].shape
     predicted = _core.predict(values, references, height, width)[0] / np.float32(_ONE)
     wanted = target[0].astype(np.float32)
-    missing = box(_block_means((predicted - wanted) ** 2), _AROUND)
-    variance = box(_block_means(wanted**2), _AROUND) - box(_block_means(wanted), _AROUND) ** 2
-    # No error is larger than the variance.
-    share = kept(lambda_, missing, variance + 1)
+    # By frequency: what is missing of one takes nothing of the reference's error in another.
+    share, errors = np.zeros((rows, columns)), np.zeros((rows, columns))
+    for lost, signal in zip(_coefficients(predicted - wanted), _coefficients(wanted), strict=True):
+        variance = box(signal**2, _AROUND) - box(signal, _AROUND) ** 2
+        coded = np.minimum(ERROR_PER_LAMBDA * lambda_, variance + 1)  # no error is larger
+        share += coded * kept(coded, box(lost**2, _AROUND))
+        errors += coded
+    share /= errors
     alpha = values[2 * count] / _ONE
     beta = values[2 * count + 1] / _ONE if count == 2 else np.ones((rows, columns))
     across, down = np.meshgrid(np.arange(columns), np.arange(rows))
@@ -163,11 +162,14 @@ def _halved(plane: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
     return rounded
 
 
-def _block_means(plane: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Of each block; the last ones repeat the border."""
+def _coefficients(plane: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Of each block's Hadamard transform: `[16, rows, columns]`; the last ones repeat the border.
+
+    They are as large as samples.
+    """
     pad = [(0, -side % _BLOCK) for side in plane.shape]
-    wide = np.pad(plane, pad, mode="edge")
+    wide = np.pad(plane, pad, mode="edge").astype(np.float64)
     rows, columns = (side // _BLOCK for side in wide.shape)
     blocks = wide.reshape(rows, _BLOCK, columns, _BLOCK)
-    means: NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64)
-    return means
+    found: NDArray[np.float64] = np.einsum("ui,ricj,vj->uvrc", _HADAMARD, blocks, _HADAMARD)
+    return found.reshape(_BLOCK * _BLOCK, rows, columns)

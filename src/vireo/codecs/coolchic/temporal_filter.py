@@ -15,7 +15,7 @@ import numpy as np
 
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import Parts
-from vireo.codecs.coolchic.importance import Floats, kept
+from vireo.codecs.coolchic.importance import ERROR_PER_LAMBDA, Floats, kept
 from vireo.codecs.coolchic.motion import box, predict, search_fields
 from vireo.gop import PlannedFrame
 
@@ -83,7 +83,7 @@ def _moved(
         alpha[:] = 0
     planes: list[Floats] = [p.astype(np.float32) / _ONE for p in predict(fields, [other], parts)]
     missing = box((planes[0] - target[0]).astype(np.float64) ** 2, _AROUND).clip(0)
-    luma = (strength * kept(lambda_, missing)).astype(np.float32)
+    luma = (strength * kept(ERROR_PER_LAMBDA * lambda_, missing)).astype(np.float32)
     height, width = target[1].shape
     chroma = luma.reshape(height, 2, width, 2).mean(axis=(1, 3))
     return planes, [luma, chroma, chroma]
