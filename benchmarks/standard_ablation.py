@@ -46,7 +46,7 @@ import numpy as np
 
 import vireo
 from vireo import gop
-from vireo.codecs.coolchic import motion, networks, parts_encoder, structure, updates
+from vireo.codecs.coolchic import importance, motion, networks, parts_encoder, updates
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD
 from vireo.codecs.coolchic.initialise import initial_networks
 from vireo.codecs.coolchic.networks import NetworkSets
@@ -138,13 +138,18 @@ def _first_base_alone() -> Patches:
 
 
 def _luma_search() -> Patches:
+    whole = motion.search_fields
+
     def grey(planes: Any) -> Any:
         return planes[0], *(np.full_like(p, 128) for p in planes[1:])
 
     def search(target: Any, references: Any, lambda_: float, parts: Any) -> Any:
-        return motion.search_fields(grey(target), [grey(r) for r in references], lambda_, parts)
+        return whole(grey(target), [grey(r) for r in references], lambda_, parts)
 
-    return [patch.object(module, "search_fields", search) for module in (parts_encoder, structure)]
+    return [
+        patch.object(module, "search_fields", search)
+        for module in (motion, importance, parts_encoder)
+    ]
 
 
 def _one_reference() -> Patches:

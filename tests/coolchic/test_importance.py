@@ -75,6 +75,12 @@ def test_still_pictures_are_worth_what_they_are_to_all_others() -> None:
         np.testing.assert_allclose(found[index], expected, rtol=0.05)
 
 
+def test_a_frame_that_low_delay_keeps_is_worth_more_than_those_around() -> None:
+    plan = plan_gop(GopStructure.LOW_DELAY, 10, 4)
+    found = worth(plan, [picture(texture(0, WIDTH))] * 10, PARTS, LAMBDA)
+    assert found[4].mean() > max(found[3].mean(), found[5].mean())
+
+
 def test_the_more_a_bit_costs_the_more_errors_are_kept() -> None:
     missing = np.array([0.0, 1.0, 10.0, 100.0])
     cheap, dear = kept(1.0, missing), kept(10.0, missing)

@@ -197,6 +197,8 @@ def test_networks_are_chosen_by_weighted_errors() -> None:
     y, u, v = ((e * w).mean() for e, w in zip(squares, (full, weights, weights), strict=True))
     expected = (4 * y + u + v) / 6 / PEAK**2
     assert cost.picture_cost(networks) == pytest.approx(expected, rel=1e-5)
+    update = UpdateCost(parameters, cost)
+    assert update.picture_cost(networks) == cost.picture_cost(networks)
 
 
 def test_motion_is_coded_as_it_predicted_in_training() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import STANDARD
-from vireo.codecs.coolchic.temporal_filter import filtered, reaches
+from vireo.codecs.coolchic.temporal_filter import filtered, neighbourhoods
 from vireo.gop import GopStructure, plan_gop
 
 LAMBDA = 1e-3
@@ -45,10 +45,9 @@ def each(
 ) -> dict[int, Planes]:
     """Those of a GOP that others refer to."""
     found = {}
-    for index, reach in reaches(plan_gop(structure, len(pictures))).items():
-        first = max(index - reach, 0)
-        near = pictures[first : index + reach + 1]
-        found[index] = filtered(near, index - first, PARTS, lambda_, threads)
+    for index, around in neighbourhoods(plan_gop(structure, len(pictures))).items():
+        near = [pictures[i] for i in around]
+        found[index] = filtered(near, around.index(index), PARTS, lambda_, threads)
     return found
 
 
@@ -92,8 +91,14 @@ def test_a_reference_hears_no_more_than_those_that_refer_to_it() -> None:
     for a, b in zip(first[0], again[0], strict=True):
         np.testing.assert_array_equal(a, b)
     assert set(first) == {0, 1}
-    assert reaches(plan_gop(GopStructure.INTRA, 3)) == {}
-    assert reaches(plan_gop(GopStructure.RANDOM_ACCESS, 9)) == {0: 4, 2: 1, 4: 2, 6: 1, 8: 4}
+    assert neighbourhoods(plan_gop(GopStructure.INTRA, 3)) == {}
+    assert neighbourhoods(plan_gop(GopStructure.RANDOM_ACCESS, 9)) == {
+        0: range(5),
+        2: range(1, 4),
+        4: range(2, 7),
+        6: range(5, 8),
+        8: range(4, 9),
+    }
 
 
 def test_threads_change_nothing() -> None:

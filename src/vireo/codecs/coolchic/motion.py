@@ -23,6 +23,7 @@ AnyFloats = TypeVar("AnyFloats", NDArray[np.float32], NDArray[np.float64])
 WINDOW = 9  # side of the window that is compared, in samples of the level
 SMOOTHING = 33  # side of the window over which the result is averaged
 SMALLEST_SIDE = 24  # of the coarsest level
+_ONE = 64  # of a prediction's sample values
 PENALTY = 0.25  # sample values that a displacement must gain, against noise
 
 
@@ -54,6 +55,18 @@ def predict(
     height, width = references[0][0].shape
     blocks = _core.block_fields(fields, parts.motion_first, height, width, len(references))
     return _core.predict(blocks, references, height, width)
+
+
+def moved(
+    target: Planes, reference: Planes, lambda_: float, parts: Parts
+) -> tuple[Floats, Floats, Floats]:
+    """Another picture's planes Y, U, V where the target has them, everywhere and unblended."""
+    fields = search_fields(target, [reference], lambda_, parts)
+    for alpha in fields[2 * parts.motion_grids :]:
+        alpha[:] = 0
+    predicted = predict(fields, [reference], parts)
+    y, u, v = (plane.astype(np.float32) / np.float32(_ONE) for plane in predicted)
+    return y, u, v
 
 
 def temporal_contexts(

@@ -30,7 +30,7 @@ from vireo.codecs.coolchic.quantise import FrameCost
 from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.coolchic.structure import prediction_interval
-from vireo.codecs.coolchic.temporal_filter import filtered, reaches
+from vireo.codecs.coolchic.temporal_filter import filtered, neighbourhoods
 from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
 from vireo.codecs.coolchic.updates import (
     Integers,
@@ -166,7 +166,7 @@ class PartsEncoder:
             plan = plan_gop(structure, len(gop), interval)
         with measured(self._times, "importance"):
             found = worth(plan, pictures, parts, lambda_, threads)
-        reach = reaches(plan)
+        around = neighbourhoods(plan)
         height, width = pictures[0][1].shape
         weights = {index: blocks**WORTH_POWER for index, blocks in found.items()}
         importance = {i: float(per_sample(w, height, width).mean()) for i, w in weights.items()}
@@ -181,17 +181,17 @@ class PartsEncoder:
                 importance=importance[i],
                 effort=importance[i] / mean,
                 block_weights=weights[i] / np.float32(importance[i]),
-                target=partial(self._target, gop, i, reach[i]),
+                target=partial(self._target, gop, i, around[i]),
             )
 
         return tuple(planned(frame) for frame in plan)
 
-    def _target(self, gop: Sequence[Frame], index: int, reach: int, threads: int) -> Planes:
+    def _target(self, gop: Sequence[Frame], index: int, around: range, threads: int) -> Planes:
         """What is coded of one of a GOP's frames that others refer to."""
         with measured(self._times, "temporal filter"):
-            first = max(index - reach, 0)
-            pictures = [pad_to_even(frame) for frame in gop[first : index + reach + 1]]
-            return filtered(pictures, index - first, self._parts, self.settings.lambda_, threads)
+            pictures = [pad_to_even(gop[i]) for i in around]
+            place = around.index(index)
+            return filtered(pictures, place, self._parts, self.settings.lambda_, threads)
 
     def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
         """Any stream's."""

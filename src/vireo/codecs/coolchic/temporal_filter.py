@@ -16,27 +16,25 @@ import numpy as np
 from vireo.codecs.base import Planes
 from vireo.codecs.coolchic.config import Parts
 from vireo.codecs.coolchic.importance import ERROR_PER_LAMBDA, Floats, kept
-from vireo.codecs.coolchic.motion import box, predict, search_fields
+from vireo.codecs.coolchic.motion import box, moved
 from vireo.gop import PlannedFrame
 
 # Of another frame that shows the same, by how many frames it is away; a frame's own is 1.
 STRENGTHS = 0.6, 0.5, 0.4, 0.3
 SEARCH_LAMBDA = 0.3  # of lambda: motion has to be true here, and costs nothing
 _AROUND = 5  # luma samples, the side of the window that errors are averaged over
-_ONE = np.float32(64)  # of a prediction's samples
 
 
-def reaches(plan: Sequence[PlannedFrame]) -> dict[int, int]:
-    """How many frames before and after have a say, of those frames that others refer to.
-
-    That is as many as the farthest is away that refers to it, and no more than have a strength.
+def neighbourhoods(plan: Sequence[PlannedFrame]) -> dict[int, range]:
+    """Which frames have a say, by display index of those that others refer to: itself and those
+    around, as far as the farthest that refers to it, and no farther than have a strength.
     """
-    farthest: dict[int, int] = {}
+    reach: dict[int, int] = {}
     for frame in plan:
         for r in frame.references:
             distance = abs(frame.display_index - r)
-            farthest[r] = min(max(farthest.get(r, 0), distance), len(STRENGTHS))
-    return farthest
+            reach[r] = min(max(reach.get(r, 0), distance), len(STRENGTHS))
+    return {r: range(max(r - n, 0), min(r + n + 1, len(plan))) for r, n in reach.items()}
 
 
 def filtered(
@@ -56,15 +54,21 @@ def filtered(
     """
     own = pictures[index]
 
-    def moved(other: int) -> tuple[list[Floats], list[Floats]]:
+    def share_of(other: int) -> tuple[Sequence[Floats], Sequence[Floats]]:
+        """Its planes where this picture has them, and what they weigh there."""
+        planes = moved(own, pictures[other], SEARCH_LAMBDA * lambda_, parts)
+        missing = box((planes[0] - own[0]).astype(np.float64) ** 2, _AROUND).clip(0)
         strength = STRENGTHS[abs(other - index) - 1]
-        return _moved(own, pictures[other], parts, lambda_, strength)
+        luma = (strength * kept(ERROR_PER_LAMBDA * lambda_, missing)).astype(np.float32)
+        height, width = own[1].shape
+        chroma = luma.reshape(height, 2, width, 2).mean(axis=(1, 3))
+        return planes, (luma, chroma, chroma)
 
     others = [i for i in range(len(pictures)) if i != index]
     sums = [plane.astype(np.float32) for plane in own]
     weights = [np.ones_like(plane) for plane in sums]
     with ThreadPoolExecutor(threads) as pool:
-        for planes, shares in pool.map(moved, others):
+        for planes, shares in pool.map(share_of, others):
             for i, (plane, share) in enumerate(zip(planes, shares, strict=True)):
                 sums[i] += share * plane
                 weights[i] += share
@@ -72,18 +76,3 @@ def filtered(
         np.rint(s / w).clip(0, 255).astype(np.uint8) for s, w in zip(sums, weights, strict=True)
     )
     return y, u, v
-
-
-def _moved(
-    target: Planes, other: Planes, parts: Parts, lambda_: float, strength: float
-) -> tuple[list[Floats], list[Floats]]:
-    """Another picture's planes where the target has them, and what share they have there."""
-    fields = search_fields(target, [other], SEARCH_LAMBDA * lambda_, parts)
-    for alpha in fields[2 * parts.motion_grids :]:
-        alpha[:] = 0
-    planes: list[Floats] = [p.astype(np.float32) / _ONE for p in predict(fields, [other], parts)]
-    missing = box((planes[0] - target[0]).astype(np.float64) ** 2, _AROUND).clip(0)
-    luma = (strength * kept(ERROR_PER_LAMBDA * lambda_, missing)).astype(np.float32)
-    height, width = target[1].shape
-    chroma = luma.reshape(height, 2, width, 2).mean(axis=(1, 3))
-    return planes, [luma, chroma, chroma]

@@ -7,7 +7,7 @@ its biases) is either the base's or changed by multiples of a power of two.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
@@ -90,16 +90,7 @@ class UpdateCost(FrameCost):
     """The cost of a frame whose networks are an update of a base."""
 
     def __init__(self, base: Integers, cost: FrameCost) -> None:
-        super().__init__(
-            cost.core,
-            cost.frame_type,
-            cost.grids,
-            cost.target,
-            cost.references,
-            cost.lambda_,
-            cost.temporal,
-            cost.weights,
-        )
+        super().__init__(**{f.name: getattr(cost, f.name) for f in fields(cost) if f.init})
         self.base = base
 
     def network_bits(self, networks: _core.Networks) -> float:
