@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +79,9 @@ def motion_probabilities() -> NDArray[np.uint16]:
     return _load().motion
 
 
-@cache
-def _load() -> NetworkSets:
-    with files(__package__).joinpath(FILE).open("rb") as file, np.load(file) as arrays:
+def read_sets(path: Traversable) -> NetworkSets:
+    """What `NetworkSets.write` has made."""
+    with path.open("rb") as file, np.load(file) as arrays:
         sets = NetworkSets(
             np.ascontiguousarray(arrays["sets"]),
             arrays["frame_types"],
@@ -91,3 +92,8 @@ def _load() -> NetworkSets:
     for array in (sets.parameters, sets.frame_types, sets.lambdas, sets.motion, sets.temporal):
         array.flags.writeable = False
     return sets
+
+
+@cache
+def _load() -> NetworkSets:
+    return read_sets(files(__package__).joinpath(FILE))

@@ -10,13 +10,19 @@ filters to all pictures.
     python -m vireo.codecs.coolchic.pretraining clips.mkv … --out networks.npz
 
 A clip is a run of `CLIP` consecutive frames of a file.
+
+At small lambdas latents of I frames grow for longer than that training lasts, and their networks
+come to suit ones that are too small. Sets that start from that of `INTRA_FROM`, scaled, and see
+longer trainings of I frames alone take their place:
+
+    python -m vireo.codecs.coolchic.pretraining clips.mkv … --intra networks.npz --out better.npz
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +36,13 @@ from vireo.codecs.coolchic.fitting import CodedLatents, fit_models
 from vireo.codecs.coolchic.initialise import initial_networks
 from vireo.codecs.coolchic.loop_filter import PooledEquations
 from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
-from vireo.codecs.coolchic.networks import NetworkSets, temporal_parameters
+from vireo.codecs.coolchic.networks import NetworkSets, read_sets, temporal_parameters
 from vireo.codecs.coolchic.parts_encoder import SEARCH_LAMBDA, SWEEPS
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset
 from vireo.codecs.coolchic.schedule import final_stage, main_stage
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.codecs.coolchic.trainer import Adam, Trainer
-from vireo.codecs.coolchic.updates import to_integers
+from vireo.codecs.coolchic.updates import to_floats, to_integers
 from vireo.gop import FrameType
 from vireo.video import open_source
 
@@ -45,21 +51,46 @@ Integers = NDArray[np.int32]
 _Filters = tuple[PooledEquations, PooledEquations]  # of luma, of chroma
 
 CLIP = 7  # frames
-CROP = 192  # side of the pictures, at a random place of the clip's
 STILL = 0.2  # of frames have no motion at all; a training set has too few of them
-STEPS = Preset(candidates=1, warmup=0, main=250, final=50)
 TURN = 10  # steps of a picture before the networks are passed on
-POOL = 16  # clips at a time
 FITTED = 0.5  # of the pictures, the last ones: their latents are what models are fitted to
 RATES = (3e-3, 2e-4)  # of the networks, from the first picture to the last, by their logarithm
 
-# (frame, references) in coding order, in turn from clip to clip.
-STRUCTURES: tuple[tuple[tuple[int, tuple[int, ...]], ...], ...] = (
-    ((0, ()), (6, (0,)), (3, (0, 6)), (1, (0, 3)), (5, (3, 6)), (2, (1, 3))),
-    ((0, ()), (1, (0,)), (2, (1,)), (3, (2,)), (4, (3,))),
-    ((0, ()), (6, (0,)), (3, (0, 6)), (1, (0, 3)), (5, (3, 6)), (2, (1, 3))),
-    ((0, ()), (4, (0,)), (2, (0, 4)), (3, (2, 4))),
+# (frame, references) in coding order.
+Structure = tuple[tuple[int, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What networks are trained with.
+
+    Attributes:
+        steps: of a picture, whose networks are other pictures' as well.
+        structures: of the clips, in turn.
+        pool: clips at a time.
+        crop: side of the pictures, at a random place of the clip's.
+    """
+
+    steps: Preset
+    structures: tuple[Structure, ...]
+    pool: int
+    crop: int
+
+
+COURSE = Course(
+    Preset(candidates=1, warmup=0, main=250, final=50),
+    (
+        ((0, ()), (6, (0,)), (3, (0, 6)), (1, (0, 3)), (5, (3, 6)), (2, (1, 3))),
+        ((0, ()), (1, (0,)), (2, (1,)), (3, (2,)), (4, (3,))),
+        ((0, ()), (6, (0,)), (3, (0, 6)), (1, (0, 3)), (5, (3, 6)), (2, (1, 3))),
+        ((0, ()), (4, (0,)), (2, (0, 4)), (3, (2, 4))),
+    ),
+    pool=16,
+    crop=192,
 )
+INTRA = Course(Preset(candidates=1, warmup=0, main=600, final=60), (((0, ()),),), pool=8, crop=160)
+INTRA_FROM = 1e-3
+INTRA_PICTURES = 48  # per lambda
 
 # Lambdas of the sets, in the order of training, each from the one named with it.
 LAMBDAS: tuple[tuple[float, float | None], ...] = (
@@ -75,7 +106,12 @@ class _Picture:
     """One picture in training."""
 
     def __init__(
-        self, architecture: Architecture, target: Planes, references: list[Planes], lambda_: float
+        self,
+        architecture: Architecture,
+        target: Planes,
+        references: list[Planes],
+        lambda_: float,
+        steps: Preset,
     ) -> None:
         assert architecture.parts is not None
         self.type = FrameType(len(references))
@@ -93,9 +129,10 @@ class _Picture:
             architecture, self.type, target, prediction=prediction, temporal=self.temporal
         )
         recipe = self._recipe = STANDARD_RECIPES[self.type]
+        self._soft = steps.main
         self._turns = [
             (stage.hard, stage.steps[at : at + TURN])
-            for stage in (main_stage(STEPS, recipe, lambda_), final_stage(STEPS, recipe, lambda_))
+            for stage in (main_stage(steps, recipe, lambda_), final_stage(steps, recipe, lambda_))
             for at in range(0, len(stage.steps), TURN)
         ]
         self._done = 0
@@ -107,7 +144,7 @@ class _Picture:
     def turn(self, networks: Floats, rate: float, seed: int) -> tuple[Floats, float]:
         """The networks after some steps, and the last one's loss."""
         hard, steps = self._turns.pop(0)
-        if hard and self._done == STEPS.main:
+        if hard and self._done == self._soft:
             self.trainer.reset_optimiser()
         steps = steps.copy()
         steps[:, 3] = rate
@@ -148,7 +185,7 @@ class _Clip:
     decoded: dict[int, Planes] = field(default_factory=dict)
     picture: _Picture | None = None
 
-    def next(self, architecture: Architecture, lambda_: float) -> _Picture:
+    def next(self, architecture: Architecture, lambda_: float, steps: Preset) -> _Picture:
         if self.picture is None:
             frame, references = self.plan[0]
             self.picture = _Picture(
@@ -156,6 +193,7 @@ class _Clip:
                 self.frames[frame],
                 [self.decoded[r] for r in references],
                 lambda_,
+                steps,
             )
         return self.picture
 
@@ -167,7 +205,7 @@ class _Clip:
         self.picture = None
 
 
-def clips(paths: Sequence[Path], rng: np.random.Generator) -> Iterator[list[Planes]]:
+def clips(paths: Sequence[Path], rng: np.random.Generator, crop: int) -> Iterator[list[Planes]]:
     """Crops of the files' clips, in order; which file comes next is drawn, without end."""
     while True:
         with open_source(paths[int(rng.integers(len(paths)))]) as source:
@@ -176,11 +214,11 @@ def clips(paths: Sequence[Path], rng: np.random.Generator) -> Iterator[list[Plan
             for frame in source:
                 height, width = frame.y.shape
                 if not run:
-                    top = 2 * int(rng.integers((height - CROP) // 2 + 1))
-                    left = 2 * int(rng.integers((width - CROP) // 2 + 1))
+                    top = 2 * int(rng.integers((height - crop) // 2 + 1))
+                    left = 2 * int(rng.integers((width - crop) // 2 + 1))
                 y, u, v = (
                     np.ascontiguousarray(
-                        p[top // s : (top + CROP) // s, left // s : (left + CROP) // s]
+                        p[top // s : (top + crop) // s, left // s : (left + crop) // s]
                     )
                     for p, s in zip((frame.y, frame.u, frame.v), (1, 2, 2), strict=True)
                 )
@@ -197,6 +235,7 @@ def pretrain(
     lambda_: float,
     pictures: int,
     counts: NDArray[np.int64],
+    course: Course = COURSE,
     architecture: Architecture = STANDARD,
 ) -> tuple[dict[FrameType, Floats], dict[FrameType, Integers]]:
     """Networks and filters' weights per frame type after coding `pictures` pictures at `lambda_`.
@@ -213,12 +252,12 @@ def pretrain(
     luma, chroma = FILTER_WEIGHTS
     filters = {t: (PooledEquations(luma), PooledEquations(chroma)) for t in FrameType}
     while done < pictures:
-        while len(pool) < POOL:
-            plan = list(STRUCTURES[made % len(STRUCTURES)])
+        while len(pool) < course.pool:
+            plan = list(course.structures[made % len(course.structures)])
             pool.append(_Clip(next(source), made, plan))
             made += 1
         for clip in list(pool):
-            picture = clip.next(architecture, lambda_)
+            picture = clip.next(architecture, lambda_, course.steps)
             first, last = RATES
             rate = first * (last / first) ** min(1.0, done / pictures)
             networks[picture.type], loss = picture.turn(networks[picture.type], rate, clip.seed)
@@ -255,15 +294,65 @@ def probabilities(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
     return table
 
 
+def scaled(
+    parameters: NDArray[np.floating], factor: float, architecture: Architecture = STANDARD
+) -> Floats:
+    """Networks that make of `factor` times as large latents what these make of latents."""
+    result = np.array(parameters, np.float32)
+    for name, where in architecture.parameter_slices(FrameType.I).items():
+        if name == "upsampling":  # linear
+            continue
+        widths = architecture.networks(FrameType.I)[name]
+        own = result[where]
+        inputs, outputs = widths[:2]
+        first = own[: inputs * outputs].reshape(outputs, inputs)
+        if name == "arm_luma":
+            first = first[:, :-1]  # temporal contexts stay
+        first /= factor
+        if name.startswith("arm"):
+            inputs = widths[-2]
+            own[-2 * inputs - 2 : -inputs - 2] *= factor  # the mean's weights and bias
+            own[-2] *= factor
+            own[-1] += np.log2(factor)  # of the scale's logarithm
+    return result
+
+
+def retrain_intra(
+    sets: NetworkSets, files: Sequence[Path], seed: int, pictures: int
+) -> NetworkSets:
+    """The sets, with those of I frames at lambdas below `INTRA_FROM` made anew."""
+    start = sets.parameters[sets.nearest(FrameType.I, INTRA_FROM)]
+    networks = to_floats(start.astype(np.int32), STANDARD)
+    parameters = sets.parameters.copy()
+    for row in np.flatnonzero(sets.frame_types == FrameType.I):
+        lambda_ = float(sets.lambdas[row])
+        if lambda_ > INTRA_FROM / 1.5:
+            continue
+        source = clips(files, np.random.default_rng(seed), INTRA.crop)
+        begin = {t: scaled(networks, (INTRA_FROM / lambda_) ** 0.5) for t in FrameType}
+        counts = np.zeros((2, _core.MOTION_CONTEXTS, 2), np.int64)
+        made, weights = pretrain(source, begin, lambda_, pictures, counts, INTRA)
+        found = to_integers(made[FrameType.I], STANDARD)
+        parameters[row] = np.concatenate([found, weights[FrameType.I]])
+    return replace(sets, parameters=parameters)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=400, help="per lambda")
+    parser.add_argument("--pictures", type=int, help="per lambda: 400, or with --intra 48")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--intra", type=Path, help="sets, of which only those of I frames are made")
     asked = parser.parse_args()
+    if asked.intra:
+        retrain_intra(
+            read_sets(asked.intra), asked.files, asked.seed, asked.pictures or INTRA_PICTURES
+        ).write(asked.out)
+        return
+    pictures = asked.pictures or 400
     rng = np.random.default_rng(asked.seed)
-    source = clips(asked.files, rng)
+    source = clips(asked.files, rng, COURSE.crop)
     counts = np.zeros((2, _core.MOTION_CONTEXTS, 2), np.int64)
     made: dict[float, dict[FrameType, Floats]] = {}
     weights: dict[float, dict[FrameType, Integers]] = {}
@@ -271,7 +360,7 @@ def main() -> None:
         start = (
             made[parent] if parent else {t: initial_networks(STANDARD, t, rng) for t in FrameType}
         )
-        made[lambda_], weights[lambda_] = pretrain(source, start, lambda_, asked.pictures, counts)
+        made[lambda_], weights[lambda_] = pretrain(source, start, lambda_, pictures, counts)
         kept = [
             (t, value, np.concatenate([to_integers(made[value][t], STANDARD), weights[value][t]]))
             for value in sorted(made)
