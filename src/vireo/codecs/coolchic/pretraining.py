@@ -326,9 +326,13 @@ def retrain_intra(
     """The sets, with those of I frames at lambdas below `INTRA_FROM` made anew, and others."""
     start = sets.parameters[sets.nearest(FrameType.I, INTRA_FROM)]
     networks = to_floats(start.astype(np.int32), STANDARD)
-    parameters = sets.parameters.copy()
-    for row in np.flatnonzero(sets.frame_types == FrameType.I):
-        lambda_ = float(sets.lambdas[row])
+    at_scaled = np.array([at for at, _ in INTRA_SCALED], np.float32)
+    kept = ~np.isin(sets.lambdas, at_scaled)  # those that an earlier call has scaled go
+    parameters, types, lambdas = (
+        rows[kept] for rows in (sets.parameters, sets.frame_types, sets.lambdas)
+    )
+    for row in np.flatnonzero(types == FrameType.I):
+        lambda_ = float(lambdas[row])
         if lambda_ > INTRA_FROM / 1.5:
             continue
         source = clips(files, np.random.default_rng(seed), INTRA.crop)
@@ -345,8 +349,8 @@ def retrain_intra(
     return replace(
         sets,
         parameters=np.concatenate([parameters, np.array(more, np.int16)]),
-        frame_types=np.append(sets.frame_types, [np.int8(FrameType.I)] * len(more)),
-        lambdas=np.append(sets.lambdas, np.array([at for at, _ in INTRA_SCALED], np.float32)),
+        frame_types=np.append(types, [np.int8(FrameType.I)] * len(more)),
+        lambdas=np.append(lambdas, at_scaled),
     )
 
 
