@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vireo import _core
@@ -35,6 +36,7 @@ from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD, Architecture
 from vireo.codecs.coolchic.fitting import CodedLatents, fit_models
 from vireo.codecs.coolchic.initialise import initial_networks
 from vireo.codecs.coolchic.loop_filter import PooledEquations
+from vireo.codecs.coolchic.model import split_parameters
 from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
 from vireo.codecs.coolchic.networks import NetworkSets, read_sets, temporal_parameters
 from vireo.codecs.coolchic.parts_encoder import SEARCH_LAMBDA, SWEEPS
@@ -69,12 +71,14 @@ class Course:
         structures: of the clips, in turn.
         pool: clips at a time.
         crop: side of the pictures, at a random place of the clip's.
+        pictures: per lambda, unless asked otherwise.
     """
 
     steps: Preset
     structures: tuple[Structure, ...]
     pool: int
     crop: int
+    pictures: int
 
 
 COURSE = Course(
@@ -87,10 +91,16 @@ COURSE = Course(
     ),
     pool=16,
     crop=192,
+    pictures=400,
 )
-INTRA = Course(Preset(candidates=1, warmup=0, main=600, final=60), (((0, ()),),), pool=8, crop=160)
+INTRA = Course(
+    Preset(candidates=1, warmup=0, main=600, final=60),
+    (((0, ()),),),
+    pool=8,
+    crop=160,
+    pictures=48,
+)
 INTRA_FROM = 1e-3
-INTRA_PICTURES = 48  # per lambda
 # Sets that are only scaled: lambda, and by which power of how many times less it is. Short
 # trainings don't follow by the whole power, 1/2, that fine latents would ask for.
 INTRA_SCALED = (5e-4, 0.25), (1.5625e-5, 0.4)
@@ -302,21 +312,17 @@ def scaled(
 ) -> Floats:
     """Networks that make of `factor` times as large latents what these make of latents."""
     result = np.array(parameters, np.float32)
-    for name, where in architecture.parameter_slices(FrameType.I).items():
-        if name == "upsampling":  # linear
-            continue
-        widths = architecture.networks(FrameType.I)[name]
-        own = result[where]
-        inputs, outputs = widths[:2]
-        first = own[: inputs * outputs].reshape(outputs, inputs)
+    layers, _ = split_parameters(torch.from_numpy(result), architecture, FrameType.I)  # views
+    for name, network in layers.items():
+        weights, _ = network[0]
         if name == "arm_luma":
-            first = first[:, :-1]  # temporal contexts stay
-        first /= factor
+            weights = weights[:, :-1]  # temporal contexts stay
+        weights /= factor
         if name.startswith("arm"):
-            inputs = widths[-2]
-            own[-2 * inputs - 2 : -inputs - 2] *= factor  # the mean's weights and bias
-            own[-2] *= factor
-            own[-1] += np.log2(factor)  # of the scale's logarithm
+            weights, biases = network[-1]  # of the mean, and of the scale's logarithm
+            weights[0] *= factor
+            biases[0] *= factor
+            biases[1] += np.log2(factor)
     return result
 
 
@@ -331,21 +337,18 @@ def retrain_intra(
     parameters, types, lambdas = (
         rows[kept] for rows in (sets.parameters, sets.frame_types, sets.lambdas)
     )
-    for row in np.flatnonzero(types == FrameType.I):
+    for row in np.flatnonzero((types == FrameType.I) & (lambdas < np.float32(INTRA_FROM))):
         lambda_ = float(lambdas[row])
-        if lambda_ > INTRA_FROM / 1.5:
-            continue
         source = clips(files, np.random.default_rng(seed), INTRA.crop)
         begin = {t: scaled(networks, (INTRA_FROM / lambda_) ** 0.5) for t in FrameType}
         counts = np.zeros((2, _core.MOTION_CONTEXTS, 2), np.int64)
         made, weights = pretrain(source, begin, lambda_, pictures, counts, INTRA)
         found = to_integers(made[FrameType.I], STANDARD)
         parameters[row] = np.concatenate([found, weights[FrameType.I]])
-    luma, chroma = FILTER_WEIGHTS
     more = []
     for lambda_, power in INTRA_SCALED:
         found = to_integers(scaled(networks, (INTRA_FROM / lambda_) ** power), STANDARD)
-        more.append(np.concatenate([found, start[-luma - chroma :]]))
+        more.append(np.concatenate([found, start[-sum(FILTER_WEIGHTS) :]]))
     return replace(
         sets,
         parameters=np.concatenate([parameters, np.array(more, np.int16)]),
@@ -358,16 +361,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, help="per lambda: 400, or with --intra 48")
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        help=f"per lambda ({COURSE.pictures}; {INTRA.pictures} with --intra)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--intra", type=Path, help="sets, of which only those of I frames are made")
     asked = parser.parse_args()
     if asked.intra:
-        retrain_intra(
-            read_sets(asked.intra), asked.files, asked.seed, asked.pictures or INTRA_PICTURES
-        ).write(asked.out)
+        pictures = asked.pictures or INTRA.pictures
+        made_anew = retrain_intra(read_sets(asked.intra), asked.files, asked.seed, pictures)
+        made_anew.write(asked.out)
         return
-    pictures = asked.pictures or 400
+    pictures = asked.pictures or COURSE.pictures
     rng = np.random.default_rng(asked.seed)
     source = clips(asked.files, rng, COURSE.crop)
     counts = np.zeros((2, _core.MOTION_CONTEXTS, 2), np.int64)
