@@ -130,11 +130,12 @@ void set_weights(FrameTrainer& t, Floats<2> weights) {
 
 nb::object run(FrameTrainer& t, Floats<2> schedule, bool hard, std::uint64_t seed,
                std::uint64_t first, float clip, float beta1, float beta2, float epsilon,
-               float parameter_rate) {
+               float latent_beta1, float latent_beta2, float pooling, float parameter_rate) {
   require(schedule.shape(1) == COLUMNS, "a schedule has six columns");
   const std::size_t steps = schedule.shape(0);
   const Array result = make({steps, METRICS});
-  const Optimiser optimiser{clip, beta1, beta2, epsilon, parameter_rate};
+  const Optimiser optimiser{clip,         beta1,   beta2,         epsilon, latent_beta1,
+                            latent_beta2, pooling, parameter_rate};
   for (std::size_t i = 0; i < steps; ++i) settings(hard, schedule.data() + i * COLUMNS, 0, 0);
   {
     nb::gil_scoped_release release;
@@ -343,7 +344,8 @@ NB_MODULE(_train, m) {
           },
           "flows"_a)
       .def("run", &run, "schedule"_a, "hard"_a, "seed"_a, "first_iteration"_a, "clip"_a,
-           "beta1"_a, "beta2"_a, "epsilon"_a, "parameter_rate"_a)
+           "beta1"_a, "beta2"_a, "epsilon"_a, "latent_beta1"_a, "latent_beta2"_a, "pooling"_a,
+           "parameter_rate"_a)
       .def("gradients", &gradients, "hard"_a, "temperature"_a, "noise_shape"_a, "lambda_"_a,
            "flow_weight"_a, "seed"_a, "iteration"_a, "noise"_a.none())
       .def("evaluate", &evaluate, "lambda_"_a, "flow_weight"_a)

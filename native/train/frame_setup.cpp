@@ -270,6 +270,7 @@ void FrameTrainer::place_grids() {
   if (std::find(is_other_.begin(), is_other_.end(), true) != is_other_.end())
     cross_ = Buffer(end + SLACK);
   halos_ = Buffer(halos);
+  pooled_.assign(grids_.size(), 0.0f);
 }
 
 void FrameTrainer::place_planes() {

@@ -33,18 +33,20 @@ void FrameTrainer::reset_optimiser() {
   std::fill(first_.begin(), first_.end(), 0.0f);
   std::fill(second_.begin(), second_.end(), 0.0f);
   for (Buffer* b : {&latent_first_, &latent_second_}) std::fill_n(b->get(), b->size(), 0.0f);
+  std::fill(pooled_.begin(), pooled_.end(), 0.0f);
   latent_steps_ = network_steps_ = 0;
 }
 
 std::ptrdiff_t FrameTrainer::state_size() const {
-  return 3 * latents_.size() + 3 * static_cast<std::ptrdiff_t>(parameters_.size()) + 2;
+  return 3 * latents_.size() + 3 * static_cast<std::ptrdiff_t>(parameters_.size()) +
+         static_cast<std::ptrdiff_t>(pooled_.size()) + 2;
 }
 
 void FrameTrainer::get_state(float* out) const {
   for (const Buffer* b : {&latents_, &latent_first_, &latent_second_}) {
     out = std::copy_n(b->get(), b->size(), out);
   }
-  for (const auto* v : {&parameters_, &first_, &second_}) {
+  for (const auto* v : {&parameters_, &first_, &second_, &pooled_}) {
     out = std::copy(v->begin(), v->end(), out);
   }
   *out++ = static_cast<float>(latent_steps_);
@@ -56,7 +58,7 @@ void FrameTrainer::set_state(const float* in) {
     std::copy_n(in, b->size(), b->get());
     in += b->size();
   }
-  for (auto* v : {&parameters_, &first_, &second_}) {
+  for (auto* v : {&parameters_, &first_, &second_, &pooled_}) {
     std::copy_n(in, v->size(), v->begin());
     in += v->size();
   }

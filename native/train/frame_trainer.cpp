@@ -235,6 +235,10 @@ Metrics FrameTrainer::pass(const Settings& settings, const Wanted& wanted) {
 void FrameTrainer::finish_latents(bool update, float rate, const Optimiser& optimiser) {
   if (update) ++latent_steps_;
   const double steps = static_cast<double>(latent_steps_);
+  // What moments, which start at zero, have of a gradient that is always the same.
+  const auto gathered = [](float beta, double n) { return 1 - std::pow(double{beta}, n); };
+  const double pooling = steps > 1 ? double{optimiser.pooling} : 0;
+  std::vector<double> sums(segments_.size());
   phase(static_cast<int>(segments_.size()), [&](int i, float*) {
     Adam t{};
     t.segment = segments_[i];
@@ -251,17 +255,30 @@ void FrameTrainer::finish_latents(bool update, float rate, const Optimiser& opti
     t.first = latent_first_.get();
     t.second = latent_second_.get();
     t.update = update;
-    t.beta1 = optimiser.beta1;
-    t.beta2 = optimiser.beta2;
+    t.beta1 = optimiser.latent_beta1;
+    t.beta2 = optimiser.latent_beta2;
     t.epsilon = optimiser.epsilon;
+    t.sum = &sums[static_cast<std::size_t>(i)];
     if (update) {
-      t.step = static_cast<float>(rate / (1 - std::pow(double{optimiser.beta1}, steps)));
-      t.root_correction =
-          static_cast<float>(1 / std::sqrt(1 - std::pow(double{optimiser.beta2}, steps)));
+      t.step = static_cast<float>(rate / gathered(t.beta1, steps));
+      t.own = static_cast<float>((1 - pooling) / gathered(t.beta2, steps));
+      if (pooling > 0) {
+        const float pooled = pooled_[static_cast<std::size_t>(segment_grid_[i])];
+        t.shared = static_cast<float>(pooling * pooled / gathered(t.beta2, steps - 1));
+      }
     }
     kernels_.adam(t);
     return ADAM;
   });
+  if (!update) return;
+  std::vector<double> totals(grids_.size());
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    totals[static_cast<std::size_t>(segment_grid_[i])] += sums[i];
+  }
+  for (std::size_t k = 0; k < totals.size(); ++k) {
+    const double latents = static_cast<double>(grids_[k].height) * grids_[k].width;
+    pooled_[k] = static_cast<float>(totals[k] / latents);
+  }
 }
 
 void FrameTrainer::update_networks(float rate, const Optimiser& optimiser) {

@@ -48,7 +48,10 @@ using Prediction = std::array<const std::int16_t*, 3>;  // the same in 1/64 samp
 
 struct Optimiser {
   float clip = 0;  // global norm of the networks' gradients; 0 leaves them
-  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
+  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;  // of the networks
+  float latent_beta1 = 0.9f, latent_beta2 = 0.999f;
+  // In a latent's second moment, the share of the mean over its grid, as it was a step before.
+  float pooling = 0;
   // Times lambda: the weight of the parameters' own rate, as if they were coded under
   // Laplace distributions, one per group (weights, biases) of each network.
   float parameter_rate = 0;
@@ -203,6 +206,7 @@ class FrameTrainer {
   int finest_segments_ = 0;
   Buffer cross_;
   Buffer latents_, quantised_, slope_, gradient_, upsampled_, latent_first_, latent_second_;
+  std::vector<float> pooled_;  // per grid, the mean of its latents' second moments
   Buffer halos_, noise_, given_;
 
   // Pictures.

@@ -88,7 +88,10 @@ struct Adam {
   const float* slope;
   float *first, *second;       // moments
   bool update;
-  float beta1, beta2, step, root_correction, epsilon;
+  float beta1, beta2, step, epsilon;
+  // A step is divided by the root of own times the latent's second moment, plus what is shared.
+  float own, shared;
+  double* sum;  // of the second moments
   std::ptrdiff_t halo;
 };
 

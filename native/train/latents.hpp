@@ -88,7 +88,8 @@ static inline void quantise(const Quantise& t) {
   }
 }
 
-// Collects a latent's gradient from all its sources; then Adam, as PyTorch has it.
+// Collects a latent's gradient from all its sources; then Adam, as PyTorch has it but for what
+// latents share.
 // Padding has slope zero, hence gradient and moments zero, and stays zero.
 static inline void adam(const Adam& t) {
   const std::ptrdiff_t origin = t.segment.origin;
@@ -99,6 +100,7 @@ static inline void adam(const Adam& t) {
       store(g, load(g) + load(t.next_halo + i));
     }
   }
+  Vf sum = splat(0.0f);
   for (std::ptrdiff_t at = begin; at < end; at += W) {
     Vf g = load(t.gradient + at);
     if (t.upsampled) g += load(t.upsampled + at);
@@ -112,9 +114,13 @@ static inline void adam(const Adam& t) {
     const Vf v = load(t.second + at) * t.beta2 + g * g * (1 - t.beta2);
     store(t.first + at, m);
     store(t.second + at, v);
+    sum += v;
     const Vf x = load(t.latents + at);
-    store(t.latents + at, x - t.step * m / (root(v) * t.root_correction + t.epsilon));
+    store(t.latents + at, x - t.step * m / (root(v * t.own + t.shared) + t.epsilon));
   }
+  if (!t.update) return;
+  *t.sum = 0;
+  for (int i = 0; i < W; ++i) *t.sum += double{sum[i]};
 }
 
 }  // namespace vireo::train::VIREO_ISA

@@ -59,6 +59,9 @@ class FrameTrainer:
         beta1: float,
         beta2: float,
         epsilon: float,
+        latent_beta1: float,
+        latent_beta2: float,
+        pooling: float,
         parameter_rate: float,
     ) -> _Floats: ...
     def gradients(

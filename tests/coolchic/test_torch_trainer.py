@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from vireo.codecs.coolchic.trainer import METRICS, Adam, Trainer, schedule
 from vireo.gop import FrameType
 
 SIZES = ((32, 48), (16, 24), (16, 24))
+ADAM = Adam(clip=0.01, parameter_rate=4.0)
+POOLING = replace(ADAM, latent_beta1=0.7, latent_beta2=0.95, pooling=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -59,13 +62,16 @@ def pair(frame_type: FrameType) -> tuple[Trainer, TorchTrainer]:
     return native, twin
 
 
-def assert_same_steps(native: Trainer, twin: TorchTrainer, steps: np.ndarray) -> None:
+def assert_same_steps(
+    native: Trainer, twin: TorchTrainer, steps: np.ndarray, adam: Adam = ADAM
+) -> None:
     """And that they lower the loss."""
-    adam = Adam(clip=0.01, parameter_rate=4.0)
     ours = twin.run(steps, hard=True, adam=adam)
     theirs = native.run(steps, hard=True, adam=adam)
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(twin.parameters, native.parameters, atol=2e-4)
+    for a, b in zip(twin.latents, native.latents, strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-3)
     assert ours[-1, 0] < ours[0, 0]
 
 
@@ -126,8 +132,9 @@ def with_parts(frame_type: FrameType) -> tuple[Trainer, TorchTrainer]:
     return native, twin
 
 
+@pytest.mark.parametrize("adam", [ADAM, POOLING])
 @pytest.mark.parametrize("frame_type", [FrameType.I, FrameType.P])
-def test_hard_steps_with_parts_are_the_native_trainers(frame_type: FrameType) -> None:
+def test_hard_steps_with_parts_are_the_native_trainers(frame_type: FrameType, adam: Adam) -> None:
     native, twin = with_parts(frame_type)
     rng = np.random.default_rng(2)
     base = native.parameters + rng.normal(0, 0.01, native.parameters.size).astype(np.float32)
@@ -136,7 +143,7 @@ def test_hard_steps_with_parts_are_the_native_trainers(frame_type: FrameType) ->
     for trainer in (native, twin):
         trainer.base = base
     steps = schedule(8, lambda_=1e-3, latents_rate=0.01, networks_rate=1e-3)
-    assert_same_steps(native, twin, steps)
+    assert_same_steps(native, twin, steps, adam)
 
 
 def test_luma_is_coded_with_its_temporal_contexts() -> None:
@@ -235,7 +242,6 @@ def test_frames_trained_together_make_the_steps_that_each_makes_alone(
     for trainers in (alone, side_by_side):
         for i, trainer in enumerate(trainers):
             trainer.latents = [g + 0.1 * i for g in trainer.latents]
-    adam = Adam(clip=0.01, parameter_rate=4.0)
     # Each its own schedule; one has fewer steps than the others.
     schedules = [
         schedule(
@@ -250,7 +256,7 @@ def test_frames_trained_together_make_the_steps_that_each_makes_alone(
     ]
 
     def run(trainer: TorchTrainer, index: int) -> np.ndarray:
-        return trainer.run(schedules[index], seed=index, first_iteration=7, adam=adam)
+        return trainer.run(schedules[index], seed=index, first_iteration=7, adam=POOLING)
 
     expected = [run(trainer, i) for i, trainer in enumerate(alone)]
     company._last.update(side_by_side)  # so that they wait for each other

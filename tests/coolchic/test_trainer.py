@@ -289,12 +289,42 @@ def test_steps_are_adams(clip: float) -> None:
             schedule(1, lambda_=LAMBDA, latents_rate=1e-2, networks_rate=3e-3),
             hard=True,
             first_iteration=step,
-            adam=Adam(clip=clip, beta1=0.8, beta2=0.98),
+            adam=Adam(clip=clip, beta1=0.8, beta2=0.98, latent_beta1=0.8, latent_beta2=0.98),
         )
         for x, b in zip(trainer.latents, latents, strict=True):
             np.testing.assert_allclose(x, b.detach().numpy(), atol=2e-6)
         np.testing.assert_allclose(trainer.parameters, flat(tensors), atol=2e-6)
         current = trainer.gradients(lambda_=LAMBDA, hard=True)
+
+
+def test_latents_share_second_moments() -> None:
+    """Each has a share of its grid's mean in its own, which starts anew with the optimiser."""
+    case = make_case(PAPER, FrameType.P, 34, 50)
+    trainer = case.trainer()
+    adam = Adam(latent_beta1=0.7, latent_beta2=0.95, pooling=0.25)
+    one = schedule(1, lambda_=LAMBDA, latents_rate=0.03)
+    expected = [x.astype(np.float64) for x in trainer.latents]
+    first, second = ([np.zeros(x.shape) for x in expected] for _ in range(2))
+    for step in (1, 2, 3, 4, 1, 2):
+        if step == 1:
+            trainer.reset_optimiser()
+            first, second = ([np.zeros(x.shape) for x in expected] for _ in range(2))
+        _, by_latents, _ = trainer.gradients(lambda_=LAMBDA, hard=True)
+        trainer.run(one, hard=True, adam=adam)
+        state = trainer.state()
+        trainer.run(one, hard=True, adam=adam)
+        trainer.restore(state)  # the grids' means come back too
+        for x, m, v, g, own in zip(
+            expected, first, second, by_latents, trainer.latents, strict=True
+        ):
+            before = v.mean()
+            m += (g - m) * 0.3
+            v += (np.square(g, dtype=np.float64) - v) * 0.05
+            divisor = v / (1 - 0.95**step)
+            if step > 1:
+                divisor = 0.75 * divisor + 0.25 * before / (1 - 0.95 ** (step - 1))
+            x -= 0.03 * m / (1 - 0.7**step) / (np.sqrt(divisor) + adam.epsilon)
+            np.testing.assert_allclose(own, x, atol=2e-5)
 
 
 @pytest.mark.parametrize("architecture", [PAPER, ODD])

@@ -43,7 +43,8 @@ from vireo.codecs.coolchic.parts_encoder import SEARCH_LAMBDA, SWEEPS
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset
 from vireo.codecs.coolchic.schedule import final_stage, main_stage
 from vireo.codecs.coolchic.stream import StreamShape
-from vireo.codecs.coolchic.trainer import Adam, Trainer
+from vireo.codecs.coolchic.trainer import Trainer
+from vireo.codecs.coolchic.training import optimiser
 from vireo.codecs.coolchic.updates import to_floats, to_integers
 from vireo.gop import FrameType
 from vireo.video import open_source
@@ -167,7 +168,7 @@ class _Picture:
             hard=hard,
             seed=seed,
             first_iteration=self._done,
-            adam=Adam(clip=self._recipe.gradient_clip),
+            adam=optimiser(self._recipe, parameter_rate=0.0),
         )
         self._done += len(steps)
         return self.trainer.parameters, float(metrics[-1, 0])

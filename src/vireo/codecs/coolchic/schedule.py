@@ -33,7 +33,7 @@ def warm_up(preset: Preset, recipe: Recipe, lambda_: float, motion: bool) -> Sta
     steps = schedule(
         n,
         lambda_=lambda_,
-        latents_rate=recipe.latent_rate,
+        latents_rate=recipe.latent_rate_at(lambda_),
         networks_rate=recipe.network_rate,
         temperature=recipe.temperature[0],
         noise_shape=recipe.noise[0],
@@ -53,7 +53,7 @@ def main_stage(preset: Preset, recipe: Recipe, lambda_: float) -> Stage:
         preset.main,
         lambda_=lambda_,
         latents_rate=recipe.final_latent_rate
-        + (recipe.latent_rate - recipe.final_latent_rate) * cosine,
+        + (recipe.latent_rate_at(lambda_) - recipe.final_latent_rate) * cosine,
         networks_rate=recipe.final_network_rate
         + (recipe.network_rate - recipe.final_network_rate) * cosine,
         temperature=between(recipe.temperature),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -167,13 +167,22 @@ class Batch:
             by_parameters = by_parameters + self._by_rate(at_parameters, base, lambda_, adam)
         with torch.no_grad():
             finite = loss.isfinite()[:, None]
-            for which, x, first, second, gradient, rate in (
-                (0, latents, latent_mean, latent_square, by_latents, latent_rate),
-                (1, parameters, mean, square, by_parameters, network_rate),
-            ):
-                count = counts[:, which : which + 1]
-                goes = finite & (rate > 0)[:, None]
-                _update(x, first, second, count, gradient, rate[:, None], goes, adam)
+            latent_counts, network_counts = torch.split(counts, 1, dim=1)
+            _update(
+                (latents, latent_mean, latent_square, latent_counts),
+                by_latents,
+                latent_rate[:, None],
+                finite & (latent_rate > 0)[:, None],
+                (adam.latent_beta1, adam.latent_beta2, adam.epsilon),
+                partial(self._pooled, adam) if adam.pooling else None,
+            )
+            _update(
+                (parameters, mean, square, network_counts),
+                by_parameters,
+                network_rate[:, None],
+                finite & (network_rate > 0)[:, None],
+                (adam.beta1, adam.beta2, adam.epsilon),
+            )
             self.metrics.index_copy_(0, self.place, measured[None].detach())
             self.place += 1
 
@@ -186,6 +195,13 @@ class Batch:
         total = self._each(bits, parameters - base)
         (gradient,) = torch.autograd.grad(total.sum(), parameters)
         return gradient * (adam.parameter_rate / self.kind.pixels * lambda_)[:, None]
+
+    def _pooled(self, adam: Adam, moment: Tensor, before: Tensor, count: Tensor) -> Tensor:
+        """Latents' second moments with a share of their grids' means, as they were before."""
+        grids = torch.split(before, [h * w for h, w in self.kind.grid_shapes], dim=1)
+        means = torch.cat([grid.mean(1, keepdim=True).expand_as(grid) for grid in grids], dim=1)
+        pooled = torch.lerp(moment, means / (1 - adam.latent_beta2**count), adam.pooling)
+        return torch.where(count > 0, pooled, moment)
 
     def _each(self, function: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
         """Of each frame, stacked."""
@@ -241,20 +257,27 @@ def shaped(flat: Tensor, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
 
 
 def _update(
-    x: Tensor,
-    first: Tensor,
-    second: Tensor,
-    count: Tensor,
+    state: tuple[Tensor, Tensor, Tensor, Tensor],
     gradient: Tensor,
     rate: Tensor,
     goes: Tensor,
-    adam: Adam,
+    constants: tuple[float, float, float],
+    pooled: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> None:
-    """Adam's of each frame that goes; `torch.optim.Adam` has one rate and count for all."""
+    """Adam's of each frame that goes; `torch.optim.Adam` has one rate and count for all.
+
+    The state is what moves, its moments and the steps so far; the constants are beta1, beta2 and
+    epsilon. `pooled` makes of a second moment, that of the step before and the steps until then
+    what is to divide.
+    """
+    x, first, second, count = state
+    beta1, beta2, epsilon = constants
     steps = count + 1
-    mean = torch.lerp(first, gradient, 1 - adam.beta1)
-    square = torch.lerp(second, gradient.square(), 1 - adam.beta2)
-    size = (square / (1 - adam.beta2**steps)).sqrt() + adam.epsilon
-    moved = x - rate / (1 - adam.beta1**steps) * mean / size
+    mean = torch.lerp(first, gradient, 1 - beta1)
+    square = torch.lerp(second, gradient.square(), 1 - beta2)
+    moment = square / (1 - beta2**steps)
+    if pooled:
+        moment = pooled(moment, second, count)
+    moved = x - rate / (1 - beta1**steps) * mean / (moment.sqrt() + epsilon)
     for old, new in ((x, moved), (first, mean), (second, square), (count, steps)):
         old.copy_(torch.where(goes, new, old))

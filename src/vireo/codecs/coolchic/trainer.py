@@ -64,7 +64,11 @@ class Adam:
 
     Attributes:
         clip: bound of the global norm of the networks' gradient; 0 for none.
-        beta1, beta2, epsilon: Adam's.
+        beta1, beta2, epsilon: Adam's, of the networks.
+        latent_beta1, latent_beta2: the same of the latents.
+        pooling: 0…1: the share that the mean of its grid, as of the step before, has in a latent's
+            second moment (Adam-mini, Zhang et al. 2024, has it alone). Where that is large, steps
+            go with the gradient, and latents with much to go get there sooner.
         parameter_rate: times lambda, the weight of the parameters' own rate in the networks'
             gradient: bits as if coded under a Laplace distribution per network, for weights
             and for biases. The loss that is reported leaves it out.
@@ -74,6 +78,9 @@ class Adam:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    latent_beta1: float = 0.9
+    latent_beta2: float = 0.999
+    pooling: float = 0.0
     parameter_rate: float = 0.0
 
 
@@ -248,6 +255,9 @@ class Trainer:
             adam.beta1,
             adam.beta2,
             adam.epsilon,
+            adam.latent_beta1,
+            adam.latent_beta2,
+            adam.pooling,
             adam.parameter_rate,
         )
 

@@ -78,6 +78,18 @@ def account(times: TimeProfile, trainer: Trainer, seconds: float) -> None:
     times.add("training: the rest", max(0.0, seconds - sum(stages.values())))
 
 
+def optimiser(recipe: Recipe, parameter_rate: float) -> Adam:
+    """What takes a recipe's steps; `parameter_rate` is a preset's."""
+    beta1, beta2 = recipe.latent_betas
+    return Adam(
+        clip=recipe.gradient_clip,
+        latent_beta1=beta1,
+        latent_beta2=beta2,
+        pooling=recipe.latent_pooling,
+        parameter_rate=parameter_rate,
+    )
+
+
 class Training:
     """A frame's trainer and how far it is.
 
@@ -101,7 +113,7 @@ class Training:
         self.seed = seed * 1_000_003 + job.coding_index
         self.done = 0
         self.planned = preset.steps
-        self._adam = Adam(clip=recipe.gradient_clip, parameter_rate=preset.parameter_rate)
+        self._adam = optimiser(recipe, preset.parameter_rate)
         self._progress = progress
 
     def run(self, stage: Stage) -> Floats:
