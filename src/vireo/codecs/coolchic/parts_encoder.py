@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import log
 from statistics import fmean
 from time import perf_counter
 
@@ -58,10 +59,11 @@ LOSS = 0  # column of the trainer's metrics
 # Of lambda in the motion search, which takes the residual's rate for more than it is: 1.5, 2 and
 # 3 cost the same within 0.3 % on 60 frames of a training set.
 SEARCH_LAMBDA = 2.0
-# Squared errors are weighted by this power of what they are worth; a frame's importance is the
-# weights' mean. A bit may cost so many times lambda, divided by that; in I frames lambda at most,
-# so that videos without references look as is expected of their quality.
-WORTH_POWER = 0.6
+# Squared errors are weighted by a power of what they are worth, which goes with lambda's logarithm
+# between these two: at low rates other frames keep less of an error than is assumed. A frame's
+# importance is the weights' mean. A bit may cost so many times lambda, divided by that; in I
+# frames lambda at most, so that videos without references look as is expected of their quality.
+WORTH_POWERS = ((1.7e-4, 1.0), (2e-3, 0.6))  # (lambda, power)
 LAMBDA_MOST = 2.0
 # Of low delay, frames from one that is kept as a second reference to the next.
 LOW_DELAY_INTERVAL = 8
@@ -166,9 +168,10 @@ class PartsEncoder:
             plan = plan_gop(structure, len(gop), interval)
         with measured(self._times, "importance"):
             found = worth(plan, pictures, parts, lambda_, threads)
+        power = _worth_power(lambda_)
         around = neighbourhoods(plan)
         height, width = pictures[0][1].shape
-        weights = {index: blocks**WORTH_POWER for index, blocks in found.items()}
+        weights = {index: blocks**power for index, blocks in found.items()}
         importance = {i: float(per_sample(w, height, width).mean()) for i, w in weights.items()}
         mean = fmean(importance.get(frame.display_index, 1.0) for frame in plan)
 
@@ -374,6 +377,12 @@ class PartsEncoder:
                 self._core, coded.networks, coded.grids, coded.temporal, coded.base
             )
             return EncodedPicture(tuple(sections), planes, iterations)
+
+
+def _worth_power(lambda_: float) -> np.float32:
+    """Of what errors are worth, to weigh them by."""
+    lambdas, powers = zip(*WORTH_POWERS, strict=True)
+    return np.float32(np.interp(log(lambda_), np.log(lambdas), powers))
 
 
 def _weights(job: PictureJob) -> NDArray[np.float32] | None:
