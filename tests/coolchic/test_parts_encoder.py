@@ -12,6 +12,7 @@ import vireo
 from tests.clips import middle
 from vireo import _core
 from vireo.codecs.base import Planes
+from vireo.codecs.coolchic import parts_encoder
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD, Architecture
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.motion import predict
@@ -141,6 +142,22 @@ def test_what_others_depend_on_is_worth_more() -> None:
     noise = [rng.integers(0, 256, (96, 128), dtype=np.uint8) for _ in range(9)]
     unrelated = encoder.plan(GopStructure.RANDOM_ACCESS, gop(noise))
     assert max(f.importance for f in unrelated) < 2
+
+
+@pytest.mark.parametrize(("lambda_", "power"), [(1e-4, 1.0), (5.83e-4, 0.8), (1e-2, 0.6)])
+def test_at_high_rates_errors_count_for_all_that_they_are_worth(
+    lambda_: float, power: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = np.array([[1, 4], [9, 16]], np.float32)
+    monkeypatch.setattr(parts_encoder, "worth", lambda *_: {0: blocks})
+    settings = Settings(lambda_, PRESETS["ultrafast"])
+    encoder = PartsEncoder(StreamShape(STANDARD), settings, native_trainers())
+    frame = Frame(*grey(texture(0, 16, 16)), pts=0)
+    first, second = encoder.plan(GopStructure.LOW_DELAY, [frame, replace(frame, pts=1)])
+    assert first.importance == pytest.approx((blocks**power).mean(), rel=1e-3)
+    assert first.block_weights is not None
+    np.testing.assert_allclose(first.block_weights * first.importance, blocks**power, rtol=2e-3)
+    assert second.importance == 1
 
 
 def test_refined_latents_cost_less() -> None:
