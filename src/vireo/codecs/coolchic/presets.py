@@ -85,7 +85,8 @@ class Recipe:
     noise 2 to 1, rate 1e-2 along a cosine). The other figures were found on clips of a
     training set: latents need larger steps than networks, and have to settle at the end
     (1e-3 in the final stage cost 16 % less than 1e-2); with a flow weight of 1e-3 frames got
-    stuck in wrong motion.
+    stuck in wrong motion. The latents' moments are short, since gradients change with the noise
+    and few steps are taken.
 
     Attributes:
         temperature, noise: (first, last) of soft rounding's temperature and of the
@@ -101,11 +102,11 @@ class Recipe:
 
     temperature: tuple[float, float] = (0.3, 0.1)
     noise: tuple[float, float] = (2.0, 1.0)
-    latent_rate: float = 0.07
+    latent_rate: float = 0.1
     network_rate: float = 1e-2
-    fine_lambda: float = 0.0
-    latent_betas: tuple[float, float] = (0.9, 0.999)
-    latent_pooling: float = 0.0
+    fine_lambda: float = 2e-4
+    latent_betas: tuple[float, float] = (0.7, 0.95)
+    latent_pooling: float = 0.5
     final_latent_rate: float = 1e-3
     final_network_rate: float = 1e-3
     gradient_clip: float = 0.01
@@ -120,16 +121,8 @@ RECIPE = Recipe()
 
 # Of profile `standard` by type of frame, whose networks are trained already: latents alone do
 # most of the work, with softer rounding to start with (0.45 to 0.08 cost 10 % less than 0.3 to
-# 0.1), in larger steps where much is left to code. Their moments are short: gradients change
-# with the noise, and few steps are taken.
-_LATENTS_FIRST = Recipe(
-    temperature=(0.45, 0.08),
-    latent_rate=0.14,
-    network_rate=5e-3,
-    fine_lambda=2e-4,
-    latent_betas=(0.7, 0.95),
-    latent_pooling=0.5,
-)
+# 0.1), in larger steps where much is left to code.
+_LATENTS_FIRST = Recipe(temperature=(0.45, 0.08), latent_rate=0.14, network_rate=5e-3)
 STANDARD_RECIPES: dict[FrameType, Recipe] = {
     FrameType.I: _LATENTS_FIRST,
     FrameType.P: _LATENTS_FIRST,
