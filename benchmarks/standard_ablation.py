@@ -98,6 +98,15 @@ def _presets(**changes: Any) -> Patches:
     return [patch.dict(PRESETS, {n: replace(p, **changes) for n, p in PRESETS.items()})]
 
 
+def _partial_worth() -> Patches:
+    _, power = parts_encoder.WORTH_POWERS[-1]
+    return [set_encoder(WORTH_POWERS=((1.0, power),))]
+
+
+def _long_moments() -> Patches:
+    return _recipes(latent_betas=(0.9, 0.999), latent_pooling=0.0)
+
+
 def _no_updates() -> Patches:
     def base_alone(parameters: Any, architecture: Any, cost: updates.UpdateCost) -> Any:
         return with_parameters(cost.base, cost, magnitude_bits(cost.grids, architecture))
@@ -188,6 +197,9 @@ SWITCHES = (
     Switch("weights by importance", lambda: _planned(block_weights=None)),
     Switch("temporal filter", lambda: _planned(target=None)),
     Switch("training effort by importance", lambda: _planned(effort=1.0)),
+    Switch("the whole worth at high rates", _partial_worth),
+    Switch("short and shared moments of latents", _long_moments),
+    Switch("latents' rate by lambda", lambda: _recipes(fine_lambda=0.0)),
     Switch("trained networks to start from", _untrained_sets, normative=True),
     Switch("B frames' second reference", _one_reference),
     Switch("chroma in the motion search", _luma_search),
