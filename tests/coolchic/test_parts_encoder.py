@@ -165,14 +165,14 @@ def test_refined_latents_cost_less() -> None:
     job = PictureJob(0, 0, FrameType.I, 1.0, planes, ())
     costs = []
     for rounds in (0, 1):
-        settings = Settings(LAMBDA, replace(PRESETS["ultrafast"], refinements=rounds))
+        settings = Settings(LAMBDA, replace(PRESETS["ultrafast"], main=45, refinements=rounds))
         encoder = PartsEncoder(StreamShape(STANDARD), settings, native_trainers())
         picture = encoder.encode(job, lambda done, planned: None)
         errors = [plane_mse(a, b) for a, b in zip(picture.decoded, planes, strict=True)]
         bits = 8 * sum(len(s.data) for s in picture.sections)
         rate = LAMBDA * LAMBDA_MOST * bits / planes[0].size
         costs.append(weighted_mse(errors) / PEAK**2 + rate)
-    assert costs[1] < costs[0] * 0.99
+    assert costs[1] < costs[0] * 0.98
 
 
 def test_what_is_worth_more_is_coded_better() -> None:

@@ -167,22 +167,16 @@ class Batch:
             by_parameters = by_parameters + self._by_rate(at_parameters, base, lambda_, adam)
         with torch.no_grad():
             finite = loss.isfinite()[:, None]
-            latent_counts, network_counts = torch.split(counts, 1, dim=1)
-            _update(
-                (latents, latent_mean, latent_square, latent_counts),
-                by_latents,
-                latent_rate[:, None],
-                finite & (latent_rate > 0)[:, None],
-                (adam.latent_beta1, adam.latent_beta2, adam.epsilon),
-                partial(self._pooled, adam) if adam.pooling else None,
-            )
-            _update(
-                (parameters, mean, square, network_counts),
-                by_parameters,
-                network_rate[:, None],
-                finite & (network_rate > 0)[:, None],
-                (adam.beta1, adam.beta2, adam.epsilon),
-            )
+            fast = adam.latent_beta1, adam.latent_beta2, adam.epsilon
+            slow = adam.beta1, adam.beta2, adam.epsilon
+            pooled = partial(self._pooled, adam) if adam.pooling else None
+            for which, x, first, second, gradient, rate, constants, divisor in (
+                (0, latents, latent_mean, latent_square, by_latents, latent_rate, fast, pooled),
+                (1, parameters, mean, square, by_parameters, network_rate, slow, None),
+            ):
+                state = x, first, second, counts[:, which : which + 1]
+                goes = finite & (rate > 0)[:, None]
+                _update(state, gradient, rate[:, None], goes, constants, divisor)
             self.metrics.index_copy_(0, self.place, measured[None].detach())
             self.place += 1
 
