@@ -131,21 +131,26 @@ class PartsEncoder:
             recipe=STANDARD_RECIPES[job.frame_type],
             progress=progress,
         )
-        base = self._train(training, job, preset, began)
+        base, preset = self._warm_up(training, job, preset, began)
+        preset, trainings = preset.divided()
+        training.planned = training.done + trainings * (preset.main + preset.final)
+        busy, after = perf_counter() - began, 0.0
+        start = trainer.state()
+        trials = [self._filter(job, moved)] if moved else []
+        for _ in range(trainings):  # each with other noise, which goes with the step's number
+            began = perf_counter()
+            trainer.restore(start)
+            self._train(training, job, preset)
+            ended = perf_counter()
+            trial = self._quantised(job, trainer, base, fields, temporal)
+            trials.append(self._filter(job, trial))
+            busy, after = busy + ended - began, after + perf_counter() - ended
         if self._times:
-            seconds = job.threads * (perf_counter() - began)
-            account(self._times, trainer, seconds)
-        after = perf_counter()
-        trained = trainer.parameters
-        with measured(self._times, "network updates"):
-            grids = round_latents(trainer.latents) + fields
-            chosen = self._quantise(job, base, grids, trained, temporal)
-        chosen = self._refine(job, trainer, chosen, trained, fields, temporal)
-        trials = [self._filter(job, trial) for trial in (chosen, moved) if trial]
-        chosen = min(trials, key=lambda trial: trial.cost)
-        coded = self._code(job, chosen, training.done)
+            account(self._times, trainer, job.threads * busy)
+        began = perf_counter()
+        coded = self._code(job, min(trials, key=lambda trial: trial.cost), training.done)
         if self._budget:
-            self._budget.settle(job, perf_counter() - after)
+            self._budget.settle(job, after + perf_counter() - began)
         return coded
 
     def _lambda(self, job: PictureJob) -> float:
@@ -263,14 +268,14 @@ class PartsEncoder:
                 bases.append(Base(REFERENCE_BASE + i, parameters))
         return bases
 
-    def _train(
+    def _warm_up(
         self,
         training: Training,
         job: PictureJob,
         preset: Preset,
         began: float,
-    ) -> Base:
-        """All steps; the base that promised the lowest cost."""
+    ) -> tuple[Base, Preset]:
+        """The base that promises the lowest cost, and how many steps it is worth to go on."""
         recipe, lambda_ = STANDARD_RECIPES[job.frame_type], self._lambda(job)
         trainer = training.trainer
         start = trainer.latents
@@ -294,11 +299,29 @@ class PartsEncoder:
             preset = self._budget.preset(job, seconds / training.done, seconds, worth)
         else:
             preset = preset.stretched(worth)
-        training.planned = training.done + preset.main + preset.final
+        return best_base, preset
+
+    def _train(self, training: Training, job: PictureJob, preset: Preset) -> None:
+        """The steps after the warm-up."""
+        recipe, lambda_ = STANDARD_RECIPES[job.frame_type], self._lambda(job)
         training.run(main_stage(preset, recipe, lambda_))
-        trainer.reset_optimiser()
+        training.trainer.reset_optimiser()
         training.run(final_stage(preset, recipe, lambda_))
-        return best_base
+
+    def _quantised(
+        self,
+        job: PictureJob,
+        trainer: Trainer,
+        base: Base,
+        fields: list[NDArray[np.int16]],
+        temporal: list[NDArray[np.int16]],
+    ) -> _Coded:
+        """What is coded of what was trained, without a loop filter."""
+        trained = trainer.parameters
+        with measured(self._times, "network updates"):
+            grids = round_latents(trainer.latents) + fields
+            coded = self._quantise(job, base, grids, trained, temporal)
+        return self._refine(job, trainer, coded, trained, fields, temporal)
 
     def _quantise(
         self,

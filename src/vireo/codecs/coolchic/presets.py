@@ -7,6 +7,9 @@ from math import log, sqrt
 
 from vireo.gop import FrameType
 
+# Of profile `standard`: longer trainings bring little, and the best of several brings more.
+LONGEST = 3000
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -46,15 +49,20 @@ class Preset:
             final=max(20, round(self.final * factor)),
         )
 
+    def divided(self) -> tuple[Preset, int]:
+        """Of profile `standard`: shorter trainings, and how many of them take as long together."""
+        trainings = max(1, round((self.main + self.final) / LONGEST))
+        return self.stretched(1 / trainings), trainings
+
 
 PRESETS: dict[str, Preset] = {
-    "ultrafast": Preset(1, 30, 90, 30, refinements=1),
-    "faster": Preset(1, 50, 250, 80, refinements=1),
-    "fast": Preset(2, 60, 600, 150),
-    "medium": Preset(2, 80, 1500, 300, 2.0),
-    "slow": Preset(3, 120, 4000, 600, 1.0),
-    "slower": Preset(4, 200, 10000, 1000, 1.0),
-    "placebo": Preset(5, 400, 30000, 2000, 1.0),
+    "ultrafast": Preset(1, 30, 100, 20, refinements=1),
+    "faster": Preset(1, 50, 290, 40, refinements=1),
+    "fast": Preset(2, 60, 670, 80),
+    "medium": Preset(2, 80, 1700, 100),
+    "slow": Preset(3, 120, 4400, 200),
+    "slower": Preset(4, 200, 10700, 300, 2.0),
+    "placebo": Preset(5, 400, 31600, 400, 1.0),
 }
 DEFAULT_PRESET = "medium"
 
@@ -107,7 +115,7 @@ class Recipe:
     fine_lambda: float = 2e-4
     latent_betas: tuple[float, float] = (0.7, 0.95)
     latent_pooling: float = 0.5
-    final_latent_rate: float = 1e-3
+    final_latent_rate: float = 1e-4
     final_network_rate: float = 1e-3
     gradient_clip: float = 0.01
     flow_weight: float = 3e-5
@@ -122,7 +130,7 @@ RECIPE = Recipe()
 # Of profile `standard` by type of frame, whose networks are trained already: latents alone do
 # most of the work, with softer rounding to start with (0.45 to 0.08 cost 10 % less than 0.3 to
 # 0.1), in larger steps where much is left to code.
-_LATENTS_FIRST = Recipe(temperature=(0.45, 0.08), latent_rate=0.14, network_rate=5e-3)
+_LATENTS_FIRST = Recipe(temperature=(0.45, 0.05), latent_rate=0.14, network_rate=5e-3)
 STANDARD_RECIPES: dict[FrameType, Recipe] = {
     FrameType.I: _LATENTS_FIRST,
     FrameType.P: _LATENTS_FIRST,

@@ -22,6 +22,7 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
 
 MAX_STEP = 12  # log2 of the coarsest change
+ROUNDING = 0.4  # of changes, towards none: 0.5 would take 0.7 % more bits
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,9 @@ def choose_update(
         base = cost.base[group.members]
         if step is None:
             return base
-        change = np.rint((wanted[group.members] - base) / 2.0**step).astype(np.int32) << step
-        return (base + change).clip(-MAX_WEIGHT, MAX_WEIGHT)
+        ratio = (wanted[group.members] - base) / 2.0**step
+        change = np.copysign(np.floor(np.abs(ratio) + ROUNDING), ratio) * 2.0**step
+        return (base + change.astype(np.int32)).clip(-MAX_WEIGHT, MAX_WEIGHT)
 
     for i, group in enumerate(found):
         steps[i] = group.step
