@@ -107,6 +107,15 @@ def _long_moments() -> Patches:
     return _recipes(latent_betas=(0.9, 0.999), latent_pooling=0.0)
 
 
+def _long_end() -> Patches:
+    """A fifth of the steps, in which latents move as they did at the end of those before."""
+    long = {n: (p.main + p.final) // 5 for n, p in PRESETS.items()}
+    longer = {
+        n: replace(p, main=p.main + p.final - long[n], final=long[n]) for n, p in PRESETS.items()
+    }
+    return [*_recipes(final_latent_rate=1e-3), patch.dict(PRESETS, longer)]
+
+
 def _no_updates() -> Patches:
     def base_alone(parameters: Any, architecture: Any, cost: updates.UpdateCost) -> Any:
         return with_parameters(cost.base, cost, magnitude_bits(cost.grids, architecture))
@@ -199,6 +208,7 @@ SWITCHES = (
     Switch("training effort by importance", lambda: _planned(effort=1.0)),
     Switch("the whole worth at high rates", _partial_worth),
     Switch("short and shared moments of latents", _long_moments),
+    Switch("short end with small steps", _long_end),
     Switch("latents' rate by lambda", lambda: _recipes(fine_lambda=0.0)),
     Switch("trained networks to start from", _untrained_sets, normative=True),
     Switch("B frames' second reference", _one_reference),

@@ -12,7 +12,7 @@ import vireo
 from tests.clips import middle
 from vireo import _core
 from vireo.codecs.base import Planes
-from vireo.codecs.coolchic import parts_encoder, presets
+from vireo.codecs.coolchic import parts_encoder
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD, Architecture
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.motion import predict
@@ -173,33 +173,6 @@ def test_refined_latents_cost_less() -> None:
         rate = LAMBDA * LAMBDA_MOST * bits / planes[0].size
         costs.append(weighted_mse(errors) / PEAK**2 + rate)
     assert costs[1] < costs[0] * 0.98
-
-
-def test_of_several_trainings_the_best_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:
-    planes = [texture(3), texture(4)[::2, ::2].copy(), texture(5)[::2, ::2].copy()]
-    job = PictureJob(0, 0, FrameType.I, 1.0, planes, ())
-    preset = replace(PRESETS["ultrafast"], main=150, final=60)
-    encoder = PartsEncoder(StreamShape(STANDARD), Settings(LAMBDA, preset), native_trainers())
-    monkeypatch.setattr(presets, "LONGEST", 70)  # three, then
-    costs = []
-    filtered = encoder._filter
-
-    def watched(job, coded):  # type: ignore[no-untyped-def]
-        result = filtered(job, coded)
-        costs.append(result.cost)
-        return result
-
-    monkeypatch.setattr(encoder, "_filter", watched)
-    done = []
-    picture = encoder.encode(job, lambda steps, planned: done.append((steps, planned)))
-    assert (picture.iterations - preset.warmup) % 3 == 0
-    assert done[-1] == (picture.iterations, picture.iterations)
-    assert len(set(costs)) == 3
-    errors = [plane_mse(a, b) for a, b in zip(picture.decoded, planes, strict=True)]
-    bits = 8 * sum(len(s.data) for s in picture.sections)
-    rate = LAMBDA * min(1.0, LAMBDA_MOST) * bits / planes[0].size
-    assert weighted_mse(errors) / PEAK**2 + rate == pytest.approx(min(costs), rel=1e-2)
-    assert max(costs) > 1.002 * min(costs)
 
 
 def test_what_is_worth_more_is_coded_better() -> None:

@@ -131,26 +131,21 @@ class PartsEncoder:
             recipe=STANDARD_RECIPES[job.frame_type],
             progress=progress,
         )
-        base, preset = self._warm_up(training, job, preset, began)
-        preset, trainings = preset.divided()
-        training.planned = training.done + trainings * (preset.main + preset.final)
-        busy, after = perf_counter() - began, 0.0
-        start = trainer.state()
-        trials = [self._filter(job, moved)] if moved else []
-        for _ in range(trainings):  # each with other noise, which goes with the step's number
-            began = perf_counter()
-            trainer.restore(start)
-            self._train(training, job, preset)
-            ended = perf_counter()
-            trial = self._quantised(job, trainer, base, fields, temporal)
-            trials.append(self._filter(job, trial))
-            busy, after = busy + ended - began, after + perf_counter() - ended
+        base = self._train(training, job, preset, began)
         if self._times:
-            account(self._times, trainer, job.threads * busy)
-        began = perf_counter()
-        coded = self._code(job, min(trials, key=lambda trial: trial.cost), training.done)
+            seconds = job.threads * (perf_counter() - began)
+            account(self._times, trainer, seconds)
+        after = perf_counter()
+        trained = trainer.parameters
+        with measured(self._times, "network updates"):
+            grids = round_latents(trainer.latents) + fields
+            chosen = self._quantise(job, base, grids, trained, temporal)
+        chosen = self._refine(job, trainer, chosen, trained, fields, temporal)
+        trials = [self._filter(job, trial) for trial in (chosen, moved) if trial]
+        chosen = min(trials, key=lambda trial: trial.cost)
+        coded = self._code(job, chosen, training.done)
         if self._budget:
-            self._budget.settle(job, after + perf_counter() - began)
+            self._budget.settle(job, perf_counter() - after)
         return coded
 
     def _lambda(self, job: PictureJob) -> float:
@@ -268,14 +263,14 @@ class PartsEncoder:
                 bases.append(Base(REFERENCE_BASE + i, parameters))
         return bases
 
-    def _warm_up(
+    def _train(
         self,
         training: Training,
         job: PictureJob,
         preset: Preset,
         began: float,
-    ) -> tuple[Base, Preset]:
-        """The base that promises the lowest cost, and how many steps it is worth to go on."""
+    ) -> Base:
+        """All steps; the base that promised the lowest cost."""
         recipe, lambda_ = STANDARD_RECIPES[job.frame_type], self._lambda(job)
         trainer = training.trainer
         start = trainer.latents
@@ -299,29 +294,11 @@ class PartsEncoder:
             preset = self._budget.preset(job, seconds / training.done, seconds, worth)
         else:
             preset = preset.stretched(worth)
-        return best_base, preset
-
-    def _train(self, training: Training, job: PictureJob, preset: Preset) -> None:
-        """The steps after the warm-up."""
-        recipe, lambda_ = STANDARD_RECIPES[job.frame_type], self._lambda(job)
+        training.planned = training.done + preset.main + preset.final
         training.run(main_stage(preset, recipe, lambda_))
-        training.trainer.reset_optimiser()
+        trainer.reset_optimiser()
         training.run(final_stage(preset, recipe, lambda_))
-
-    def _quantised(
-        self,
-        job: PictureJob,
-        trainer: Trainer,
-        base: Base,
-        fields: list[NDArray[np.int16]],
-        temporal: list[NDArray[np.int16]],
-    ) -> _Coded:
-        """What is coded of what was trained, without a loop filter."""
-        trained = trainer.parameters
-        with measured(self._times, "network updates"):
-            grids = round_latents(trainer.latents) + fields
-            coded = self._quantise(job, base, grids, trained, temporal)
-        return self._refine(job, trainer, coded, trained, fields, temporal)
+        return best_base
 
     def _quantise(
         self,

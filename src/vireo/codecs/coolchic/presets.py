@@ -7,9 +7,6 @@ from math import log, sqrt
 
 from vireo.gop import FrameType
 
-# Of profile `standard`: longer trainings bring little, and the best of several brings more.
-LONGEST = 3000
-
 
 @dataclass(frozen=True)
 class Preset:
@@ -22,9 +19,8 @@ class Preset:
         main: steps with soft rounding and noise.
         final: steps with hard rounding, straight-through gradients.
         parameter_rate: weight of the networks' own rate while they are trained; 1 counts it
-            like the latents' rate. Short trainings need more, since gradient descent is slow
-            to move a parameter that hardly matters: of small pictures 3 to 6 lowered the
-            final cost by 2 to 10 % after 900 steps, and raised it by 7 % after 5,000.
+            like the latents' rate. More suits all but the longest trainings, since gradient
+            descent is slow to move a parameter that hardly matters.
         refinements: in profile `standard`, how often latents are refined one by one for the
             networks that are coded, at most.
     """
@@ -49,11 +45,6 @@ class Preset:
             final=max(20, round(self.final * factor)),
         )
 
-    def divided(self) -> tuple[Preset, int]:
-        """Of profile `standard`: shorter trainings, and how many of them take as long together."""
-        trainings = max(1, round((self.main + self.final) / LONGEST))
-        return self.stretched(1 / trainings), trainings
-
 
 PRESETS: dict[str, Preset] = {
     "ultrafast": Preset(1, 30, 100, 20, refinements=1),
@@ -62,7 +53,7 @@ PRESETS: dict[str, Preset] = {
     "medium": Preset(2, 80, 1700, 100),
     "slow": Preset(3, 120, 4400, 200),
     "slower": Preset(4, 200, 10700, 300, 2.0),
-    "placebo": Preset(5, 400, 31600, 400, 1.0),
+    "placebo": Preset(5, 400, 31600, 400, 2.0),
 }
 DEFAULT_PRESET = "medium"
 
