@@ -19,119 +19,94 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
+from typing import Any
 
-from vireo.metrics import Curve, bd_rate
+from standard_ablation import (
+    FULL,
+    QUALITIES,
+    ROOT,
+    Switch,
+    Task,
+    edit,
+    quietly,
+    read,
+    table,
+    task_of,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
 TRAINING, DECODING = "native/train/picture.hpp", "native/core/picture_kernels.hpp"
-FREE = "both free"
-QUALITIES = (20, 50, 80)
+SIGNALS = "r ? signals.beta : signals.alpha);\n"
 
-# (file, old, new) of each: the values in training and their gradients, and those of the decoder.
-EDITS: dict[str, tuple[tuple[str, str, str], ...]] = {
-    FREE: (),
-    "alpha is one": (
-        (TRAINING, "alpha_mean += clamp01(load(o[ALPHA] + at) + 0.5f);", "alpha_mean += 1.0f;"),
-        (TRAINING, "alpha_raw = load(o[ALPHA] + at) + 0.5f;", "alpha_raw = splat(1.0f);"),
-        (
-            TRAINING,
-            "store(o[ALPHA] + at, leaky(alpha_raw, d_alpha));",
-            "store(o[ALPHA] + at, Vf{});",
+# The values in training and their gradients, and the values of the decoder.
+SWITCHES = (
+    Switch(FULL["random-access"]),
+    Switch(
+        "alpha: one",
+        edits=(
+            (TRAINING, "alpha_mean += clamp01(load(o[ALPHA] + at) + 0.5f);", "alpha_mean += 1.0f;"),
+            (TRAINING, "alpha_raw = load(o[ALPHA] + at) + 0.5f;", "alpha_raw = splat(1.0f);"),
+            (TRAINING, "leaky(alpha_raw, d_alpha)", "Vf{}"),
+            (
+                DECODING,
+                SIGNALS,
+                SIGNALS + "if (references > 0) std::fill_n(signals.alpha, count, 1 << kBlendBits);",
+            ),
         ),
-        (
-            DECODING,
-            "r ? signals.beta : signals.alpha);\n",
-            "r ? signals.beta : signals.alpha);\n"
-            "  if (references > 0) std::fill_n(signals.alpha, count, 1 << kBlendBits);\n",
-        ),
+        normative=True,
     ),
-    "beta is one half": (
-        (TRAINING, "beta_mean += clamp01(load(o[BETA] + at) + 0.5f);", "beta_mean += 0.5f;"),
-        (TRAINING, "beta_raw = load(o[BETA] + at) + 0.5f;", "beta_raw = splat(0.5f);"),
-        (TRAINING, "store(o[BETA] + at, leaky(beta_raw, d_beta));", "store(o[BETA] + at, Vf{});"),
-        (
-            DECODING,
-            "r ? signals.beta : signals.alpha);\n",
-            "r ? signals.beta : signals.alpha);\n"
-            "  if (references > 1) std::fill_n(signals.beta, count, 1 << (kBlendBits - 1));\n",
+    Switch(
+        "beta: one half",
+        edits=(
+            (TRAINING, "beta_mean += clamp01(load(o[BETA] + at) + 0.5f);", "beta_mean += 0.5f;"),
+            (TRAINING, "beta_raw = load(o[BETA] + at) + 0.5f;", "beta_raw = splat(0.5f);"),
+            (TRAINING, "leaky(beta_raw, d_beta)", "Vf{}"),
+            (
+                DECODING,
+                SIGNALS,
+                SIGNALS
+                + "if (references > 1) std::fill_n(signals.beta, count, 1 << (kBlendBits - 1));",
+            ),
         ),
+        normative=True,
     ),
-}
-
-
-def package(folder: Path, name: str) -> Path:
-    return folder / name.replace(" ", "_")
+)
 
 
 def build(folder: Path) -> None:
-    """Copies of the package, each with its edits."""
-    for name, edits in EDITS.items():
-        to = package(folder, name)
+    """Copies of the package, one for each switch."""
+    for switch in SWITCHES:
+        to = folder / switch.key
         shutil.copytree(ROOT / "native", to / "native", dirs_exist_ok=True)
         shutil.copytree(
             ROOT / "src", to / "src", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.so")
         )
         shutil.copy(ROOT / "CMakeLists.txt", to)
-        for file, old, new in edits:
-            text = (to / file).read_text()
-            if text.count(old) != 1:
-                raise SystemExit(f"{file} has not once what {name!r} changes: {old}")
-            (to / file).write_text(text.replace(old, new))
+        edit(to, switch)
         release, python = "-DCMAKE_BUILD_TYPE=Release", f"-DPython_EXECUTABLE={sys.executable}"
-        for command in (
-            ("-S", to, "-B", to / "build", "-G", "Ninja", release, python),
-            ("--build", to / "build"),
-            ("--install", to / "build", "--prefix", to / "src"),
-        ):
-            subprocess.run(("cmake", *command), check=True, stdout=subprocess.DEVNULL)
-        print(f"built: {name}", flush=True)
+        quietly("cmake", "-S", to, "-B", to / "build", "-G", "Ninja", release, python)
+        quietly("cmake", "--build", to / "build")
+        quietly("cmake", "--install", to / "build", "--prefix", to / "src")
+        print(f"built: {switch.name}", flush=True)
 
 
-def encode(name: str, clip: Path, quality: int, arguments: argparse.Namespace) -> dict[str, object]:
-    """The line of one encode, and that it decodes to what the encoder saw."""
-    environment = {**os.environ, "PYTHONPATH": str(package(arguments.native, name) / "src")}
+def encode(task: Task, clip: Path, package: Path) -> dict[str, Any]:
+    """The line of one encode, which is decoded again."""
+    environment = {**os.environ, "PYTHONPATH": str(package / "src")}
 
-    def vireo(*command: str | Path | int) -> dict[str, float]:
+    def vireo(*command: str | Path | int) -> dict[str, Any]:
         whole = [sys.executable, "-m", "vireo", *map(str, command), "--json"]
         done = subprocess.run(whole, check=True, capture_output=True, text=True, env=environment)
-        result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return result
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mkv"
-        given = ("--profile", "paper", "--preset", arguments.preset, "--frames", arguments.frames)
-        report = vireo("encode", clip, out, *given, "--quality", quality, "--threads", 1)
+        given = ("--profile", "paper", "--preset", task.preset, "--frames", task.frames)
+        report = vireo("encode", clip, out, *given, "--quality", task.quality, "--threads", 1)
         vireo("verify", out)  # fails where pictures differ
-    line = {"switch": name, "clip": clip.stem, "quality": quality, "frames": arguments.frames}
-    return {
-        **line,
-        "preset": arguments.preset,
-        "bytes": report["video_size"],
-        "psnr": report["psnr"],
-    }
-
-
-def table(lines: list[dict[str, object]]) -> str:
-    curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for line in lines:
-        points = curves.setdefault((str(line["switch"]), str(line["clip"])), [])
-        points.append((float(str(line["bytes"])), float(str(line["psnr"]))))
-    clips = list(dict.fromkeys(clip for _, clip in curves))
-    rows = [f"| fixed | {' | '.join(clips)} | mean |", "|---" * (len(clips) + 2) + "|"]
-    for name in EDITS:
-        found = []
-        for clip in clips:
-            pair = [curves.get((n, clip), []) for n in (FREE, name)]
-            if name != FREE and all(len(points) == len(QUALITIES) for points in pair):
-                anchor, test = (Curve(*zip(*sorted(points), strict=True)) for points in pair)
-                found.append(bd_rate(anchor, test).value)
-        values = [value for value in found if value is not None]
-        if values:
-            cells = ["–" if value is None else f"{value:+.1f}" for value in found]
-            rows.append(f"| {name} | {' | '.join(cells)} | {fmean(values):+.1f} |")
-    return "\n".join(rows)
+    return {**asdict(task), "bytes": report["video_size"], "psnr": report["psnr"]}
 
 
 def main() -> None:
@@ -145,20 +120,19 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.build:
         build(arguments.native)
-    lines = []
-    if arguments.out.exists():
-        lines = [json.loads(line) for line in arguments.out.read_text().splitlines()]
-    done = {(line["switch"], line["clip"], line["quality"]) for line in lines}
+    done = {task_of(line) for line in read(arguments.out)}
     for clip in arguments.clips:
         for quality in QUALITIES:
-            for name in EDITS:
-                if (name, clip.stem, quality) in done:
+            for switch in SWITCHES:
+                task = Task(switch.name, 0, clip.stem, quality, arguments.frames, arguments.preset)
+                if task in done:
                     continue
-                lines.append(encode(name, clip, quality, arguments))
-                print(json.dumps(lines[-1]), flush=True)
+                line = json.dumps(encode(task, clip, arguments.native / switch.key))
+                print(line, flush=True)
                 with arguments.out.open("a") as out:
-                    out.write(json.dumps(lines[-1]) + "\n")
-    print(table(lines))
+                    out.write(line + "\n")
+    if lines := read(arguments.out):
+        print(table(lines, SWITCHES))
 
 
 if __name__ == "__main__":

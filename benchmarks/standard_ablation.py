@@ -51,7 +51,7 @@ from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD
 from vireo.codecs.coolchic.initialise import initial_networks
 from vireo.codecs.coolchic.networks import NetworkSets
 from vireo.codecs.coolchic.parts_encoder import PartsEncoder
-from vireo.codecs.coolchic.presets import PRESETS, RECIPE, STANDARD_RECIPES
+from vireo.codecs.coolchic.presets import PRESETS, RECIPE, STANDARD_RECIPES, Preset
 from vireo.codecs.coolchic.updates import magnitude_bits, to_integers, with_parameters
 from vireo.gop import FrameType
 from vireo.metrics import Curve, bd_rate
@@ -109,10 +109,12 @@ def _long_moments() -> Patches:
 
 def _long_end() -> Patches:
     """A fifth of the steps, in which latents move as they did at the end of those before."""
-    long = {n: (p.main + p.final) // 5 for n, p in PRESETS.items()}
-    longer = {
-        n: replace(p, main=p.main + p.final - long[n], final=long[n]) for n, p in PRESETS.items()
-    }
+
+    def ended(preset: Preset) -> Preset:
+        steps = preset.main + preset.final
+        return replace(preset, main=steps - steps // 5, final=steps // 5)
+
+    longer = {name: ended(preset) for name, preset in PRESETS.items()}
     return [*_recipes(final_latent_rate=1e-3), patch.dict(PRESETS, longer)]
 
 
@@ -325,17 +327,13 @@ def build(folder: Path) -> None:
         shutil.copytree(ROOT / "native", source / "native")
         shutil.copy(ROOT / "CMakeLists.txt", source)
         python = f"-DPython_EXECUTABLE={sys.executable}"
-        _quietly("cmake", "-S", source, "-B", made, "-DCMAKE_BUILD_TYPE=Release", python)
+        quietly("cmake", "-S", source, "-B", made, "-DCMAKE_BUILD_TYPE=Release", python)
         for switch in SWITCHES:
             if not switch.edits:
                 continue
             before = {file: (source / file).read_text() for file, _, _ in switch.edits}
-            for file, old, new in switch.edits:
-                text = (source / file).read_text()
-                if text.count(old) != 1:
-                    raise SystemExit(f"{file} has not once what {switch.name!r} changes: {old}")
-                (source / file).write_text(text.replace(old, new))
-            _quietly("cmake", "--build", made, "--target", "_train", "--parallel")
+            edit(source, switch)
+            quietly("cmake", "--build", made, "--target", "_train", "--parallel")
             (library,) = made.glob("_train*.so")
             shutil.copy(library, _library(folder, switch))
             print(f"built: {switch.name}", flush=True)
@@ -343,7 +341,16 @@ def build(folder: Path) -> None:
                 (source / file).write_text(text)
 
 
-def _quietly(*command: str | Path) -> None:
+def edit(source: Path, switch: Switch) -> None:
+    """Change the lines of a copy of the native sources that a switch wants others."""
+    for file, old, new in switch.edits:
+        text = (source / file).read_text()
+        if text.count(old) != 1:
+            raise SystemExit(f"{file} has not once what {switch.name!r} changes: {old}")
+        (source / file).write_text(text.replace(old, new))
+
+
+def quietly(*command: str | Path) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -416,7 +423,7 @@ def plan(arguments: argparse.Namespace, done: set[Task]) -> Iterator[tuple[Task,
 def run(arguments: argparse.Namespace) -> None:
     """Encode side by side until all is done or time is up."""
     began = perf_counter()
-    done = {_task(line) for line in read(arguments.out)}
+    done = {task_of(line) for line in read(arguments.out)}
     left = plan(arguments, done)
     running: set[Future[dict[str, Any]]] = set()
     pool = ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn"))
@@ -453,11 +460,11 @@ def read(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def _task(line: dict[str, Any]) -> Task:
+def task_of(line: dict[str, Any]) -> Task:
     return Task(**{name: line[name] for name in Task.__dataclass_fields__})
 
 
-def table(lines: Sequence[dict[str, Any]]) -> str:
+def table(lines: Sequence[dict[str, Any]], switches: Sequence[Switch] = SWITCHES) -> str:
     """Markdown: BD-rate by switch and clip."""
     curves: dict[tuple[str, int, str], Curve] = {}
     for line in lines:
@@ -487,7 +494,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         f"| switched off | {' | '.join(clips)} | mean |",
         f"|---|{'---:|' * (len(clips) + 1)}",
     ]
-    for switch in SWITCHES:
+    for switch in switches:
         full = FULL[switch.gop]
         if switch.name == full:
             found = row(f"({full}: another seed)", [((full, 0), (full, 1))])
