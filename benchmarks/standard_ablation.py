@@ -120,7 +120,7 @@ def _long_end() -> Patches:
 
 def _no_updates() -> Patches:
     def base_alone(parameters: Any, architecture: Any, cost: updates.UpdateCost) -> Any:
-        return with_parameters(cost.base, cost, magnitude_bits(cost.grids, architecture))
+        return with_parameters(cost.base.parameters, cost, magnitude_bits(cost.grids, architecture))
 
     return [
         *_recipes(network_rate=0.0, final_network_rate=0.0),
@@ -141,8 +141,9 @@ def _untrained_sets() -> Patches:
 
 def _even_probabilities() -> Patches:
     shipped = networks._load()
-    even = replace(shipped, motion=np.full_like(shipped.motion, 1 << 15))
-    return [patch.object(networks, "_load", lambda: even)]
+    even = {name: np.full_like(getattr(shipped, name), 1 << 15) for name in ("motion", "frame")}
+    untrained = replace(shipped, **even)
+    return [patch.object(networks, "_load", lambda: untrained)]
 
 
 def _one_set_a_type() -> Patches:
@@ -163,8 +164,8 @@ def _luma_search() -> Patches:
     def grey(planes: Any) -> Any:
         return planes[0], *(np.full_like(p, 128) for p in planes[1:])
 
-    def search(target: Any, references: Any, lambda_: float, parts: Any) -> Any:
-        return whole(grey(target), [grey(r) for r in references], lambda_, parts)
+    def search(target: Any, references: Any, *others: Any) -> Any:
+        return whole(grey(target), [grey(r) for r in references], *others)
 
     return [
         patch.object(module, "search_fields", search)
@@ -213,6 +214,7 @@ SWITCHES = (
     Switch("short end with small steps", _long_end),
     Switch("latents' rate by lambda", lambda: _recipes(fine_lambda=0.0)),
     Switch("trained networks to start from", _untrained_sets, normative=True),
+    Switch("inherited motion", lambda: [set_encoder(inherited_motion=lambda *_: ())]),
     Switch("B frames' second reference", _one_reference),
     Switch("chroma in the motion search", _luma_search),
     Switch(
@@ -285,7 +287,7 @@ SWITCHES = (
     ),
     Switch("updates' steps by cost", lambda: [patch.object(updates, "_descend", lambda *_: None)]),
     Switch("sets of networks by lambda", _one_set_a_type),
-    Switch("trained probabilities of motion", _even_probabilities, normative=True),
+    Switch("trained probabilities of decisions", _even_probabilities, normative=True),
     Switch("larger lambda in the search", lambda: [set_encoder(SEARCH_LAMBDA=1.0)]),
     Switch(
         "motion search: mirrored beginnings",

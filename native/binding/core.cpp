@@ -137,14 +137,13 @@ Networks make_networks(const Architecture& architecture, int references, int mag
 }
 
 // A base to code networks against.
-std::vector<std::int32_t> to_base(const Networks& networks, const Integers& values) {
-  check_parts(networks, true);
-  return to_parameters(networks, values);
-}
-
 std::vector<std::int32_t> to_base(const Networks& networks, int number, const Integers& values) {
-  if (number < 0 || number > vireo::kReferenceBase + 1) throw std::invalid_argument("no such base");
-  return to_base(networks, values);
+  check_parts(networks, true);
+  const int reference = number - vireo::kReferenceBase;
+  const bool known = reference >= 0 ? reference < networks.references
+                                    : number >= 0 && number < 1 << vireo::kSetBits;
+  if (!known) throw std::invalid_argument("no such base");
+  return to_parameters(networks, values);
 }
 
 Networks decode_update(const Architecture& architecture, int references, const Bytes& data,
@@ -155,7 +154,7 @@ Networks decode_update(const Architecture& architecture, int references, const B
   if (sets.shape(1) != count) throw std::invalid_argument("the sets are of another architecture");
   if (static_cast<int>(bases.size()) != references)
     throw std::invalid_argument("as many references as the frame type says are needed");
-  const auto shipped = std::min<std::size_t>(sets.shape(0), vireo::kReferenceBase);
+  const auto shipped = std::min<std::size_t>(sets.shape(0), 1 << vireo::kSetBits);
   vireo::Bases known{sets.data(), static_cast<int>(shipped), {}};
   for (const Networks& base : bases) {
     known.references.push_back(base.parameters());
@@ -246,6 +245,25 @@ std::vector<vireo::PictureView> to_pictures(const References& references, int he
   return pictures;
 }
 
+// What a frame's vectors begin with: x and y per reference, or none.
+vireo::InheritedMotion to_inherited(const std::vector<Matrix<std::int32_t>>& planes,
+                                    std::size_t references, int height, int width) {
+  vireo::InheritedMotion inherited;
+  if (planes.empty()) return inherited;
+  if (planes.size() != 2 * references)
+    throw std::invalid_argument("inherited motion has two planes per reference");
+  for (const auto& plane : planes) {
+    inherited.push_back(to_plane(plane));
+    if (inherited.back().height != (height + vireo::kBlock - 1) / vireo::kBlock ||
+        inherited.back().width != (width + vireo::kBlock - 1) / vireo::kBlock)
+      throw std::invalid_argument("inherited motion has one value per block");
+    for (const std::int32_t v : inherited.back().samples)
+      if (v > vireo::kMaxInherited || v < -vireo::kMaxInherited)
+        throw std::invalid_argument("inherited motion is in -131072 ... 131072");
+  }
+  return inherited;
+}
+
 // Of a frame's luma grids, or none.
 vireo::TemporalContexts to_temporal(const Architecture& architecture, int references,
                                     const Latents& latents,
@@ -315,24 +333,38 @@ class LatentReader {
     temporal_ = to_temporal(architecture_, networks_.references, latents_, planes);
     given_ = true;
   }
+  void set_inherited(const std::vector<Matrix<std::int32_t>>& planes) {
+    inherited_ = to_inherited(planes, static_cast<std::size_t>(networks_.references),
+                              latents_[0].height, latents_[0].width);
+  }
+  const vireo::InheritedMotion& inherited() const { return inherited_; }
+  nb::list vectors() const {
+    if (!architecture_.parts) throw std::invalid_argument("vectors are of parts");
+    vireo::BlockFields blocks;
+    {
+      nb::gil_scoped_release release;
+      blocks = fields();
+    }
+    nb::list list;
+    for (std::size_t f = 0; f < 2 * static_cast<std::size_t>(networks_.references); ++f)
+      list.append(to_numpy(std::move(blocks.values[f])));
+    return list;
+  }
 
  private:
+  vireo::BlockFields fields() const {
+    return vireo::frame_fields(architecture_, latents_, networks_.references, inherited_);
+  }
   void find_temporal(const std::vector<vireo::PictureView>& pictures) {
     if (pictures.empty() || given_) return;
-    const std::size_t picture = architecture_.latent_grids(0).size();
-    const auto& parts = *architecture_.parts;
-    const Latents fields(latents_.begin() + static_cast<std::ptrdiff_t>(picture), latents_.end());
-    const int height = latents_[0].height, width = latents_[0].width;
-    temporal_ = vireo::temporal_contexts(
-        architecture_,
-        vireo::block_fields(fields, 3 * networks_.references, parts.motion_grids,
-                            parts.motion_first, height, width),
-        pictures, height, width);
+    temporal_ = vireo::temporal_contexts(architecture_, fields(), pictures, latents_[0].height,
+                                         latents_[0].width);
   }
 
   Architecture architecture_;
   Networks networks_;
   Latents latents_;
+  vireo::InheritedMotion inherited_;
   std::once_flag once_;
   vireo::TemporalContexts temporal_;
   bool given_ = false;
@@ -368,7 +400,8 @@ class SectionReader {
 };
 
 nb::list block_fields(const std::vector<Matrix<std::int16_t>>& grids, int motion_first, int height,
-                      int width, int references) {
+                      int width, int references,
+                      const std::vector<Matrix<std::int32_t>>& inherited) {
   if (references < 1 || references > 2) throw std::invalid_argument("1 or 2 references");
   const int count = 3 * references;
   const int per_field = static_cast<int>(grids.size()) / count;
@@ -383,10 +416,12 @@ nb::list block_fields(const std::vector<Matrix<std::int16_t>>& grids, int motion
         fields.back().width != (width + cell - 1) / cell)
       throw std::invalid_argument("a latent grid has the wrong size");
   }
+  const vireo::InheritedMotion begin =
+      to_inherited(inherited, static_cast<std::size_t>(references), height, width);
   vireo::BlockFields result;
   {
     nb::gil_scoped_release release;
-    result = vireo::block_fields(fields, count, per_field, motion_first, height, width);
+    result = vireo::block_fields(fields, count, per_field, motion_first, height, width, begin);
   }
   nb::list list;
   for (auto& field : result.values) list.append(to_numpy(std::move(field)));
@@ -488,7 +523,7 @@ nb::tuple filter_equations(const Matrix<std::uint8_t>& decoded, const Matrix<std
 
 nb::tuple reconstruct(const Architecture& architecture, const Networks& networks,
                       const Latents& latents, const References& references, bool with_signals,
-                      vireo::StageTimes* times = nullptr) {
+                      const vireo::InheritedMotion& inherited, vireo::StageTimes* times = nullptr) {
   const int height = latents[0].height, width = latents[0].width;
   if (height % 2 || width % 2) throw std::invalid_argument("pictures are coded at even sizes");
   if (static_cast<int>(references.size()) != networks.references)
@@ -501,7 +536,7 @@ nb::tuple reconstruct(const Architecture& architecture, const Networks& networks
   {
     nb::gil_scoped_release release;
     out = vireo::reconstruct(architecture, networks, latents, pictures,
-                             with_signals ? &signals : nullptr, times);
+                             with_signals ? &signals : nullptr, times, inherited);
   }
   nb::tuple planes = nb::make_tuple(to_numpy(std::move(out.y)), to_numpy(std::move(out.u)),
                                     to_numpy(std::move(out.v)));
@@ -510,6 +545,14 @@ nb::tuple reconstruct(const Architecture& architecture, const Networks& networks
   for (auto& flow : signals.flows) flows.append(to_numpy(std::move(flow)));
   return nb::make_tuple(planes, flows, to_numpy(std::move(signals.residual)),
                         to_numpy(std::move(signals.alpha)), to_numpy(std::move(signals.beta)));
+}
+
+template <std::size_t contexts>
+nb::object table_of(const std::array<std::array<std::int32_t, 2>, contexts>& counts) {
+  Plane<std::int32_t> table(static_cast<int>(contexts), 2);
+  for (std::size_t i = 0; i < contexts; ++i)
+    std::copy_n(counts[i].data(), 2, table.row(static_cast<int>(i)));
+  return to_numpy(std::move(table));
 }
 
 }  // namespace
@@ -543,16 +586,20 @@ NB_MODULE(_core, m) {
       .def("__init__",
            [](Parts* self, int chroma_first, std::vector<int> chroma_synthesis, int motion_first,
               int motion_grids, const Matrix<std::uint16_t>& motion_probabilities,
+              const Matrix<std::uint16_t>& frame_probabilities,
               const Row<std::int16_t>& temporal) {
              new (self) Parts{chroma_first, std::move(chroma_synthesis), motion_first,
                               motion_grids,
                               {motion_probabilities.data(),
                                motion_probabilities.data() + motion_probabilities.size()},
+                              {frame_probabilities.data(),
+                               frame_probabilities.data() + frame_probabilities.size()},
                               {temporal.data(), temporal.data() + temporal.size()}};
            },
            "chroma_first"_a, "chroma_synthesis"_a, "motion_first"_a, "motion_grids"_a,
-           "motion_probabilities"_a, "temporal"_a);
+           "motion_probabilities"_a, "frame_probabilities"_a, "temporal"_a);
   m.attr("MOTION_CONTEXTS") = vireo::kMotionContexts;
+  m.attr("FRAME_CONTEXTS") = vireo::kFrameContexts;
   m.attr("MAX_MOTION") = vireo::kMaxMotion;
 
   nb::class_<Architecture>(m, "Architecture", "Shapes of a Cool-chic decoder.")
@@ -638,6 +685,19 @@ NB_MODULE(_core, m) {
             n.filters[vireo::kChroma].on = on.second;
           },
           "Whether luma and whether chroma go through the loop filter.")
+      .def_prop_rw(
+          "inherits",
+          [](const Networks& n) {
+            check_parts(n, true);
+            return n.inherits;
+          },
+          [](Networks& n, bool on) {
+            check_parts(n, true);
+            if (on && n.references == 0)
+              throw std::invalid_argument("a frame without references inherits no motion");
+            n.inherits = on;
+          },
+          "Whether vectors begin with a reference's motion.")
       .def_ro("coded_bits", &Networks::coded_bits,
               "What decode_update has read of the bytes, in bits.")
       .def("encode_update",
@@ -646,10 +706,10 @@ NB_MODULE(_core, m) {
            },
            "number"_a, "base"_a)
       .def("update_bits",
-           [](const Networks& n, const Integers& base) {
-             return vireo::measure_update(n, to_base(n, base));
+           [](const Networks& n, int number, const Integers& base) {
+             return vireo::measure_update(n, number, to_base(n, number, base));
            },
-           "base"_a)
+           "number"_a, "base"_a)
       .def_static("decode_update", &decode_update, "architecture"_a, "references"_a, "data"_a,
                   "sets"_a, "bases"_a)
       .def_static(
@@ -678,6 +738,10 @@ NB_MODULE(_core, m) {
       .def_prop_ro("free_tiles", &LatentReader::free_tiles)
       .def("set_temporal", &LatentReader::set_temporal, "planes"_a,
            "Gives luma's temporal contexts, which come from the references otherwise.")
+      .def("vectors", &LatentReader::vectors,
+           "Of each block, x and y per reference in 1/64 sample, with what is inherited.")
+      .def("set_inherited", &LatentReader::set_inherited, "planes"_a,
+           "Gives what the frame's vectors begin with.")
       .def("temporal", &LatentReader::temporal,
            "Luma's temporal contexts; empty where nothing has asked for them.")
       .def("grids", &LatentReader::grids)
@@ -688,7 +752,7 @@ NB_MODULE(_core, m) {
             check_fits(a, n);
             if (r.latents().size() != a.latent_grids(n.references).size())
               throw std::invalid_argument("as many latent grids as the architecture has are needed");
-            return reconstruct(a, n, r.latents(), references, false, times);
+            return reconstruct(a, n, r.latents(), references, false, r.inherited(), times);
           },
           "architecture"_a, "networks"_a, "references"_a, "times"_a = nb::none());
   nb::class_<SectionReader>(m, "SectionReader", "One section's tiles, `count` from `first` on.")
@@ -749,23 +813,38 @@ NB_MODULE(_core, m) {
       [](const Architecture& a, const std::vector<Matrix<std::int16_t>>& grids, int references) {
         if (!a.parts || references < 1 || references > 2)
           throw std::invalid_argument("motion is of parts, from 1 or 2 references");
-        const auto counts = vireo::count_motion(a, to_latents(a, grids, references), references);
-        Plane<std::int32_t> table(vireo::kMotionContexts, 2);
-        for (int i = 0; i < vireo::kMotionContexts; ++i)
-          std::copy_n(counts[static_cast<std::size_t>(i)].data(), 2, table.row(i));
-        return to_numpy(std::move(table));
+        return table_of(vireo::count_motion(a, to_latents(a, grids, references), references));
       },
       "architecture"_a, "grids"_a, "references"_a,
       "How often each of motion's decisions came out 0 and 1: [contexts, 2].");
   m.def(
+      "count_frame",
+      [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids,
+         const std::vector<Matrix<std::int16_t>>& temporal, int number, const Integers& base) {
+        const Latents latents = to_latents(a, n, grids);
+        const std::vector<std::int32_t> parameters = to_base(n, number, base);
+        return table_of(vireo::count_frame(a, n, latents,
+                                           to_temporal(a, n.references, latents, temporal),
+                                           {number, parameters}));
+      },
+      "architecture"_a, "networks"_a, "grids"_a, "temporal"_a, "number"_a, "base"_a,
+      "How often each of a frame's other decisions came out 0 and 1: [contexts, 2].");
+  m.def(
       "reconstruct",
       [](const Architecture& a, const Networks& n, const std::vector<Matrix<std::int16_t>>& grids,
-         const References& references, bool signals) {
-        return reconstruct(a, n, to_latents(a, n, grids), references, signals);
+         const References& references, bool signals,
+         const std::vector<Matrix<std::int32_t>>& inherited) {
+        const Latents latents = to_latents(a, n, grids);
+        return reconstruct(a, n, latents, references, signals,
+                           to_inherited(inherited, references.size(), latents[0].height,
+                                        latents[0].width));
       },
-      "architecture"_a, "networks"_a, "grids"_a, "references"_a, "signals"_a = false);
+      "architecture"_a, "networks"_a, "grids"_a, "references"_a, "signals"_a = false,
+      "inherited"_a = nb::list(),
+      "The decoded picture; `inherited` is what its vectors begin with, per block.");
   m.def("block_fields", &block_fields, "grids"_a, "motion_first"_a, "height"_a, "width"_a,
-        "references"_a, "Vectors, alpha (and beta) of each block, from the fields' grids.");
+        "references"_a, "inherited"_a = nb::list(),
+        "Vectors, alpha (and beta) of each block, from the fields' grids.");
   m.def("temporal_contexts", &temporal_contexts, "architecture"_a, "fields"_a, "references"_a,
         "height"_a, "width"_a, "What prediction tells of luma's latents: a plane per grid.");
   m.def("filter_plane", &filter_plane, "plane"_a, "weights"_a,

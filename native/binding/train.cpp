@@ -12,6 +12,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "core/prediction.hpp"
 #include "train/frame_trainer.hpp"
 #include "train/motion_search.hpp"
 
@@ -28,6 +29,8 @@ using SamplePlanes = std::vector<Samples>;
 using Predicted = nb::ndarray<const std::int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Probabilities =
     nb::ndarray<const std::uint16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+// One per block of a picture.
+using BlockValues = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Model = std::tuple<std::vector<std::pair<int, int>>, std::vector<int>>;  // context, widths
 
 constexpr std::size_t COLUMNS = 6;  // of a schedule
@@ -226,12 +229,14 @@ vireo::PictureView picture(const SamplePlanes& planes) {
   return result;
 }
 
-nb::list find_motion(const SamplePlanes& target, const std::vector<SamplePlanes>& references,
-                     float lambda, int first, int grids, const Probabilities& probabilities) {
+nb::tuple find_motion(const SamplePlanes& target, const std::vector<SamplePlanes>& references,
+                      float lambda, int first, int grids, const Probabilities& probabilities,
+                      const std::vector<BlockValues>& inherited) {
   require(lambda > 0, "lambda is positive");
   require(references.size() == 1 || references.size() == 2, "1 or 2 references");
-  require(probabilities.shape(0) == 2 && probabilities.shape(1) == vireo::kMotionContexts,
-          "probabilities are [2, contexts]");
+  require(probabilities.shape(0) == vireo::kMotionRows &&
+              probabilities.shape(1) == vireo::kMotionContexts,
+          "probabilities are [rows, contexts]");
   require(first >= 2 && grids >= 1 && first + grids <= vireo::kMaxGrids, "no such grids");
   const vireo::PictureView wanted = picture(target);
   std::vector<vireo::PictureView> pictures;
@@ -241,19 +246,30 @@ nb::list find_motion(const SamplePlanes& target, const std::vector<SamplePlanes>
                 pictures.back()[0].width == wanted[0].width,
             "references have the target's size");
   }
-  vireo::Latents latents;
+  require(inherited.empty() || inherited.size() == 2 * references.size(),
+          "inherited motion has two planes per reference");
+  vireo::InheritedMotion begin;
+  for (const BlockValues& plane : inherited) {
+    begin.emplace_back(static_cast<int>(plane.shape(0)), static_cast<int>(plane.shape(1)));
+    require(begin.back().height == (wanted[0].height + vireo::kBlock - 1) / vireo::kBlock &&
+                begin.back().width == (wanted[0].width + vireo::kBlock - 1) / vireo::kBlock,
+            "inherited motion has one value per block");
+    std::copy_n(plane.data(), begin.back().samples.size(), begin.back().samples.begin());
+  }
+  vireo::train::FoundMotion found;
   {
     nb::gil_scoped_release release;
-    latents = search_motion(wanted, pictures, {lambda, first, grids, probabilities.data()});
+    found = search_motion(wanted, pictures, {lambda, first, grids, probabilities.data(),
+                                             begin.empty() ? nullptr : &begin});
   }
   nb::list result;
-  for (auto& grid : latents) {
+  for (auto& grid : found.latents) {
     auto* owned = new vireo::Plane<std::int16_t>(std::move(grid));
     nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<vireo::Plane<std::int16_t>*>(p); });
     const std::size_t shape[2] = {at(owned->height), at(owned->width)};
     result.append(nb::cast(nb::ndarray<nb::numpy, std::int16_t>(owned->samples.data(), 2, shape, owner)));
   }
-  return result;
+  return nb::make_tuple(result, found.inherits);
 }
 
 }  // namespace
@@ -266,7 +282,9 @@ NB_MODULE(_train, m) {
         "Multiply-adds per second of one thread.");
 
   m.def("search_motion", &find_motion, "target"_a, "references"_a, "lambda_"_a, "first"_a,
-        "grids"_a, "probabilities"_a, "Latents of the fields that predict a picture from others.");
+        "grids"_a, "probabilities"_a, "inherited"_a = nb::list(),
+        "Latents of the fields that predict a picture from others, and whether their vectors begin "
+        "with what may be inherited.");
 
   nb::class_<FrameTrainer>(m, "FrameTrainer")
       .def(

@@ -31,9 +31,11 @@ struct Offset {
   int dy, dx;
 };
 
-// Binary decisions that code motion, each with a probability of its own, in P or in B frames
-// (core/motion_syntax.hpp).
-constexpr int kMotionContexts = 295;
+// Binary decisions, each with a probability of its own: those that code motion, of P and B frames
+// that inherit none and of those that do (core/motion_syntax.hpp), and others of I, P and B frames
+// (core/frame_syntax.hpp).
+constexpr int kMotionContexts = 295, kMotionRows = 4;
+constexpr int kFrameContexts = 52, kFrameRows = 3;
 
 // What a grid of latents is for; luma and chroma have an autoregressive model each. With parts
 // both have an input besides the context: luma's the temporal context, chroma's `other`.
@@ -53,8 +55,8 @@ struct Parts {
   std::vector<int> chroma_synthesis;  // hidden widths
   int motion_first = 0;  // level of a field's finest grid
   int motion_grids = 0;  // of each field
-  // That a decision's result is 1, at the start, in 2**-16: of P frames, then of B frames.
-  std::vector<std::uint16_t> motion_probabilities;
+  // That a decision's result is 1, at the start, in 2**-16, row by row.
+  std::vector<std::uint16_t> motion_probabilities, frame_probabilities;
   // Of the network that gives temporal contexts, which come with the format as well.
   std::vector<std::int16_t> temporal;
 };
@@ -104,12 +106,14 @@ struct LoopFilter {
 
 struct Networks {
   int references = 0;             // 0, 1, 2 for I, P, B
+  bool inherits = false;          // with parts and references: motion, from a reference's
   int magnitude_bits = 0;  // latents but motion's lie strictly between -2**bits and 2**bits
   std::vector<QuantisedMlp> arms;  // by kind
   std::vector<std::int32_t> kernel;
   int kernel_bits = 0;
   std::vector<QuantisedMlp> syntheses;  // one, or luma's and chroma's
   std::vector<LoopFilter> filters;      // with parts luma's and chroma's
+  std::vector<std::uint16_t> frame_probabilities;  // as in Parts
   double coded_bits = 0;                // that decode_update has read
 
   static Networks zeros(const Architecture& architecture, int references);
@@ -150,6 +154,10 @@ Latents make_latents(const Architecture& architecture, int references, int heigh
 using TemporalContexts = std::vector<Plane<std::int16_t>>;
 using TemporalSource = std::function<const TemporalContexts&()>;  // for when they are needed
 
+// What a frame's vectors begin with: x and y per reference in 1/64 luma sample, one value for each
+// block; none where they begin at 0.
+using InheritedMotion = std::vector<Plane<std::int32_t>>;
+
 struct Picture {
   Plane<std::uint8_t> y, u, v;
 };
@@ -172,6 +180,7 @@ bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& netwo
 
 // With parts a packet says how networks differ from a base: shipped ones, or a reference's.
 constexpr int kReferenceBase = 254;  // number of the first reference's
+constexpr int kSetBits = 5;          // of a set's number
 struct Bases {
   const std::int16_t* sets;  // shipped parameters, one set after another
   int count;
@@ -181,7 +190,7 @@ struct Bases {
 std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
                                         const std::vector<std::int32_t>& base);
 // Bits that encode_update would spend.
-double measure_update(const Networks& networks, const std::vector<std::int32_t>& base);
+double measure_update(const Networks& networks, int number, const std::vector<std::int32_t>& base);
 // Reads what a section begins with. False if the bytes hold values that the format does not
 // allow, or name no base.
 bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& bases,
@@ -222,7 +231,11 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
 // Bits that encode_latents would spend, per grid.
 std::vector<double> measure_latents(const Architecture& architecture, const Networks& networks,
                                     const Latents& latents, const TemporalContexts& temporal);
-// How often each of motion's decisions came out 0 and 1, for tables of probabilities.
+// How often decisions came out 0 and 1, for tables of probabilities: those of an update and of
+// tiles' modes, and motion's.
+std::array<std::array<std::int32_t, 2>, kFrameContexts> count_frame(
+    const Architecture& architecture, const Networks& networks, const Latents& latents,
+    const TemporalContexts& temporal, const CodedUpdate& update);
 std::array<std::array<std::int32_t, 2>, kMotionContexts> count_motion(
     const Architecture& architecture, const Latents& latents, int references);
 
@@ -239,9 +252,10 @@ struct StageTimes {
 };
 
 // The decoded picture; `references` holds as many as networks.references says, of the same
-// size. Fills `signals` (not with parts) and `times` if they are not null.
+// size. Fills `signals` (not with parts) and `times` if they are not null. `inherited` is of parts.
 Picture reconstruct(const Architecture& architecture, const Networks& networks,
                     const Latents& latents, const std::vector<PictureView>& references,
-                    SignalPlanes* signals = nullptr, StageTimes* times = nullptr);
+                    SignalPlanes* signals = nullptr, StageTimes* times = nullptr,
+                    const InheritedMotion& inherited = {});
 
 }  // namespace vireo

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "core/coolchic.hpp"
+#include "core/frame_syntax.hpp"
 #include "core/kernels.hpp"
 #include "core/laplace.hpp"
 #include "core/motion_syntax.hpp"
@@ -17,8 +19,7 @@
 namespace vireo {
 namespace {
 
-enum TileMode { kEmpty = 0, kFull = 1, kMapped = 2 };
-constexpr int kTileModeBits = 2;
+constexpr int kTileModeBits = 2;  // without parts
 
 constexpr int kMotion = -1;
 struct Tile {
@@ -215,6 +216,81 @@ class BlockMap {
   std::vector<std::uint8_t> live_;
 };
 
+MotionBits motion_bits(const Architecture& architecture, const Networks& networks) {
+  return initial_motion_bits(*architecture.parts, networks.references, networks.inherits);
+}
+
+// The modes of tiles, in a section's order.
+class TileModes {
+ public:
+  TileModes(const Architecture& architecture, const Networks& networks)
+      : grids_(architecture.latent_grids(0)),
+        references_(networks.references),
+        none_(networks.magnitude_bits == 0) {
+    if (architecture.parts)
+      decisions_ = initial_frame_decisions(*architecture.parts, references_);
+  }
+
+  // False if the bytes hold one that doesn't exist.
+  bool read(RangeDecoder& coder, const Tile& tile, TileMode& mode) {
+    if (decisions_) {
+      DecisionReader reader(coder, *decisions_);
+      mode = code(reader, tile, kEmpty);
+      return true;
+    }
+    const auto value = coder.bits(kTileModeBits);
+    mode = static_cast<TileMode>(value);
+    return value <= kMapped;
+  }
+
+  void write(RangeEncoder& coder, const Tile& tile, TileMode mode) {
+    if (decisions_) {
+      DecisionWriter writer(coder, *decisions_);
+      code(writer, tile, mode);
+    } else {
+      coder.bits(mode, kTileModeBits);
+    }
+  }
+
+  // Bits that the next mode would take.
+  double measure(const Tile& tile, TileMode mode) const {
+    if (!decisions_) return kTileModeBits;
+    FrameDecisions decisions = *decisions_;
+    DecisionMeter meter(decisions);
+    double total = 0;
+    meter.total = &total;
+    code(meter, tile, mode);
+    return total;
+  }
+
+  void count(DecisionCounter<kFrameContexts>& counter, const Tile& tile, TileMode mode) const {
+    code(counter, tile, mode);
+  }
+
+  // What comes after it is measured as if it had been coded.
+  void pass(const Tile& tile, TileMode mode) {
+    if (!decisions_) return;
+    DecisionMeter meter(*decisions_);
+    double unused = 0;
+    meter.total = &unused;
+    code(meter, tile, mode);
+  }
+
+ private:
+  template <class Coder>
+  TileMode code(Coder& coder, const Tile& tile, TileMode mode) const {
+    if (none_) return kEmpty;
+    const LatentGrid& grid = grids_[static_cast<std::size_t>(tile.grid)];
+    const TilePlane plane = grid.kind == kLuma ? kTileY : grid.other >= 0 ? kTileU : kTileV;
+    return FrameSyntax(coder, references_).mode(plane, grid.level, mode);
+  }
+
+  std::vector<LatentGrid> grids_;
+  int references_;
+  bool none_;  // all latents are 0
+  std::optional<FrameDecisions> decisions_;
+};
+
 // The cheapest way to code a tile and its bits.
 struct TilePlan {
   TileMode mode;
@@ -222,10 +298,11 @@ struct TilePlan {
   double bits;
 };
 
-TilePlan plan(const Architecture& architecture, Wavefronts& wavefronts, const Latents& latents,
-              const TemporalContexts& temporal, const Tile& tile) {
+TilePlan plan(const Architecture& architecture, Wavefronts& wavefronts, const TileModes& modes,
+              const Latents& latents, const TemporalContexts& temporal, const Tile& tile) {
   const auto& grid = latents[static_cast<std::size_t>(tile.grid)];
-  TilePlan result{kEmpty, BlockMap(tile.rows, grid.width, architecture.block_log2), kTileModeBits};
+  TilePlan result{kEmpty, BlockMap(tile.rows, grid.width, architecture.block_log2),
+                  modes.measure(tile, kEmpty)};
   result.map.fill(grid, tile.top, tile.rows, architecture.block_log2);
   if (!result.map.any()) return result;
   double live_bits = 0, empty_bits = 0;
@@ -239,9 +316,9 @@ TilePlan plan(const Architecture& architecture, Wavefronts& wavefronts, const La
   };
   wavefronts.visit(latents, temporal, tile, nullptr, log2, measure);
   result.mode = kFull;
-  result.bits += live_bits + empty_bits;
+  result.bits = modes.measure(tile, kFull) + live_bits + empty_bits;
   if (result.map.all()) return result;
-  double map_bits = kTileModeBits + live_bits;
+  double map_bits = modes.measure(tile, kMapped) + live_bits;
   result.map.visit([&](bool live, AdaptiveBit& model) {
     const double one = static_cast<double>(model.one) / kProbabilityOne;
     map_bits -= std::log2(live ? one : 1 - one);
@@ -254,56 +331,6 @@ TilePlan plan(const Architecture& architecture, Wavefronts& wavefronts, const La
   }
   return result;
 }
-
-// Coders of motion's decisions.
-class MotionReader {
- public:
-  MotionReader(RangeDecoder& coder, const MotionBits& bits) : coder_(coder), bits_(bits) {}
-  bool bit(int context, bool) { return coder_.bit(bits_[static_cast<std::size_t>(context)]); }
-  bool raw(bool) { return coder_.bits(1) != 0; }
-
- private:
-  RangeDecoder& coder_;
-  MotionBits bits_;
-};
-
-class MotionWriter {
- public:
-  MotionWriter(RangeEncoder& coder, const MotionBits& bits) : coder_(coder), bits_(bits) {}
-  bool bit(int context, bool value) {
-    coder_.bit(value, bits_[static_cast<std::size_t>(context)]);
-    return value;
-  }
-  bool raw(bool value) {
-    coder_.bits(value, 1);
-    return value;
-  }
-
- private:
-  RangeEncoder& coder_;
-  MotionBits bits_;
-};
-
-class MotionMeter {
- public:
-  explicit MotionMeter(const MotionBits& bits) : bits_(bits) {}
-  bool bit(int context, bool value) {
-    MotionBit& model = bits_[static_cast<std::size_t>(context)];
-    const double one = static_cast<double>(model.one) / kProbabilityOne;
-    *total -= std::log2(value ? one : 1 - one);
-    model.update(value);
-    return value;
-  }
-  bool raw(bool value) {
-    *total += 1;
-    return value;
-  }
-
-  double* total = nullptr;
-
- private:
-  MotionBits bits_;
-};
 
 }  // namespace
 
@@ -321,10 +348,11 @@ int luma_tile_count(const Architecture& architecture, const Latents& latents) {
 struct TileDecoder::State {
   RangeDecoder coder;
   LaplaceDecoder laplace;
+  std::optional<TileModes> modes;
 };
 
 TileDecoder::TileDecoder(const std::uint8_t* data, std::size_t size, const Networks* networks)
-    : state_(new State{RangeDecoder(data, size), LaplaceDecoder()}) {
+    : state_(new State{RangeDecoder(data, size), LaplaceDecoder(), {}}) {
   if (networks) skip_update(state_->coder, *networks);
 }
 TileDecoder::~TileDecoder() = default;
@@ -336,18 +364,21 @@ bool TileDecoder::decode(const Architecture& architecture, const Networks& netwo
   const LaplaceDecoder& laplace = state_->laplace;
   const TemporalContexts none;
   Wavefronts wavefronts(architecture, networks);
+  if (!state_->modes) state_->modes.emplace(architecture, networks);
+  TileModes& modes = *state_->modes;
   const std::vector<Tile> all = tiles(architecture, latents);
   for (int i = first; i < first + count; ++i) {
     const Tile& tile = all[static_cast<std::size_t>(i)];
     if (tile.grid == kMotion) {
-      MotionReader reader(coder, initial_motion_bits(*architecture.parts, networks.references));
+      MotionBits bits = motion_bits(architecture, networks);
+      DecisionReader reader(coder, bits);
       code_motion(MotionGrids(architecture, networks.references), latents, reader,
                   [](std::size_t) {});
       continue;
     }
     auto& grid = latents[static_cast<std::size_t>(tile.grid)];
-    const auto mode = coder.bits(kTileModeBits);
-    if (mode > kMapped) return false;
+    TileMode mode;
+    if (!modes.read(coder, tile, mode)) return false;
     if (mode == kEmpty) continue;
     BlockMap map(tile.rows, grid.width, architecture.block_log2);
     if (mode == kMapped)
@@ -375,18 +406,20 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
   RangeEncoder coder;
   if (update) write_update(coder, networks, *update);
   Wavefronts wavefronts(architecture, networks);
+  TileModes modes(architecture, networks);
   const std::vector<Tile> all = tiles(architecture, latents);
   for (int i = first; i < first + count; ++i) {
     const Tile& tile = all[static_cast<std::size_t>(i)];
     if (tile.grid == kMotion) {
-      MotionWriter writer(coder, initial_motion_bits(*architecture.parts, networks.references));
+      MotionBits bits = motion_bits(architecture, networks);
+      DecisionWriter writer(coder, bits);
       code_motion(MotionGrids(architecture, networks.references), latents, writer,
                   [](std::size_t) {});
       continue;
     }
     const auto& grid = latents[static_cast<std::size_t>(tile.grid)];
-    TilePlan chosen = plan(architecture, wavefronts, latents, temporal, tile);
-    coder.bits(chosen.mode, kTileModeBits);
+    TilePlan chosen = plan(architecture, wavefronts, modes, latents, temporal, tile);
+    modes.write(coder, tile, chosen.mode);
     if (chosen.mode == kEmpty) continue;
     if (chosen.mode == kMapped)
       chosen.map.visit([&](bool live, AdaptiveBit& model) {
@@ -403,6 +436,22 @@ std::vector<std::uint8_t> encode_latents(const Architecture& architecture,
   return coder.finish();
 }
 
+std::array<std::array<std::int32_t, 2>, kFrameContexts> count_frame(
+    const Architecture& architecture, const Networks& networks, const Latents& latents,
+    const TemporalContexts& temporal, const CodedUpdate& update) {
+  DecisionCounter<kFrameContexts> counter;
+  count_update(counter, networks, update);
+  Wavefronts wavefronts(architecture, networks);
+  TileModes modes(architecture, networks);
+  for (const Tile& tile : tiles(architecture, latents)) {
+    if (tile.grid == kMotion) continue;
+    const TilePlan chosen = plan(architecture, wavefronts, modes, latents, temporal, tile);
+    modes.count(counter, tile, chosen.mode);
+    modes.pass(tile, chosen.mode);
+  }
+  return counter.counts;
+}
+
 std::array<std::array<std::int32_t, 2>, kMotionContexts> count_motion(
     const Architecture& architecture, const Latents& latents, int references) {
   MotionCounter counter;
@@ -414,15 +463,18 @@ std::vector<double> measure_latents(const Architecture& architecture, const Netw
                                     const Latents& latents, const TemporalContexts& temporal) {
   std::vector<double> bits(latents.size());
   Wavefronts wavefronts(architecture, networks);
+  TileModes modes(architecture, networks);
   for (const Tile& tile : tiles(architecture, latents)) {
     if (tile.grid == kMotion) {
-      MotionMeter meter(initial_motion_bits(*architecture.parts, networks.references));
+      MotionBits own = motion_bits(architecture, networks);
+      DecisionMeter meter(own);
       code_motion(MotionGrids(architecture, networks.references), latents, meter,
                   [&](std::size_t grid) { meter.total = &bits[grid]; });
       continue;
     }
-    bits[static_cast<std::size_t>(tile.grid)] +=
-        plan(architecture, wavefronts, latents, temporal, tile).bits;
+    const TilePlan chosen = plan(architecture, wavefronts, modes, latents, temporal, tile);
+    modes.pass(tile, chosen.mode);
+    bits[static_cast<std::size_t>(tile.grid)] += chosen.bits;
   }
   return bits;
 }

@@ -1,9 +1,4 @@
-// Motion in a packet (docs/bitstream.md, "Motion"): binary decisions, each with a probability
-// that adapts to what came before. One description serves the decoder, the encoder and whoever
-// wants to know what something would cost: they differ in their coder, which has
-//   bool bit(int context, bool value)   a decision with the probability of its context
-//   bool raw(bool value)                one with probability 1/2
-// and returns what was coded; a decoder ignores `value`.
+// Motion in a packet (docs/bitstream.md, "Motion"), in decisions (core/decisions.hpp).
 #pragma once
 
 #include <algorithm>
@@ -13,34 +8,19 @@
 #include <type_traits>
 
 #include "core/coolchic.hpp"
-#include "core/range_coder.hpp"
+#include "core/decisions.hpp"
 
 namespace vireo {
 
-// How often a context's decision was 1, as a probability that learns fast at first.
-struct MotionBit {
-  static constexpr int kFirst = 8, kSlowest = 64;  // the share of the way is one over these
-  static constexpr std::int32_t kLeast = 64;       // of either probability
+using MotionBits = Decisions<kMotionContexts>;
+using MotionCounter = DecisionCounter<kMotionContexts>;
 
-  std::int32_t one;
-  int pace = kFirst;
+// The row of a table of motion's probabilities.
+constexpr int motion_row(int references, bool inherits) { return references - 1 + 2 * inherits; }
 
-  void update(bool bit) {
-    const auto all = static_cast<std::int32_t>(kProbabilityOne);
-    one += ((bit ? all - kLeast : kLeast) - one) / pace;
-    pace = std::min(pace + 1, kSlowest);
-  }
-};
-
-using MotionBits = std::array<MotionBit, kMotionContexts>;
-
-// Of P (references = 1) or B frames (2) at the start.
-inline MotionBits initial_motion_bits(const Parts& parts, int references) {
-  MotionBits bits{};
-  const std::uint16_t* from =
-      parts.motion_probabilities.data() + (references - 1) * kMotionContexts;
-  for (MotionBit& bit : bits) bit.one = *from++;
-  return bits;
+inline MotionBits initial_motion_bits(const Parts& parts, int references, bool inherits) {
+  return initial_decisions<kMotionContexts>(parts.motion_probabilities.data(),
+                                            motion_row(references, inherits));
 }
 
 // Latents of a vector's two fields, in quarter samples.
@@ -172,17 +152,6 @@ class MotionSyntax {
   }
 
   Coder& coder_;
-};
-
-// A coder that counts how often each decision comes out 0 and 1.
-struct MotionCounter {
-  std::array<std::array<std::int32_t, 2>, kMotionContexts> counts{};
-
-  bool bit(int context, bool value) {
-    ++counts[static_cast<std::size_t>(context)][value];
-    return value;
-  }
-  static bool raw(bool value) { return value; }
 };
 
 // The fields' grids in a frame's list of latents.

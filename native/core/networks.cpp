@@ -6,7 +6,7 @@
 #include "core/coolchic.hpp"
 #include "core/laplace.hpp"
 #include "core/loop_filter.hpp"
-#include "core/motion_syntax.hpp"
+#include "core/frame_syntax.hpp"
 #include "core/temporal_context.hpp"
 #include "core/update_syntax.hpp"
 
@@ -15,16 +15,9 @@ namespace {
 
 constexpr int kFormatBits = 4;      // of every count of fractional bits
 constexpr int kSpreadBits = 8;      // of a parameter group's scale
-constexpr int kBaseBits = 8;        // of a base's number
 constexpr int kStepBits = 4;        // of an update's unit
 constexpr int kMaxSpread = kScales - 1 + 15 * kScaleSteps;
 constexpr std::int32_t kMaxBias = 1 << 23;
-
-// Whether a group has no update, as most. Zeros, which a section ends with, say so.
-struct SameBit {
-  std::uint32_t one = kProbabilityOne / 8 * 7;
-  void update(bool) {}
-};
 
 // Parameters of one kind (a network's weights, its biases) share a Laplace scale. Scales
 // beyond the tables' are reached by sending low bits as they are.
@@ -87,11 +80,6 @@ class Writer {
 
   void number(int value, int bits) { coder_.bits(static_cast<std::uint32_t>(value), bits); }
 
-  void updated(bool value) {
-    SameBit bit;
-    coder_.bit(!value, bit);
-  }
-
   void group(const std::vector<std::int32_t>& values) {
     double bits;
     const int best = best_spread(values, bits);
@@ -122,10 +110,6 @@ class Reader {
 
   int format() { return number(kFormatBits); }
   int number(int bits) { return static_cast<int>(coder_.bits(bits)); }
-  bool updated() {
-    SameBit bit;
-    return !coder_.bit(bit);
-  }
 
   bool group(std::vector<std::int32_t>& values, std::int32_t limit) {
     const Spread s(static_cast<int>(coder_.bits(kSpreadBits)));
@@ -227,14 +211,18 @@ bool valid_mlp(const std::vector<int>& widths) {
   return std::all_of(widths.begin(), widths.end(), [](int w) { return in_range(w, 1, kMaxWidth); });
 }
 
+bool valid_table(const std::vector<std::uint16_t>& table, std::size_t size) {
+  return table.size() == size && std::all_of(table.begin(), table.end(), [](int one) {
+           return in_range(one, Decision::kLeast, static_cast<int>(kProbabilityOne) - Decision::kLeast);
+         });
+}
+
 bool valid_parts(const Parts& p, int grids) {
   return in_range(p.chroma_first, 1, grids - 1) && in_range(p.motion_first, 2, kMaxGrids - 1) &&
          in_range(p.motion_grids, 1, kMaxGrids - p.motion_first) &&
          p.temporal.size() == kTemporalParameters &&
-         p.motion_probabilities.size() == 2 * kMotionContexts &&
-         std::all_of(p.motion_probabilities.begin(), p.motion_probabilities.end(), [](int one) {
-           return in_range(one, MotionBit::kLeast, 65536 - MotionBit::kLeast);
-         });
+         valid_table(p.motion_probabilities, kMotionRows * kMotionContexts) &&
+         valid_table(p.frame_probabilities, kFrameRows * kFrameContexts);
 }
 
 }  // namespace
@@ -310,6 +298,7 @@ Networks Networks::zeros(const Architecture& architecture, int references) {
   for (const auto& widths : architecture.synthesis_widths(references))
     n.syntheses.push_back(QuantisedMlp::zeros(widths));
   if (!architecture.parts) return n;
+  n.frame_probabilities = architecture.parts->frame_probabilities;
   for (QuantisedMlp& m : n.arms) {
     m.weight_bits = m.bias_bits = kArmBits;
     std::fill(m.hidden_bits.begin(), m.hidden_bits.end(), kArmBits);
@@ -398,33 +387,81 @@ std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
   return coder.finish();
 }
 
-void write_update(RangeEncoder& coder, const Networks& networks, const CodedUpdate& coded) {
-  const auto& [number, base] = coded;
-  Writer writer(coder);
-  writer.format(networks.magnitude_bits);
-  writer.number(number, kBaseBits);
-  for (const LoopFilter& f : networks.filters) writer.number(f.on, 1);
+namespace {
+
+// All updates of a frame's groups.
+std::vector<Update> updates_of(const Networks& networks, const std::vector<std::int32_t>& base) {
   const std::vector<std::int32_t> parameters = networks.parameters();
-  for (const auto& group : update_groups(networks)) {
-    const Update update(group, parameters, base);
-    writer.updated(!update.values.empty());
-    if (update.values.empty()) continue;
-    writer.number(update.step, kStepBits);
-    writer.group(update.values);
+  std::vector<Update> updates;
+  for (const auto& group : update_groups(networks)) updates.emplace_back(group, parameters, base);
+  return updates;
+}
+
+bool changes(const std::vector<Update>& updates) {
+  return std::any_of(updates.begin(), updates.end(),
+                     [](const Update& u) { return !u.values.empty(); });
+}
+
+FrameDecisions decisions_of(const Networks& networks) {
+  return initial_decisions<kFrameContexts>(networks.frame_probabilities.data(),
+                                           networks.references);
+}
+
+// What stands before the updates. Sets what is read in `networks`; the base's number.
+template <class Coder>
+int code_start(FrameSyntax<Coder>& syntax, Networks& networks, int number) {
+  networks.magnitude_bits = syntax.magnitude_bits(networks.magnitude_bits);
+  number = syntax.base(number);
+  for (std::size_t i = 0; i < networks.filters.size(); ++i)
+    networks.filters[i].on = syntax.filtered(static_cast<int>(i), networks.filters[i].on);
+  networks.inherits = syntax.inherits(networks.inherits);
+  return number;
+}
+
+}  // namespace
+
+void write_update(RangeEncoder& coder, const Networks& networks, const CodedUpdate& coded) {
+  Writer writer(coder);
+  FrameDecisions decisions = decisions_of(networks);
+  DecisionWriter bits(coder, decisions);
+  FrameSyntax syntax(bits, networks.references);
+  Networks own = networks;
+  code_start(syntax, own, coded.number);
+  const std::vector<Update> updates = updates_of(networks, coded.base);
+  if (!syntax.updated(changes(updates))) return;
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    if (!syntax.updated(static_cast<int>(i), !updates[i].values.empty())) continue;
+    writer.number(updates[i].step, kStepBits);
+    writer.group(updates[i].values);
   }
 }
 
-double measure_update(const Networks& networks, const std::vector<std::int32_t>& base) {
-  double total = kFormatBits + kBaseBits + static_cast<double>(networks.filters.size());
-  const std::vector<std::int32_t> parameters = networks.parameters();
-  for (const auto& group : update_groups(networks)) {
-    const Update update(group, parameters, base);
-    const double same = static_cast<double>(SameBit().one) / kProbabilityOne;
-    total -= std::log2(update.values.empty() ? same : 1 - same);
-    if (update.values.empty()) continue;
-    double bits;
-    best_spread(update.values, bits);
-    total += kStepBits + kSpreadBits + bits;
+void count_update(DecisionCounter<kFrameContexts>& counter, const Networks& networks,
+                  const CodedUpdate& coded) {
+  FrameSyntax syntax(counter, networks.references);
+  Networks own = networks;
+  code_start(syntax, own, coded.number);
+  const std::vector<Update> updates = updates_of(networks, coded.base);
+  if (!syntax.updated(changes(updates))) return;
+  for (std::size_t i = 0; i < updates.size(); ++i)
+    syntax.updated(static_cast<int>(i), !updates[i].values.empty());
+}
+
+double measure_update(const Networks& networks, int number, const std::vector<std::int32_t>& base) {
+  double total = 0;
+  FrameDecisions decisions = decisions_of(networks);
+  DecisionMeter bits(decisions);
+  bits.total = &total;
+  FrameSyntax syntax(bits, networks.references);
+  Networks own = networks;
+  code_start(syntax, own, number);
+  const std::vector<Update> updates = updates_of(networks, base);
+  if (!syntax.updated(changes(updates))) return total;
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    if (!syntax.updated(static_cast<int>(i), !updates[i].values.empty())) continue;
+    double own_bits;
+    best_spread(updates[i].values, own_bits);
+    total += kStepBits + kSpreadBits + own_bits;
   }
   return total;
 }
@@ -433,22 +470,25 @@ bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& base
                    Networks& networks) {
   RangeDecoder coder(data, size);
   Reader reader(coder);
-  networks.magnitude_bits = reader.format();
-  if (networks.magnitude_bits > kMaxMagnitudeBits) return false;
-  const int number = reader.number(kBaseBits);
-  for (LoopFilter& f : networks.filters) f.on = reader.number(1) != 0;
+  FrameDecisions decisions = decisions_of(networks);
+  DecisionReader bits(coder, decisions);
+  FrameSyntax syntax(bits, networks.references);
+  const int number = code_start(syntax, networks, 0);
   std::vector<std::int32_t> parameters = networks.parameters();
   if (number < bases.count) {
     const std::int16_t* set = bases.sets + static_cast<std::size_t>(number) * parameters.size();
     std::copy_n(set, parameters.size(), parameters.begin());
-  } else if (number >= kReferenceBase && number - kReferenceBase < networks.references) {
+  } else if (number >= kReferenceBase) {
     parameters = bases.references[static_cast<std::size_t>(number - kReferenceBase)];
   } else {
     return false;
   }
   std::vector<std::int32_t> values;
-  for (const auto& group : update_groups(networks)) {
-    if (!reader.updated()) continue;
+  const auto groups = update_groups(networks);
+  const bool any = syntax.updated(false);
+  for (std::size_t g = 0; any && g < groups.size(); ++g) {
+    if (!syntax.updated(static_cast<int>(g), false)) continue;
+    const auto& group = groups[g];
     const int step = reader.number(kStepBits);
     values.resize(group.size());
     if (!reader.group(values, 2 * kMaxWeight)) return false;
@@ -465,14 +505,18 @@ bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& base
 
 void skip_update(RangeDecoder& coder, const Networks& networks) {
   Reader reader(coder);
-  reader.format();
-  reader.number(kBaseBits);
-  for (std::size_t i = 0; i < networks.filters.size(); ++i) reader.number(1);
+  FrameDecisions decisions = decisions_of(networks);
+  DecisionReader bits(coder, decisions);
+  FrameSyntax syntax(bits, networks.references);
+  Networks own = networks;
+  code_start(syntax, own, 0);
+  if (!syntax.updated(false)) return;
   std::vector<std::int32_t> values;
-  for (const auto& group : update_groups(networks)) {
-    if (!reader.updated()) continue;
+  const auto groups = update_groups(networks);
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    if (!syntax.updated(static_cast<int>(i), false)) continue;
     reader.number(kStepBits);
-    values.resize(group.size());
+    values.resize(groups[i].size());
     if (!reader.group(values, 2 * kMaxWeight)) return;  // decode_update says so
   }
 }

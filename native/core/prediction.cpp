@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <functional>
 
 #include "core/kernels.hpp"
 
@@ -61,23 +62,38 @@ Plane<std::int32_t> dense_field(const Plane<std::int16_t>* grids, int count, int
 }  // namespace
 
 BlockFields block_fields(const Latents& fields, int count_fields, int grids_per_field,
-                         int motion_first, int height, int width) {
+                         int motion_first, int height, int width,
+                         const InheritedMotion& inherited) {
   BlockFields result{size_at(height, kBlockLog2), size_at(width, kBlockLog2), {}};
   const int vectors = count_fields / 3 * 2;
   for (int f = 0; f < count_fields; ++f) {
     Plane<std::int32_t> field =
         dense_field(fields.data() + f * grids_per_field, grids_per_field, motion_first, height, width);
-    if (f < vectors)
+    if (f < vectors) {
       for (std::int32_t& v : field.samples) v = round_shift(v, kVectorShift);
-    else if (f == vectors)
+      if (!inherited.empty())
+        std::transform(field.samples.begin(), field.samples.end(),
+                       inherited[static_cast<std::size_t>(f)].samples.begin(),
+                       field.samples.begin(), std::plus<>());
+    } else if (f == vectors) {
       for (std::int32_t& v : field.samples)
         v = std::clamp(kAlphaZero + round_shift(v, kAlphaShift), 0, kBlendOne);
-    else
+    } else {
       for (std::int32_t& v : field.samples)
         v = std::clamp(kBetaZero + round_shift(v, kBetaShift), 0, kBlendOne);
+    }
     result.values.push_back(std::move(field));
   }
   return result;
+}
+
+BlockFields frame_fields(const Architecture& architecture, const Latents& latents, int references,
+                         const InheritedMotion& inherited) {
+  const Parts& parts = *architecture.parts;
+  const auto first = static_cast<std::ptrdiff_t>(architecture.latent_grids(0).size());
+  const Latents fields(latents.begin() + first, latents.end());
+  return block_fields(fields, 3 * references, parts.motion_grids, parts.motion_first,
+                      latents[0].height, latents[0].width, inherited);
 }
 
 Predictor::Predictor(const BlockFields& fields, const std::vector<PictureView>& references,

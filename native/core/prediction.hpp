@@ -17,6 +17,7 @@ constexpr int kBlockLog2 = 2;
 // of its cell, so that motion can end at an object's edge.
 constexpr int kSmoothLevel = 5;
 constexpr int kBlendOne = 64;      // alpha and beta that stand for one
+constexpr std::int32_t kMaxInherited = 1 << 17;  // of inherited motion, in 1/64 sample
 constexpr int kWeightBits = 12;    // of alpha times beta
 constexpr std::int32_t kGrey = 128 * 64;  // in 1/64: what there is where nothing is predicted
 // The sum of two, by their pair of weights, lacks this.
@@ -34,9 +35,14 @@ struct BlockFields {
 
 // Fields of a picture from their grids: of each of three fields (P) or six (B),
 // `grids_per_field` grids, finest first, the finest one 2**motion_first times smaller than
-// the picture, motion_first >= kBlockLog2.
+// the picture, motion_first >= kBlockLog2. Vectors are added to what is inherited.
 BlockFields block_fields(const Latents& fields, int count_fields, int grids_per_field,
-                         int motion_first, int height, int width);
+                         int motion_first, int height, int width,
+                         const InheritedMotion& inherited = {});
+
+// Those of a frame, whose latents these are.
+BlockFields frame_fields(const Architecture& architecture, const Latents& latents, int references,
+                         const InheritedMotion& inherited = {});
 
 // Predicts a picture of even size, a row of blocks at a time. Fields and references have to
 // outlive it; any vector is allowed.

@@ -44,9 +44,10 @@ void keep(const Signals& signals, int references, int x, int y, int count, Signa
 
 Picture reconstruct(const Architecture& architecture, const Networks& networks,
                     const Latents& latents, const std::vector<PictureView>& references,
-                    SignalPlanes* signals, StageTimes* times) {
+                    SignalPlanes* signals, StageTimes* times,
+                    const InheritedMotion& inherited) {
   if (architecture.parts)
-    return reconstruct_parts(architecture, networks, latents, references, times);
+    return reconstruct_parts(architecture, networks, latents, references, inherited, times);
   const int height = latents[0].height, width = latents[0].width;
   const int count_references = networks.references;
   Picture picture{{height, width}, {height / 2, width / 2}, {height / 2, width / 2}};

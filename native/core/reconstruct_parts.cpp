@@ -88,26 +88,18 @@ void filter(const LoopFilter& filter, const FilterShape& shape,
     *plane = filter_plane({plane->samples.data(), plane->height, plane->width}, weights);
 }
 
-BlockFields fields_of(const Architecture& architecture, const Latents& latents, int references) {
-  const Parts& parts = *architecture.parts;
-  const auto first = static_cast<std::ptrdiff_t>(architecture.latent_grids(0).size());
-  const Latents fields(latents.begin() + first, latents.end());
-  return block_fields(fields, 3 * references, parts.motion_grids, parts.motion_first,
-                      latents[0].height, latents[0].width);
-}
-
 }  // namespace
 
 Picture reconstruct_parts(const Architecture& architecture, const Networks& networks,
                           const Latents& latents, const std::vector<PictureView>& references,
-                          StageTimes* times) {
+                          const InheritedMotion& inherited, StageTimes* times) {
   const int height = latents[0].height, width = latents[0].width;
   Picture picture{{height, width}, {height / 2, width / 2}, {height / 2, width / 2}};
   Stopwatch watch(times != nullptr);
   StageTimes spent;
 
   BlockFields fields;
-  if (!references.empty()) fields = fields_of(architecture, latents, networks.references);
+  if (!references.empty()) fields = frame_fields(architecture, latents, networks.references, inherited);
   else fields = {((height - 1) >> kBlockLog2) + 1, ((width - 1) >> kBlockLog2) + 1, {}};
   const Predictor predictor(fields, references, height, width);
   const std::size_t stride = predictor.stride();

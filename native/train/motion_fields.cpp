@@ -21,7 +21,8 @@ int cells(int size, int level) { return (size + (1 << level) - 1) >> level; }
 
 }  // namespace
 
-MotionFields::MotionFields(int height, int width, int references, int first, int grids)
+MotionFields::MotionFields(int height, int width, int references, int first, int grids,
+                           const InheritedMotion& inherited)
     : height_(height),
       width_(width),
       first_(first),
@@ -37,6 +38,15 @@ MotionFields::MotionFields(int height, int width, int references, int first, int
     const std::int64_t zero = f < alpha_ ? 0 : f == alpha_ ? kAlphaZero : kBetaZero;
     fields_.emplace_back(blocks, zero * (1 << kFieldBits));
     for (int k = first; k <= coarsest(); ++k) latents_.emplace_back(cells(height, k), cells(width, k));
+  }
+  for (std::size_t f = 0; f < inherited.size(); ++f) {
+    const Plane<std::int32_t>& plane = inherited[f];
+    std::int64_t* value = fields_[f].data();
+    for (std::size_t i = 0; i < blocks; ++i, ++value) {
+      const int row = std::min(static_cast<int>(i / stride_), plane.height - 1);
+      const int column = std::min(static_cast<int>(i % stride_), plane.width - 1);
+      *value = std::int64_t{plane.row(row)[column]} * (1 << kFieldBits);
+    }
   }
 }
 

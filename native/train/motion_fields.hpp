@@ -23,8 +23,10 @@ struct Place {
 
 class MotionFields {
  public:
-  // Latents that are all 0, on `grids` grids from level `first` on.
-  MotionFields(int height, int width, int references, int first, int grids);
+  // Latents that are all 0, on `grids` grids from level `first` on; vectors begin with what is
+  // inherited, if anything is.
+  MotionFields(int height, int width, int references, int first, int grids,
+               const InheritedMotion& inherited = {});
 
   int first() const { return first_; }
   int coarsest() const { return first_ + grids_ - 1; }

@@ -13,9 +13,15 @@ namespace vireo::train {
 
 class MotionRates {
  public:
-  // `probabilities` as in Parts: of frames with one reference, then with two.
+  // `probabilities` as in Parts.
   MotionRates(const std::uint16_t* probabilities, std::size_t references)
-      : first_(probabilities + (references - 1) * kMotionContexts) {
+      : probabilities_(probabilities), references_(static_cast<int>(references)) {
+    reset(false);
+  }
+
+  // As they are at the start of frames that inherit motion, or of others.
+  void reset(bool inherits) {
+    first_ = probabilities_ + motion_row(references_, inherits) * kMotionContexts;
     learn({});
   }
 
@@ -29,8 +35,8 @@ class MotionRates {
 
   // As they are where an adaptive code has seen so much.
   void learn(const MotionCounter& seen) {
-    constexpr double weight = MotionBit::kFirst;  // of the first probability, in decisions
-    constexpr double least = static_cast<double>(MotionBit::kLeast) / kProbabilityOne;
+    constexpr double weight = Decision::kFirst;  // of the first probability, in decisions
+    constexpr double least = static_cast<double>(Decision::kLeast) / kProbabilityOne;
     for (std::size_t i = 0; i < bits_.size(); ++i) {
       const double first = static_cast<double>(first_[i]) / kProbabilityOne;
       const double all = weight + seen.counts[i][0] + seen.counts[i][1];
@@ -57,7 +63,9 @@ class MotionRates {
     }
   };
 
-  const std::uint16_t* first_;
+  const std::uint16_t* probabilities_;
+  int references_;
+  const std::uint16_t* first_ = nullptr;
   Table bits_{};
 };
 

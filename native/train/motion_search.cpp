@@ -40,15 +40,17 @@ class Search {
          const MotionSettings& settings)
       : pictures_(target, references, settings.lambda),
         lambda_(settings.lambda),
-        state_(make_state(settings)),
+        state_(make_state(settings, {})),
         rates_(settings.probabilities, references.size()) {
     for (const PictureView& r : references) matches_.push_back(match_blocks(target[0], r[0]));
   }
 
-  Latents run();
+  // Finds latents; what they cost. Vectors begin with what is inherited, if anything is.
+  double run(const MotionSettings& settings, const InheritedMotion& inherited);
+  const Latents& latents() const { return state_.fields.latents(); }
 
  private:
-  State make_state(const MotionSettings& settings) const;
+  State make_state(const MotionSettings& settings, const InheritedMotion& inherited) const;
 
   // What latents are at present, or would be if those of one vector or of one field were others.
   struct Present {
@@ -115,7 +117,7 @@ class Search {
     for (int round = 0; round < 2; ++round) sweep_vectors(r, level);
   }
   void search_both(int level);
-  // From no motion at all, from a grid down to that of squares.
+  // From latents that are 0, from a grid down to that of squares.
   void descend(int from);
 
   const MotionPictures pictures_;
@@ -132,10 +134,11 @@ class Search {
   } pending_;
 };
 
-State Search::make_state(const MotionSettings& settings) const {
+State Search::make_state(const MotionSettings& settings,
+                         const InheritedMotion& inherited) const {
   MotionFields fields(pictures_.height, pictures_.width,
                       static_cast<int>(pictures_.references.size()), settings.first,
-                      settings.grids);
+                      settings.grids, inherited);
   SquareCosts costs(pictures_, fields);
   State state{std::move(fields), std::move(costs), {}};
   state.seen.resize(state.fields.count());
@@ -380,7 +383,7 @@ void Search::search_cells(std::size_t r, int level) {
   state_.costs.update_vectors(state_.fields, r, pictures_.everything());
 }
 
-// Moves the cells of a grid for both references at once, mirrored, from no motion at all: one
+// Moves the cells of a grid for both references at once, mirrored, from latents that are 0: one
 // of two that are mixed tells little while the other is still wrong.
 void Search::search_pairs(int level) {
   pending_ = {0, level, true, {}};
@@ -399,10 +402,12 @@ void Search::search_pairs(int level) {
                         [&](int row, int column, Mixture& m) {
                           m = state_.costs.mixture(row, column);
                           for (std::size_t r = 0; r < 2; ++r) {
-                            const std::int32_t x = r ? -16 * s.x : 16 * s.x;
-                            const std::int32_t y = r ? -16 * s.y : 16 * s.y;
-                            state_.costs.predict(r, row, column, {x, x, x, x}, {y, y, y, y},
-                                                 samples[r]);
+                            std::int32_t v[2][4];
+                            for (std::size_t c = 0; c < 2; ++c) {
+                              state_.fields.values(2 * r + c, row, column, v[c]);
+                              for (std::int32_t& x : v[c]) x += (r ? -16 : 16) * (c ? s.y : s.x);
+                            }
+                            state_.costs.predict(r, row, column, v[0], v[1], samples[r]);
                             state_.costs.replace(m, r, samples[r]);
                           }
                           return true;
@@ -618,8 +623,10 @@ void Search::descend(int from) {
   }
 }
 
-Latents Search::run() {
+double Search::run(const MotionSettings& settings, const InheritedMotion& inherited) {
   constexpr int passes = 2;
+  rates_.reset(!inherited.empty());
+  state_ = make_state(settings, inherited);
   const int first = state_.fields.first(), coarsest = state_.fields.coarsest();
   const std::size_t references = state_.fields.references();
   const std::size_t alpha = state_.fields.alpha(), beta = state_.fields.beta();
@@ -649,18 +656,26 @@ Latents Search::run() {
       for (std::size_t r = 0; r < references; ++r) sweep_vectors(r, k);
   }
   const double found = loss();
-  const State end = state_;
+  State end = std::move(state_);
   state_ = start;
   for_places(coarsest, [&](const Place& at) { state_.fields.add(alpha, at, kNothing); });
   state_.costs.update_blending(state_.fields, pictures_.everything());
-  return (loss() < found ? state_ : end).fields.latents();
+  const double nothing = loss();
+  if (nothing < found) return nothing;
+  state_ = std::move(end);
+  return found;
 }
 
 }  // namespace
 
-Latents search_motion(const PictureView& target, const std::vector<PictureView>& references,
-                      const MotionSettings& settings) {
-  return Search(target, references, settings).run();
+FoundMotion search_motion(const PictureView& target, const std::vector<PictureView>& references,
+                          const MotionSettings& settings) {
+  Search search(target, references, settings);
+  const double cost = search.run(settings, {});
+  FoundMotion found{search.latents(), false};
+  if (settings.inherited && search.run(settings, *settings.inherited) < cost)
+    found = {search.latents(), true};
+  return found;
 }
 
 }  // namespace vireo::train

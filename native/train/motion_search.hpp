@@ -14,11 +14,17 @@ struct MotionSettings {
   float lambda;
   int first, grids;  // of a field's grids
   const std::uint16_t* probabilities;  // of motion's decisions, as in vireo::Parts
+  const InheritedMotion* inherited = nullptr;  // what vectors may begin with
+};
+
+struct FoundMotion {
+  Latents latents;
+  bool inherits;  // whether vectors begin with what is inherited
 };
 
 // The fields' grids in the order of a frame's latents: x0, y0, alpha from one reference, x0,
 // y0, x1, y1, alpha, beta from two, the finest grid of each first.
-Latents search_motion(const PictureView& target, const std::vector<PictureView>& references,
-                      const MotionSettings& settings);
+FoundMotion search_motion(const PictureView& target, const std::vector<PictureView>& references,
+                          const MotionSettings& settings);
 
 }  // namespace vireo::train

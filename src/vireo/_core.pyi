@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Grids = Sequence[NDArray[np.int16]]
+Inherited = Sequence[NDArray[np.int32]]
 Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 References = Sequence[Sequence[NDArray[np.uint8]]]
 Mlp = tuple[NDArray[np.int32], int, int, list[int]]
@@ -27,6 +28,7 @@ def measure_peak() -> float: ...
 def crc32c(data: NDArray[np.uint8] | bytes, previous: int = 0) -> int: ...
 
 MOTION_CONTEXTS: int
+FRAME_CONTEXTS: int
 MAX_MOTION: int
 TEMPORAL_PARAMETERS: int
 
@@ -38,6 +40,7 @@ class Parts:
         motion_first: int,
         motion_grids: int,
         motion_probabilities: NDArray[np.uint16],
+        frame_probabilities: NDArray[np.uint16],
         temporal: NDArray[np.int16],
     ) -> None: ...
 
@@ -103,6 +106,10 @@ class Networks:
     @filtered.setter
     def filtered(self, on: tuple[bool, bool]) -> None: ...
     @property
+    def inherits(self) -> bool: ...
+    @inherits.setter
+    def inherits(self, on: bool) -> None: ...
+    @property
     def bits(self) -> float: ...
     def encode(self) -> bytes: ...
     @staticmethod
@@ -110,7 +117,7 @@ class Networks:
     @property
     def coded_bits(self) -> float: ...
     def encode_update(self, number: int, base: NDArray[np.int32]) -> bytes: ...
-    def update_bits(self, base: NDArray[np.int32]) -> float: ...
+    def update_bits(self, number: int, base: NDArray[np.int32]) -> float: ...
     @staticmethod
     def decode_update(
         architecture: Architecture,
@@ -142,6 +149,8 @@ class LatentReader:
     @property
     def free_tiles(self) -> int: ...
     def set_temporal(self, planes: Grids) -> None: ...
+    def set_inherited(self, planes: Inherited) -> None: ...
+    def vectors(self) -> list[NDArray[np.int32]]: ...
     def temporal(self) -> list[NDArray[np.int16]]: ...
     def grids(self) -> list[NDArray[np.int16]]: ...
     def reconstruct(
@@ -182,6 +191,14 @@ def measure_latents(
 def count_motion(
     architecture: Architecture, grids: Grids, references: int
 ) -> NDArray[np.int32]: ...
+def count_frame(
+    architecture: Architecture,
+    networks: Networks,
+    grids: Grids,
+    temporal: Grids,
+    number: int,
+    base: NDArray[np.int32],
+) -> NDArray[np.int32]: ...
 @overload
 def reconstruct(
     architecture: Architecture,
@@ -189,6 +206,7 @@ def reconstruct(
     grids: Grids,
     references: References,
     signals: Literal[False] = False,
+    inherited: Inherited = ...,
 ) -> Planes: ...
 @overload
 def reconstruct(
@@ -197,9 +215,15 @@ def reconstruct(
     grids: Grids,
     references: References,
     signals: Literal[True],
+    inherited: Inherited = ...,
 ) -> Signals: ...
 def block_fields(
-    grids: Grids, motion_first: int, height: int, width: int, references: int
+    grids: Grids,
+    motion_first: int,
+    height: int,
+    width: int,
+    references: int,
+    inherited: Inherited = ...,
 ) -> list[NDArray[np.int32]]: ...
 def temporal_contexts(
     architecture: Architecture,

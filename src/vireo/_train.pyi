@@ -18,7 +18,8 @@ def search_motion(
     first: int,
     grids: int,
     probabilities: NDArray[np.uint16],
-) -> list[NDArray[np.int16]]: ...
+    inherited: Sequence[NDArray[np.int32]] = ...,
+) -> tuple[list[NDArray[np.int16]], bool]: ...
 
 class FrameTrainer:
     def __init__(

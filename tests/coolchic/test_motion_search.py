@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -58,9 +58,11 @@ def search(target: Picture, *references: Picture) -> Grids:
 
 
 def search_planes(target: list[Picture], *references: list[Picture]) -> Grids:
-    return _train.search_motion(
+    grids, inherits = _train.search_motion(
         target, list(references), LAMBDA, FIRST, GRIDS, motion_probabilities()
     )
+    assert not inherits
+    return grids
 
 
 def fields(grids: Grids, references: int) -> list[NDArray[np.int32]]:
@@ -100,6 +102,63 @@ def test_no_motion_costs_nothing() -> None:
     still = shifted(0, 0)
     assert count(search(still, still)) == 0
     assert count(search(still, still, still)) == 0
+
+
+def inheriting(
+    target: Picture, references: list[Picture], inherited: Sequence[NDArray[np.int32]]
+) -> tuple[Grids, bool]:
+    planes = [with_chroma(r) for r in references]
+    probabilities = motion_probabilities()
+    return _train.search_motion(
+        with_chroma(target), planes, LAMBDA, FIRST, GRIDS, probabilities, inherited
+    )
+
+
+def test_what_is_inherited_need_not_be_sent() -> None:
+    """Two halves that move apart, as they did from frame to frame before."""
+    speed = np.where(np.arange(WIDTH) < WIDTH // 2, -3.0, 2.5)
+
+    def at(time: float) -> Picture:
+        return picture(lambda y, x: (y + time * speed, x + 2 * time * speed))
+
+    before, now, after = at(0), at(1), at(2)
+    alone = search(now, before, after)
+    blocks = np.broadcast_to(64 * speed[::4], (HEIGHT // 4, WIDTH // 4))
+    past = np.stack([2 * blocks, blocks]).astype(np.int32)
+    inherited = [past[0], past[1], -past[0], -past[1]]
+    grids, inherits = inheriting(now, [before, after], inherited)
+    assert inherits
+    assert count(grids) < count(alone) / 5
+    moved = _core.block_fields(grids, FIRST, HEIGHT, WIDTH, 2, inherited)
+    planes = [with_chroma(r) for r in (before, after)]
+    luma = _core.predict(moved, planes, HEIGHT, WIDTH)[0] / 64
+    assert np.mean((luma - now) ** 2) < 2 * 10 ** (-psnr(now, alone, before, after) / 10) * 255**2
+
+
+def test_what_misleads_is_not_inherited() -> None:
+    target, reference = shifted(5, -3), shifted(0, 0)
+    rng = np.random.default_rng(3)
+    blocks = HEIGHT // 4, WIDTH // 4
+    inherited = [rng.integers(-640, 641, blocks, dtype=np.int32) for _ in range(2)]
+    grids, inherits = inheriting(target, [reference], inherited)
+    assert not inherits
+    for ours, alone in zip(grids, search(target, reference), strict=True):
+        np.testing.assert_array_equal(ours, alone)
+
+
+@pytest.mark.parametrize(
+    ("planes", "size", "message"),
+    [(1, (24, 40), "two planes per reference"), (2, (24, 39), "one value per block")],
+)
+def test_inherited_motion_of_another_shape_is_refused(
+    planes: int, size: tuple[int, int], message: str
+) -> None:
+    still = shifted(0, 0)
+    inherited = [np.zeros(size, np.int32)] * planes
+    with pytest.raises(ValueError, match=message):
+        inheriting(still, [still], inherited)
+    with pytest.raises(ValueError, match=message):
+        _core.block_fields(search(still, still), FIRST, HEIGHT, WIDTH, 1, inherited)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +264,7 @@ def test_any_size_has_its_grids(size: tuple[int, int], first: int) -> None:
     target, *references = rng.integers(0, 256, (3, *size), dtype=np.uint8)
     for n in (1, 2):
         planes = [with_chroma(r) for r in references[:n]]
-        grids = _train.search_motion(
+        grids, _ = _train.search_motion(
             with_chroma(target), planes, LAMBDA, first, 2, motion_probabilities()
         )
         shapes = [(-(-size[0] >> k), -(-size[1] >> k)) for k in (first, first + 1)]

@@ -11,12 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from vireo import _core
+from vireo.codecs.coolchic.motion import MAX_INHERITED, Motion, inherited_motion
 from vireo.codecs.coolchic.reference_standard import (
     LUMA_FILTERS,
+    FrameMotion,
     block_fields,
     filters,
     predict,
 )
+from vireo.codecs.coolchic.reference_standard import inherited_motion as twin_inherited
 
 Planes = list[NDArray[np.uint8]]
 
@@ -161,3 +164,50 @@ def test_fields_and_references_have_to_fit() -> None:
     fields[2][0, 0] = 65
     with pytest.raises(ValueError, match=r"0 ... 64"):
         _core.predict(fields, make_references(rng, size, 1), *size)
+
+
+def random_motion(rng: np.random.Generator, place: int, references: tuple[int, ...]) -> Motion:
+    most = MAX_INHERITED if rng.random() < 0.2 else 300
+    vectors = [
+        rng.integers(-most, most + 1, (5, 7), dtype=np.int32) for _ in range(2 * len(references))
+    ]
+    return Motion(place, references, tuple(vectors))
+
+
+@pytest.mark.parametrize(
+    ("frame", "references"),
+    [
+        (4, {0: (), 8: (0,)}),
+        (6, {4: (0, 8), 8: (0,)}),
+        (5, {4: (0, 8), 6: (4, 8)}),
+        (7, {8: (0,), 6: (4, 8)}),
+        (9, {8: (7, 0), 0: ()}),
+        (10, {9: (8, 0), 8: (7, 0)}),
+        (12, {10: (9, 4), 8: (7, 3)}),
+        (30000, {2: (60000, 1)}),
+        (3, {0: ()}),
+        (3, {0: (), 9: ()}),
+    ],
+)
+def test_inherited_motion_is_what_the_twin_has(
+    frame: int, references: dict[int, tuple[int, ...]]
+) -> None:
+    rng = np.random.default_rng(frame)
+    known = [random_motion(rng, place, others) for place, others in references.items()]
+    twins = [
+        FrameMotion(m.display_index, m.references, [v.astype(np.int64) for v in m.vectors])
+        for m in known
+    ]
+    ours = inherited_motion(frame, known)
+    assert len(ours) == (2 * len(known) if any(references.values()) else 0)
+    for mine, theirs in zip(ours, twin_inherited(frame, twins), strict=True):
+        assert mine.dtype == np.int32
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_frame_in_the_middle_inherits_half_of_the_motion() -> None:
+    still, rng = Motion(0, ()), np.random.default_rng(0)
+    later = Motion(8, (0,), tuple(2 * rng.integers(-50, 50, (2, 3, 3), dtype=np.int32)))
+    to_first, to_second = inherited_motion(4, [still, later])[::2], later.vectors[0]
+    np.testing.assert_array_equal(to_first[0], to_second // 2)
+    np.testing.assert_array_equal(to_first[1], -to_second // 2)

@@ -132,7 +132,7 @@ def test_whole_frame() -> None:
     assert picture_hash((planes[0], planes[1], planes[2])) == int(f["picture_hash"], 16)
 
 
-def test_two_frames_of_profile_standard() -> None:
+def test_three_frames_of_profile_standard() -> None:
     f = fields("standard")
     shape = StreamShape(
         Architecture(
@@ -152,22 +152,33 @@ def test_two_frames_of_profile_standard() -> None:
     bases: list[_core.Networks] = []
     twins: list[reference_standard.Networks] = []
     pictures: list[list[np.ndarray]] = []
-    for frame_type in (FrameType.I, FrameType.P):
-        name, base, number = frame_type.name, parameters.copy(), 254 * frame_type
+    motion: list[reference_standard.FrameMotion] = []
+    for name, place in (("I", 0), ("P1", 3), ("P2", 1)):
+        frame_type = FrameType(len(bases))
+        base, number = parameters.copy(), 254 * frame_type
         coded, tiles = bytes.fromhex(f[f"{name} section"]), 4 + frame_type
         networks = _core.Networks.decode_update(core, int(frame_type), coded, sets, bases)
-        coder = reference.RangeDecoder(coded)
+        coder = reference_standard.Section(coded, shapes, int(frame_type))
         twin = reference_standard.decode_networks(coder, shapes, sets, twins)
-        parameters[numbers(f[f"{name} changed places"])] = numbers(f[f"{name} their values"])
+        if f"{name} changed places" in f:
+            parameters[numbers(f[f"{name} changed places"])] = numbers(f[f"{name} their values"])
         assert twin.parameters == networks.parameters.tolist() == parameters.tolist()
+        assert twin.inherits == networks.inherits == (name == "P2")
         latents = reference_standard.empty_latents(shapes, int(frame_type), 4, 8)
+        inherited: list[reference.Ints] = []
+        if twin.inherits:
+            inherited = reference_standard.inherited_motion(place, motion)
+            for axis, values in zip("xy", inherited, strict=True):
+                assert list(values.ravel()) == numbers(f[f"{name} inherited {axis}"])
+        vectors: list[reference.Ints] = []
         contexts: list[reference.Ints] = []
         if frame_type:
             reference_standard.decode_latents(coder, shapes, 1, twin, latents, 0, 3)
-            moved = reference_standard.frame_fields(shapes, latents, 1)
+            moved = reference_standard.frame_fields(shapes, latents, 1, inherited)
+            vectors = moved[:2]
             contexts = reference_standard.temporal_contexts(shapes, moved, pictures)
             for level, values in enumerate(contexts):
-                assert list(values.ravel()) == numbers(f[f"P contexts of luma {level}"])
+                assert list(values.ravel()) == numbers(f[f"{name} contexts of luma {level}"])
         first = 3 if frame_type else 0  # luma's tiles behind motion's and chroma's
         reference_standard.decode_latents(
             coder, shapes, int(frame_type), twin, latents, first, tiles - first, contexts
@@ -175,6 +186,7 @@ def test_two_frames_of_profile_standard() -> None:
         listed = [numbers(text) for key, text in f.items() if re.fullmatch(rf"{name} \S+ \d", key)]
         assert [grid.ravel().tolist() for grid in latents] == listed
         reader = _core.LatentReader(core, networks, 4, 8)
+        reader.set_inherited([values.astype(np.int32) for values in inherited])
         _core.SectionReader(reader, coded, 0, tiles, behind_networks=True).read(pictures)
         assert reader.tiles == tiles
         grids, temporal = reader.grids(), reader.temporal()
@@ -182,14 +194,15 @@ def test_two_frames_of_profile_standard() -> None:
         again = _core.encode_latents(core, networks, grids, 0, tiles, temporal, number, base)
         assert again == coded
 
-        planes = reference_standard.reconstruct(shapes, twin, latents, pictures)
+        planes = reference_standard.reconstruct(shapes, twin, latents, pictures, inherited)
         compiled = reader.reconstruct(core, networks, pictures)
         for plane, ours, theirs in zip("YUV", planes, compiled, strict=True):
             assert list(ours.ravel()) == numbers(f[f"{name} {plane}"])
             np.testing.assert_array_equal(ours, theirs)
         hashed = picture_hash((planes[0], planes[1], planes[2]))
         assert hashed == int(f[f"{name} picture_hash"], 16)
-        bases, twins, pictures = [networks], [twin], [planes]
+        own = reference_standard.FrameMotion(place, [m.frame for m in motion], vectors)
+        bases, twins, pictures, motion = [networks], [twin], [planes], [own]
 
 
 def test_the_standard_configuration() -> None:

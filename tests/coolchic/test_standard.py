@@ -14,8 +14,11 @@ from vireo import _core
 from vireo.codecs.coolchic import motion, reference, stream
 from vireo.codecs.coolchic import reference_standard as twin
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD, Architecture, Parts
-from vireo.codecs.coolchic.networks import motion_probabilities, temporal_parameters
-from vireo.codecs.coolchic.reference import RangeDecoder
+from vireo.codecs.coolchic.networks import (
+    frame_probabilities,
+    motion_probabilities,
+    temporal_parameters,
+)
 from vireo.codecs.coolchic.stream import StreamShape
 from vireo.errors import HeaderError
 from vireo.gop import FrameType
@@ -58,6 +61,7 @@ class Case:
     networks: _core.Networks
     grids: Grids
     references: list[list[NDArray[np.uint8]]]
+    inherited: list[NDArray[np.int32]]
 
     @property
     def core(self) -> _core.Architecture:
@@ -74,14 +78,16 @@ class Case:
         parts = self.shape.architecture.parts
         assert parts is not None
         fields = self.grids[len(twin.grids(self.shapes, 0)) :]
-        return motion.temporal_contexts(self.core, fields, self.references, parts)
+        return motion.temporal_contexts(self.core, fields, self.references, parts, self.inherited)
 
     @property
     def tiles(self) -> int:
         return _core.tile_count(self.core, *self.grids[0].shape, int(self.frame_type))
 
     def reader(self) -> _core.LatentReader:
-        return _core.LatentReader(self.core, self.networks, *self.grids[0].shape)
+        reader = _core.LatentReader(self.core, self.networks, *self.grids[0].shape)
+        reader.set_inherited(self.inherited)
+        return reader
 
     def encode(
         self,
@@ -94,9 +100,18 @@ class Case:
             self.core, self.networks, self.grids, first, count, self.temporal, number, base
         )
 
+    def twin_fields(self, latents: Grids) -> list[reference.Ints]:
+        inherited = [v.astype(np.int64) for v in self.inherited]
+        return twin.frame_fields(self.shapes, latents, int(self.frame_type), inherited)
+
     def twin_networks(self) -> twin.Networks:
         n = self.networks
-        return twin.make_networks(self.shapes, n.magnitude_bits, n.parameters.tolist(), n.filtered)
+        return twin.make_networks(
+            self.shapes, n.magnitude_bits, n.parameters.tolist(), n.filtered, n.inherits
+        )
+
+    def section(self, data: bytes) -> twin.Section:
+        return twin.Section(data, self.shapes, int(self.frame_type))
 
 
 def shapes_of(shape: StreamShape) -> twin.Shapes:
@@ -115,6 +130,7 @@ def shapes_of(shape: StreamShape) -> twin.Shapes:
         p.motion_first,
         p.motion_grids,
         motion_probabilities().tolist(),
+        frame_probabilities().tolist(),
         temporal_parameters().tolist(),
     )
 
@@ -170,7 +186,15 @@ def make_case(
     references = [
         [textured(rng, height >> c, width >> c) for c in (0, 1, 1)] for _ in range(frame_type)
     ]
-    return Case(shape, frame_type, networks, grids, references)
+    # Every other case with references inherits motion.
+    blocks = -(-height // 4), -(-width // 4)
+    inherits = seed % 2 == 1
+    inherited = [
+        rng.integers(-400, 401, blocks, dtype=np.int32) for _ in range(2 * frame_type * inherits)
+    ]
+    if frame_type:
+        networks.inherits = inherits
+    return Case(shape, frame_type, networks, grids, references, inherited)
 
 
 def textured(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
@@ -183,8 +207,13 @@ def textured(rng: np.random.Generator, height: int, width: int) -> NDArray[np.ui
 def same_as_twin(case: Case) -> NDArray[np.uint8]:
     """Checks the core's picture against the twin's, and returns its luma."""
     grids = [g.astype(np.int64) for g in case.grids]
-    expected = twin.reconstruct(case.shapes, case.twin_networks(), grids, case.references)
-    got = _core.reconstruct(case.core, case.networks, case.grids, case.references)
+    inherited = [v.astype(np.int64) for v in case.inherited]
+    expected = twin.reconstruct(
+        case.shapes, case.twin_networks(), grids, case.references, inherited
+    )
+    got = _core.reconstruct(
+        case.core, case.networks, case.grids, case.references, inherited=case.inherited
+    )
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_array_equal(a, b)
     return got[0]
@@ -267,8 +296,7 @@ def contexts_in(case: Case) -> set[int]:
 
 
 def same_contexts(case: Case, shapes: twin.Shapes) -> None:
-    fields = twin.frame_fields(shapes, case.grids, int(case.frame_type))
-    expected = twin.temporal_contexts(shapes, fields, case.references)
+    expected = twin.temporal_contexts(shapes, case.twin_fields(case.grids), case.references)
     for got, plane, grid in zip(case.temporal, expected, case.grids, strict=False):
         np.testing.assert_array_equal(got, plane)
         assert got.shape == grid.shape
@@ -313,12 +341,11 @@ def decoded_by_twin(case: Case, coded: Sections) -> list[reference.Ints]:
             # Motion may be in this very section.
             before = luma_first - first
             twin.decode_latents(
-                RangeDecoder(data), shapes, references, networks, latents, first, before
+                case.section(data), shapes, references, networks, latents, first, before
             )
-            fields = twin.frame_fields(shapes, latents, references)
-            temporal = twin.temporal_contexts(shapes, fields, case.references)
+            temporal = twin.temporal_contexts(shapes, case.twin_fields(latents), case.references)
         twin.decode_latents(
-            RangeDecoder(data), shapes, references, networks, latents, first, count, temporal
+            case.section(data), shapes, references, networks, latents, first, count, temporal
         )
     return latents
 
@@ -404,7 +431,7 @@ def test_motion_that_repeats_costs_little_and_decodes_alike(frame_type: FrameTyp
     data = case.encode(0, 1)
     latents = twin.empty_latents(case.shapes, int(frame_type), height, width)
     twin.decode_latents(
-        RangeDecoder(data), case.shapes, int(frame_type), case.twin_networks(), latents, 0, 1
+        case.section(data), case.shapes, int(frame_type), case.twin_networks(), latents, 0, 1
     )
     reader = case.reader()
     _core.SectionReader(reader, data, 0, 1).read()
@@ -430,23 +457,32 @@ def test_no_motion_takes_a_byte_at_most() -> None:
 
 @pytest.mark.parametrize("wrong", [63, 65473])
 def test_probabilities_that_no_decision_has_are_refused(wrong: int) -> None:
-    table = motion_probabilities().copy()
-    table[1, -1] = wrong
-    with pytest.raises(ValueError, match="architecture"):
-        core_with(table, temporal_parameters())
+    tables = motion_probabilities(), frame_probabilities()
+    core_with(*tables, temporal_parameters())
+    for i in range(2):
+        changed = [table.copy() for table in tables]
+        changed[i][1, -1] = wrong
+        with pytest.raises(ValueError, match="architecture"):
+            core_with(*changed, temporal_parameters())
+        changed[i] = tables[i][:-1]
+        with pytest.raises(ValueError, match="architecture"):
+            core_with(*changed, temporal_parameters())
 
 
-def core_with(motion: NDArray[np.uint16], temporal: NDArray[np.int16]) -> _core.Architecture:
-    parts = _core.Parts(1, [], 3, 4, motion, temporal)
+def core_with(
+    motion: NDArray[np.uint16], frame: NDArray[np.uint16], temporal: NDArray[np.int16]
+) -> _core.Architecture:
+    parts = _core.Parts(1, [], 3, 4, motion, frame, temporal)
     return _core.Architecture(2, [(0, -1)], [1, 2], 2, [], 0, 3, parts)
 
 
 def test_a_network_of_temporal_contexts_of_another_size_is_refused() -> None:
     network = temporal_parameters()
-    core_with(motion_probabilities(), network)
+    tables = motion_probabilities(), frame_probabilities()
+    core_with(*tables, network)
     for wrong in (network[:-1], np.append(network, network[:1])):
         with pytest.raises(ValueError, match="architecture"):
-            core_with(motion_probabilities(), wrong)
+            core_with(*tables, wrong)
 
 
 def test_the_other_grid_counts() -> None:
@@ -543,13 +579,14 @@ def test_networks_round_trip_from_every_base(frame_type: FrameType, amount: int)
         again = _core.Networks.decode_update(core, int(frame_type), data, SETS, known)
         assert again.magnitude_bits == 5
         np.testing.assert_array_equal(again.parameters, parameters)
-        ours = twin.decode_networks(RangeDecoder(data), shapes, SETS, twins)
+        coded = twin.Section(data, shapes, int(frame_type))
+        ours = twin.decode_networks(coded, shapes, SETS, twins)
         assert ours.parameters == parameters.tolist()
         assert ours.magnitude_bits == 5
-        bits = networks.update_bits(base)
+        bits = networks.update_bits(number, base)
         if amount == 0:  # an update that changes nothing; zeros at its end aren't sent
-            assert len(data) <= 4
-            assert bits <= 32
+            assert len(data) <= 6
+            assert bits <= 48
         else:
             assert abs(8 * len(data) - bits) <= 16 + 0.01 * bits
 
@@ -581,11 +618,9 @@ def test_parameters_out_of_range_are_refused() -> None:
         networks_of(FrameType.P, most + 1)
 
 
-@pytest.mark.parametrize(
-    ("frame_type", "number"),
-    [(FrameType.I, 3), (FrameType.I, 254), (FrameType.P, 255), (FrameType.B, 253)],
-)
-def test_a_base_that_does_not_exist_is_refused(frame_type: FrameType, number: int) -> None:
+@pytest.mark.parametrize("frame_type", list(FrameType))
+@pytest.mark.parametrize("number", [len(SETS), 31])
+def test_a_set_that_does_not_exist_is_refused(frame_type: FrameType, number: int) -> None:
     core, shapes = StreamShape(STANDARD).core(), shapes_of(StreamShape(STANDARD))
     base = SETS[0].astype(np.int32)
     known = [networks_of(FrameType.P, base)] * frame_type
@@ -594,15 +629,25 @@ def test_a_base_that_does_not_exist_is_refused(frame_type: FrameType, number: in
         _core.Networks.decode_update(core, int(frame_type), data, SETS, known)
     twins = [twin.make_networks(shapes, 5, base.tolist())] * frame_type
     with pytest.raises(ValueError, match="base"):
-        twin.decode_networks(RangeDecoder(data), shapes, SETS, twins)
+        twin.decode_networks(twin.Section(data, shapes, int(frame_type)), shapes, SETS, twins)
 
 
-def test_too_many_magnitude_bits_are_refused() -> None:
-    core, base = StreamShape(STANDARD).core(), SETS[0].astype(np.int32)
-    data = bytearray(networks_of(FrameType.P, base).encode_update(0, base))
-    data[0] = 0xD0
-    with pytest.raises(ValueError, match="out of range"):
-        _core.Networks.decode_update(core, 1, bytes(data), SETS, [networks_of(FrameType.P, base)])
+@pytest.mark.parametrize(
+    ("frame_type", "number"),
+    [(FrameType.I, 32), (FrameType.I, 254), (FrameType.P, 255), (FrameType.B, 253)],
+)
+def test_a_base_that_no_stream_can_name_is_refused(frame_type: FrameType, number: int) -> None:
+    base = SETS[0].astype(np.int32)
+    networks = networks_of(frame_type, base)
+    with pytest.raises(ValueError, match="base"):
+        networks.encode_update(number, base)
+    with pytest.raises(ValueError, match="base"):
+        networks.update_bits(number, base)
+
+
+def test_an_i_frame_inherits_nothing() -> None:
+    with pytest.raises(ValueError, match="inherits"):
+        networks_of(FrameType.I, SETS[0]).inherits = True
 
 
 def test_arbitrary_bytes_decode_alike() -> None:
@@ -614,19 +659,16 @@ def test_arbitrary_bytes_decode_alike() -> None:
     base = sets[0].astype(np.int32)
     update = case.networks.encode_update(0, base)
     for _ in range(200):
-        data = update[: rng.integers(2, len(update))] + rng.bytes(8)
-        base_number = int(rng.choice([0, 254, 255]))
-        start = int.from_bytes(data[:2], "big") & 0xF00F | base_number << 4
-        data = start.to_bytes(2, "big") + data[2:]
+        data = update[: rng.integers(0, len(update))] + rng.bytes(8)
         try:
             networks = _core.Networks.decode_update(core, 2, data, sets, [case.networks] * 2)
         except ValueError:
             outcomes.add("refused")
             with pytest.raises(ValueError, match=r"."):
-                twin.decode_networks(RangeDecoder(data), shapes, sets, [case.twin_networks()] * 2)
+                twin.decode_networks(case.section(data), shapes, sets, [case.twin_networks()] * 2)
             continue
         outcomes.add("decoded")
-        ours = twin.decode_networks(RangeDecoder(data), shapes, sets, [case.twin_networks()] * 2)
+        ours = twin.decode_networks(case.section(data), shapes, sets, [case.twin_networks()] * 2)
         assert ours.parameters == networks.parameters.tolist()
     assert outcomes == {"refused", "decoded"}
     fine = 0

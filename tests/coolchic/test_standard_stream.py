@@ -15,6 +15,7 @@ from tests.coolchic.test_standard import Case, make_case
 from vireo import _core, probe
 from vireo.codecs.base import Limits
 from vireo.codecs.coolchic import coding
+from vireo.codecs.coolchic import reference_standard as twin
 from vireo.codecs.coolchic.config import STANDARD, Architecture
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.stream import LATENT_SECTION, SectionKind, StreamShape
@@ -31,7 +32,13 @@ from vireo.container import (
     picture_hash,
     write_packet,
 )
-from vireo.errors import HeaderError, MissingReferenceError, StreamError, SyntaxElementError
+from vireo.errors import (
+    HeaderError,
+    MissingReferenceError,
+    PictureHashError,
+    StreamError,
+    SyntaxElementError,
+)
 from vireo.gop import FrameType
 from vireo.video.frame import Frame, VideoFormat
 
@@ -67,12 +74,16 @@ def latent_sections(
 
 
 class Stream:
-    """A GOP of random pictures, each one's networks an update of its base's."""
+    """A GOP of random pictures, each one's networks an update of its base's.
+
+    B frames inherit motion.
+    """
 
     def __init__(self) -> None:
         self.frames: list[CodedFrame] = []
         self.pictures: dict[int, tuple[NDArray[np.uint8], ...]] = {}
         parameters: dict[int, NDArray[np.int32]] = {}
+        motion: dict[int, twin.FrameMotion] = {}
         rng = np.random.default_rng(1)
         header = make_header()
         for index, references, base_number in GOP:
@@ -89,7 +100,19 @@ class Stream:
             case.shape = SHAPE
             case.networks = _core.Networks(SHAPE.core(), int(kind), 5, own)
             case.references = [list(self.pictures[r]) for r in references]
-            planes = _core.reconstruct(case.core, case.networks, case.grids, case.references)
+            known = [motion[r] for r in references]
+            case.inherited = [v.astype(np.int32) for v in twin.inherited_motion(index, known)]
+            if kind:
+                case.networks.inherits = bool(case.inherited)
+            vectors = case.twin_fields(case.grids)[: 2 * kind] if kind else []
+            motion[index] = twin.FrameMotion(index, references, vectors)
+            planes = _core.reconstruct(
+                case.core,
+                case.networks,
+                case.grids,
+                case.references,
+                inherited=case.inherited,
+            )
             parameters[index], self.pictures[index] = own, planes
             self.frames.append(
                 CodedFrame(
@@ -162,6 +185,19 @@ def test_what_refers_to_damaged_networks_is_concealed(stream: Stream, threads: i
     assert (decoder.verified, decoder.concealed, len(shown)) == (1, 4, 5)
 
 
+def test_motion_of_i_frames_cannot_be_inherited(stream: Stream) -> None:
+    frame = stream.frames[1]
+    case = make_case(FrameType.P, STANDARD, HEIGHT, WIDTH, seed=4)
+    case.shape = SHAPE
+    case.networks.inherits = True
+    base = shipped_sets(STANDARD).parameters[0].astype(np.int32)
+    sections = tuple(latent_sections(case, 7, 0, base))
+    broken = write_packet(replace(frame, sections=sections), stream.start)
+    _, decoder = decode([stream.packets()[0], broken], conceal=True)
+    refused = [e for e in decoder.damage if isinstance(e, SyntaxElementError)]
+    assert [(e.packet, "inherited" in str(e)) for e in refused] == [(1, True)]
+
+
 def test_damaged_latents_of_a_reference_don_t_spoil_the_error(stream: Stream) -> None:
     """Networks are there as soon as their section is read; samples aren't."""
     frames = list(stream.frames)
@@ -171,7 +207,7 @@ def test_damaged_latents_of_a_reference_don_t_spoil_the_error(stream: Stream) ->
         frames[1], sections=(frames[1].sections[0], broken, *frames[1].sections[2:])
     )
     _, decoder = decode([write_packet(f, stream.start) for f in frames], conceal=True)
-    assert isinstance(decoder.damage[0], SyntaxElementError)
+    assert isinstance(decoder.damage[0], PictureHashError)  # any bytes are latents
     assert decoder.damage[0].packet == 1
     assert [type(e) for e in decoder.damage[1:]] == 3 * [MissingReferenceError]
 
@@ -278,19 +314,21 @@ def test_shipped_sets_fit_the_architecture(tmp_path: Path) -> None:
     shipped = shipped_sets(STANDARD)
     sets = shipped.parameters
     assert sets.dtype == np.int16
-    assert 1 <= len(sets) <= 254
+    assert 1 <= len(sets) <= 32
     assert sets.shape[1] == STANDARD.stored
     assert sets.min() >= -32767
     with pytest.raises(ValueError, match="networks"):
         shipped_sets(Architecture())
     assert len(sets) == len(shipped.frame_types) == len(shipped.lambdas)
     assert shipped.motion.dtype == np.uint16
-    assert shipped.motion.shape == (2, _core.MOTION_CONTEXTS)
-    assert shipped.motion.min() > 0
+    assert shipped.motion.shape == (4, _core.MOTION_CONTEXTS)
+    assert shipped.frame.dtype == np.uint16
+    assert shipped.frame.shape == (3, _core.FRAME_CONTEXTS)
     assert shipped.temporal.dtype == np.int16
     assert shipped.temporal.shape == (_core.TEMPORAL_PARAMETERS,)
     shipped.write(tmp_path / "sets.npz")
     with np.load(tmp_path / "sets.npz") as arrays:
         np.testing.assert_array_equal(arrays["sets"], sets)
         np.testing.assert_array_equal(arrays["motion"], shipped.motion)
+        np.testing.assert_array_equal(arrays["frame"], shipped.frame)
         np.testing.assert_array_equal(arrays["temporal"], shipped.temporal)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
 from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes
+from vireo.codecs.coolchic.motion import Motion, MovedPicture, inherited_motion
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.stream import (
     LATENT_SECTION,
@@ -90,8 +92,16 @@ class _TileBytes:
 
 @dataclass(frozen=True)
 class ParsedPicture:
-    """A packet's content: quantised networks, and latents that come with the parts."""
+    """A packet's content: quantised networks, and latents that come with the parts.
 
+    Attributes:
+        display_index, references: as in `container.CodedFrame`.
+        referred: whether later packets may refer to the picture.
+    """
+
+    display_index: int
+    references: tuple[int, ...]
+    referred: bool
     networks: _core.Networks
     latents: _core.LatentReader
     sections: tuple[LatentSection, ...]
@@ -167,7 +177,15 @@ class CoolchicDecoder(GopsStandAlone):
             done += part.count
         first = (LatentSections(tuple(chained)),) if chained else ()
         at_once = alone if latents.free_tiles == latents.tiles else []
-        return ParsedPicture(networks, latents, (*chained, *alone), (*first, *at_once))
+        return ParsedPicture(
+            frame.display_index,
+            frame.references,
+            frame.display_index not in frame.released,
+            networks,
+            latents,
+            (*chained, *alone),
+            (*first, *at_once),
+        )
 
     def _decode_networks(
         self, frame: CodedFrame, data: bytes, states: Sequence[_core.Networks]
@@ -175,7 +193,10 @@ class CoolchicDecoder(GopsStandAlone):
         kind = int(frame.frame_type)
         if self._sets is None:
             return _core.Networks.decode(self.core, kind, data)
-        return _core.Networks.decode_update(self.core, kind, data, self._sets, states)
+        networks = _core.Networks.decode_update(self.core, kind, data, self._sets, states)
+        if networks.inherits and not any(state.references for state in states):
+            raise ValueError("motion is inherited where no reference has any")
+        return networks
 
     def begin(self, parsed: ParsedPicture, references: Sequence[None]) -> None:
         """Pictures start when those that they refer to are whole."""
@@ -184,6 +205,7 @@ class CoolchicDecoder(GopsStandAlone):
         self, parsed: ParsedPicture, references: Sequence[Planes]
     ) -> Sequence[Callable[[], None]]:
         """Luma's latents, where its models see temporal contexts."""
+        self._inherit(parsed, references)
         left = [section for section in parsed.sections if not section.reader.done]
         return [partial(section, references) for section in left]
 
@@ -197,6 +219,21 @@ class CoolchicDecoder(GopsStandAlone):
         with measured(times, "parse"):
             for part in self.late_parts(parsed, references):
                 part()
+        planes = self._reconstruct(parsed, references, times)
+        if self._sets is None:
+            return planes
+        vectors = parsed.latents.vectors() if references and parsed.referred else []
+        motion = Motion(parsed.display_index, parsed.references, tuple(vectors))
+        return MovedPicture(planes, motion)
+
+    def _inherit(self, parsed: ParsedPicture, references: Sequence[Planes]) -> None:
+        if self._sets is not None and parsed.networks.inherits:
+            moved = [r.motion for r in cast(Sequence[MovedPicture], references)]
+            parsed.latents.set_inherited(inherited_motion(parsed.display_index, moved))
+
+    def _reconstruct(
+        self, parsed: ParsedPicture, references: Sequence[Planes], times: TimeProfile | None
+    ) -> Planes:
         if times is None:
             return parsed.latents.reconstruct(self.core, parsed.networks, references)
         stages = _core.StageTimes()

@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo.codecs.coolchic.config import NEAREST_12, STANDARD
-from vireo.codecs.coolchic.networks import motion_probabilities, shipped_sets, temporal_parameters
+from vireo.codecs.coolchic.networks import (
+    frame_probabilities,
+    motion_probabilities,
+    shipped_sets,
+    temporal_parameters,
+)
 from vireo.codecs.coolchic.reference import DECAYS, TABLES
 from vireo.codecs.coolchic.reference_standard import CHROMA_FILTERS, LUMA_FILTERS
 from vireo.codecs.coolchic.stream import (
@@ -22,6 +27,7 @@ from vireo.container.checksum import bytes_crc
 STRUCTURES = (CONFIGURATION, LATENT_SECTION, STANDARD_CONFIGURATION)
 
 _COLUMNS = 4
+_MOTION_ROWS = "P", "B", "P, inheriting", "B, inheriting"
 
 
 def tables() -> dict[str, str]:
@@ -30,6 +36,7 @@ def tables() -> dict[str, str]:
         "coolchic-sections": _sections(),
         "coolchic-context": _context(NEAREST_12),
         "coolchic-decays": _decays(),
+        "coolchic-frame": _frame(),
         "coolchic-motion": _motion(),
         "coolchic-sets": _sets(),
         "coolchic-filters": _filters(),
@@ -61,7 +68,15 @@ def _motion() -> str:
     head = "| frames | probabilities | their sum | CRC-32C |\n|---|---|---|---|\n"
     return head + "".join(
         f"| {name} | {_checked(p)} |\n"
-        for name, p in zip("PB", motion_probabilities(), strict=True)
+        for name, p in zip(_MOTION_ROWS, motion_probabilities(), strict=True)
+    )
+
+
+def _frame() -> str:
+    head = "| frames | probabilities | their sum | CRC-32C |\n|---|---|---|---|\n"
+    return head + "".join(
+        f"| {name} | {_checked(p)} |\n"
+        for name, p in zip("IPB", frame_probabilities(), strict=True)
     )
 
 

@@ -29,8 +29,9 @@ class NetworkSets:
         parameters: `[sets, parameters]` in the order of `Architecture.parameters`; a set's
             number in the stream is its row.
         frame_types, lambdas: what each set was trained for; only encoders ask.
-        motion: `[2, contexts]`, of P and of B frames: that a decision of motion comes out 1,
-            in 2**-16.
+        motion: `[4, contexts]`, of P and of B frames, then of those that inherit motion: that a
+            decision of motion comes out 1, in 2**-16.
+        frame: `[3, contexts]`, of I, P and B frames: the same of a frame's other decisions.
         temporal: parameters of the network that gives luma's temporal contexts.
     """
 
@@ -38,6 +39,7 @@ class NetworkSets:
     frame_types: NDArray[np.int8]
     lambdas: NDArray[np.float32]
     motion: NDArray[np.uint16]
+    frame: NDArray[np.uint16]
     temporal: NDArray[np.int16]
 
     def nearest(self, frame_type: FrameType, lambda_: float) -> int:
@@ -55,6 +57,7 @@ class NetworkSets:
                 frame_types=self.frame_types,
                 lambdas=self.lambdas,
                 motion=self.motion,
+                frame=self.frame,
                 temporal=self.temporal,
             )
 
@@ -79,6 +82,11 @@ def motion_probabilities() -> NDArray[np.uint16]:
     return _load().motion
 
 
+def frame_probabilities() -> NDArray[np.uint16]:
+    """The format's `NetworkSets.frame`, whatever the shapes."""
+    return _load().frame
+
+
 def read_sets(path: Traversable) -> NetworkSets:
     """What `NetworkSets.write` has made."""
     with path.open("rb") as file, np.load(file) as arrays:
@@ -87,9 +95,10 @@ def read_sets(path: Traversable) -> NetworkSets:
             arrays["frame_types"],
             arrays["lambdas"],
             np.ascontiguousarray(arrays["motion"]),
+            np.ascontiguousarray(arrays["frame"]),
             np.ascontiguousarray(arrays["temporal"]),
         )
-    for array in (sets.parameters, sets.frame_types, sets.lambdas, sets.motion, sets.temporal):
+    for array in vars(sets).values():
         array.flags.writeable = False
     return sets
 

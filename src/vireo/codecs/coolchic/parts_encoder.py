@@ -24,7 +24,15 @@ from vireo.codecs.coolchic.config import FILTER_WEIGHTS
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.importance import per_sample, worth
 from vireo.codecs.coolchic.loop_filter import Equations, choose
-from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
+from vireo.codecs.coolchic.motion import (
+    Inherited,
+    MovedPicture,
+    inherited_motion,
+    motion_of,
+    predict,
+    search_fields,
+    temporal_contexts,
+)
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset, promise
 from vireo.codecs.coolchic.quantise import FrameCost
@@ -72,11 +80,22 @@ LEAST_BITS = 8 * 12  # no trained frame takes fewer
 
 
 @dataclass(frozen=True)
-class _Coded:
+class _Motion:
+    """The fields' latents, and what vectors begin with: of an I frame nothing."""
+
+    fields: list[NDArray[np.int16]]
+    inherited: Inherited = ()
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A frame as it would be coded, with its cost D + lambda R."""
+
     base: Base
     networks: _core.Networks
     grids: list[NDArray[np.int16]]
     temporal: list[NDArray[np.int16]]
+    inherited: Inherited
     cost: float
 
 
@@ -107,16 +126,18 @@ class PartsEncoder:
         """Train, quantise and code one picture; on a CPU the same seed and job give the same."""
         lambda_ = self._lambda(job)
         with measured(self._times, "motion search"):
-            fields = self._search(job, lambda_)
+            motion = self._search(job, lambda_)
         with measured(self._times, "moved references"):
-            moved = self._moved(job, fields, lambda_) if fields else None
+            moved = self._moved(job, motion, lambda_) if job.references else None
         if moved and moved.cost < lambda_ * LEAST_BITS / job.target[0].size:
             if self._budget:
                 self._budget.skip(job)
             return self._code(job, self._filter(job, moved), 0)
         began = perf_counter()
-        prediction = predict(fields, job.references, self._parts) if fields else None
-        temporal = self._temporal(job, fields)
+        prediction = None
+        if job.references:
+            prediction = predict(motion.fields, job.references, self._parts, motion.inherited)
+        temporal = self._temporal(job, motion)
         trainer = self._make_trainer(
             self.shape.architecture, job, prediction=prediction, temporal=temporal
         )
@@ -138,9 +159,9 @@ class PartsEncoder:
         after = perf_counter()
         trained = trainer.parameters
         with measured(self._times, "network updates"):
-            grids = round_latents(trainer.latents) + fields
-            chosen = self._quantise(job, base, grids, trained, temporal)
-        chosen = self._refine(job, trainer, chosen, trained, fields, temporal)
+            grids = round_latents(trainer.latents) + motion.fields
+            chosen = self._quantise(job, base, grids, trained, temporal, motion.inherited)
+        chosen = self._refine(job, trainer, chosen, trained, motion)
         trials = [self._filter(job, trial) for trial in (chosen, moved) if trial]
         chosen = min(trials, key=lambda trial: trial.cost)
         coded = self._code(job, chosen, training.done)
@@ -205,34 +226,42 @@ class PartsEncoder:
         interval = LOW_DELAY_INTERVAL if structure is GopStructure.LOW_DELAY else None
         return held_pictures(plan_gop(structure, frames, interval))
 
-    def _search(self, job: PictureJob, lambda_: float) -> list[NDArray[np.int16]]:
-        """The fields' latents."""
+    def _search(self, job: PictureJob, lambda_: float) -> _Motion:
+        if not job.references:
+            return _Motion([])
+        inherited = inherited_motion(job.display_index, [r.motion for r in job.references])
+        searched = SEARCH_LAMBDA * lambda_
+        fields, inherits = search_fields(
+            job.target, job.references, searched, self._parts, inherited
+        )
+        return _Motion(fields, inherited if inherits else ())
+
+    def _temporal(self, job: PictureJob, motion: _Motion) -> list[NDArray[np.int16]]:
+        """Luma's temporal contexts."""
         if not job.references:
             return []
-        return search_fields(job.target, job.references, SEARCH_LAMBDA * lambda_, self._parts)
+        return temporal_contexts(
+            self._core, motion.fields, job.references, self._parts, motion.inherited
+        )
 
-    def _temporal(
-        self, job: PictureJob, fields: list[NDArray[np.int16]]
-    ) -> list[NDArray[np.int16]]:
-        """Luma's temporal contexts."""
-        if not fields:
-            return []
-        return temporal_contexts(self._core, fields, job.references, self._parts)
-
-    def _moved(
-        self, job: PictureJob, fields: list[NDArray[np.int16]], lambda_: float
-    ) -> _Coded | None:
+    def _moved(self, job: PictureJob, motion: _Motion, lambda_: float) -> Coded:
         """The references, moved, and nothing else: networks of a base, all other latents 0."""
         layout = self.shape.architecture.latent_grids(job.frame_type, *job.target[0].shape)
         zeros = [np.zeros((g.height, g.width), np.int16) for g in layout]
         trials = []
-        for grids in (zeros, zeros[: len(zeros) - len(fields)] + fields):
-            cost = self._cost(job, grids, lambda_, [])  # luma's grids are empty
+        fields = motion.fields
+        still = _Motion(zeros[len(zeros) - len(fields) :])
+        tried = [still, motion]
+        if motion.inherited:
+            tried.append(replace(still, inherited=motion.inherited))
+        for m in tried:
+            grids = zeros[: len(zeros) - len(fields)] + m.fields
+            cost = self._cost(job, grids, lambda_, [], m.inherited)  # luma's grids are empty
             for base in self._bases(job):
                 magnitudes = magnitude_bits(grids, self.shape.architecture)
                 networks = with_parameters(base.parameters, cost, magnitudes)
-                total = UpdateCost(base.parameters, cost).total(networks)
-                trials.append(_Coded(base, networks, grids, [], total))
+                total = UpdateCost(base, cost).total(networks)
+                trials.append(Coded(base, networks, grids, [], m.inherited, total))
         return min(trials, key=lambda trial: trial.cost)
 
     def _cost(
@@ -241,6 +270,7 @@ class PartsEncoder:
         grids: list[NDArray[np.int16]],
         lambda_: float,
         temporal: list[NDArray[np.int16]],
+        inherited: Inherited,
     ) -> FrameCost:
         return FrameCost(
             self._core,
@@ -251,6 +281,7 @@ class PartsEncoder:
             lambda_,
             temporal,
             _weights(job),
+            inherited,
         )
 
     def _bases(self, job: PictureJob) -> list[Base]:
@@ -307,20 +338,21 @@ class PartsEncoder:
         grids: list[NDArray[np.int16]],
         parameters: NDArray[np.float32],
         temporal: list[NDArray[np.int16]],
-    ) -> _Coded:
-        cost = UpdateCost(base.parameters, self._cost(job, grids, self._lambda(job), temporal))
+        inherited: Inherited,
+    ) -> Coded:
+        frame = self._cost(job, grids, self._lambda(job), temporal, inherited)
+        cost = UpdateCost(base, frame)
         networks = choose_update(parameters, self.shape.architecture, cost)
-        return _Coded(base, networks, grids, temporal, cost.total(networks))
+        return Coded(base, networks, grids, temporal, inherited, cost.total(networks))
 
     def _refine(
         self,
         job: PictureJob,
         trainer: Trainer,
-        coded: _Coded,
+        coded: Coded,
         trained: NDArray[np.float32],
-        fields: list[NDArray[np.int16]],
-        temporal: list[NDArray[np.int16]],
-    ) -> _Coded:
+        motion: _Motion,
+    ) -> Coded:
         """Latents moved one by one for the networks that are coded; then these once more."""
         for _ in range(self.settings.preset.refinements):
             with measured(self._times, "refinement"):
@@ -328,17 +360,19 @@ class PartsEncoder:
                 trainer.parameters = to_floats(parameters, self.shape.architecture)
                 trainer.refine(self._lambda(job), SWEEPS)
             with measured(self._times, "network updates"):
-                grids = round_latents(trainer.latents) + fields
-                again = self._quantise(job, coded.base, grids, trained, temporal)
+                grids = round_latents(trainer.latents) + motion.fields
+                again = self._quantise(
+                    job, coded.base, grids, trained, coded.temporal, motion.inherited
+                )
             if again.cost >= coded.cost:
                 break
             coded = again
         return coded
 
-    def _filter(self, job: PictureJob, coded: _Coded) -> _Coded:
+    def _filter(self, job: PictureJob, coded: Coded) -> Coded:
         """With the loop filters that lower the cost; they take all errors for worth the same."""
         with measured(self._times, "loop filter"):
-            picture = _core.reconstruct(self._core, coded.networks, coded.grids, job.references)
+            picture = self._reconstruct(job, coded)
             base, parameters = coded.base.parameters, coded.networks.parameters
             # A squared error weighs as much in chroma as in luma: a sixth for a quarter of the
             # samples, for luma's four sixths.
@@ -352,7 +386,8 @@ class PartsEncoder:
 
                 def rate(weights: Integers, mine: slice = mine) -> float:
                     parameters[mine] = weights
-                    return self._with(coded, parameters).update_bits(base)
+                    networks = self._with(coded, parameters)
+                    return networks.update_bits(coded.base.number, base)
 
                 equations = Equations.of(
                     [picture[p] for p in planes], [job.target[p] for p in planes], count
@@ -365,18 +400,33 @@ class PartsEncoder:
             networks.filtered = on[0], on[1]
             return replace(coded, networks=networks, cost=coded.cost + error_cost * change)
 
-    def _with(self, coded: _Coded, parameters: Integers) -> _core.Networks:
+    def _with(self, coded: Coded, parameters: Integers) -> _core.Networks:
         """A frame's networks with other parameters."""
-        networks = coded.networks
-        return _core.Networks(self._core, networks.references, networks.magnitude_bits, parameters)
+        old = coded.networks
+        networks = _core.Networks(self._core, old.references, old.magnitude_bits, parameters)
+        networks.inherits = old.inherits
+        return networks
 
-    def _code(self, job: PictureJob, coded: _Coded, iterations: int) -> EncodedPicture:
+    def _code(self, job: PictureJob, coded: Coded, iterations: int) -> EncodedPicture:
         with measured(self._times, "coding"):
-            planes = _core.reconstruct(self._core, coded.networks, coded.grids, job.references)
-            sections = latent_sections(
-                self._core, coded.networks, coded.grids, coded.temporal, coded.base
+            networks, grids = coded.networks, coded.grids
+            size = job.target[0].shape
+            sections = latent_sections(self._core, networks, grids, coded.temporal, coded.base)
+            motion = motion_of(
+                job.display_index,
+                [r.motion for r in job.references],
+                grids[len(self.shape.architecture.latent_grids(FrameType.I, *size)) :],
+                coded.inherited,
+                self._parts,
+                size,
             )
-            return EncodedPicture(tuple(sections), planes, iterations)
+            decoded = MovedPicture(self._reconstruct(job, coded), motion)
+            return EncodedPicture(tuple(sections), decoded, iterations)
+
+    def _reconstruct(self, job: PictureJob, coded: Coded) -> Planes:
+        return _core.reconstruct(
+            self._core, coded.networks, coded.grids, job.references, inherited=coded.inherited
+        )
 
 
 def _worth_power(lambda_: float) -> np.float32:

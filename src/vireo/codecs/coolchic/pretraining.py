@@ -1,5 +1,4 @@
-"""Makes what comes with the format (`networks.npz`) from a training set: networks, and the
-probabilities of motion's decisions.
+"""Makes networks that come with the format (`networks.npz`) from a training set.
 
 Pictures of short clips are coded as an encoder would code them, many at a time, each with
 latents of its own; the networks of a frame type are passed from picture to picture, a few
@@ -38,7 +37,13 @@ from vireo.codecs.coolchic.initialise import initial_networks
 from vireo.codecs.coolchic.loop_filter import PooledEquations
 from vireo.codecs.coolchic.model import split_parameters
 from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
-from vireo.codecs.coolchic.networks import NetworkSets, read_sets, temporal_parameters
+from vireo.codecs.coolchic.networks import (
+    NetworkSets,
+    frame_probabilities,
+    motion_probabilities,
+    read_sets,
+    temporal_parameters,
+)
 from vireo.codecs.coolchic.parts_encoder import SEARCH_LAMBDA, SWEEPS
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset
 from vireo.codecs.coolchic.schedule import final_stage, main_stage
@@ -54,7 +59,6 @@ Integers = NDArray[np.int32]
 _Filters = tuple[PooledEquations, PooledEquations]  # of luma, of chroma
 
 CLIP = 7  # frames
-STILL = 0.2  # of frames have no motion at all; a training set has too few of them
 TURN = 10  # steps of a picture before the networks are passed on
 FITTED = 0.5  # of the pictures, the last ones: their latents are what models are fitted to
 RATES = (3e-3, 2e-4)  # of the networks, from the first picture to the last, by their logarithm
@@ -135,7 +139,7 @@ class _Picture:
         self.fields: list[NDArray[np.int16]] = []
         if references:
             scaled = SEARCH_LAMBDA * lambda_
-            self.fields = search_fields(target, references, scaled, architecture.parts)
+            self.fields, _ = search_fields(target, references, scaled, architecture.parts)
             prediction = predict(self.fields, references, architecture.parts)
             core = StreamShape(architecture).core()
             self.temporal = temporal_contexts(core, self.fields, references, architecture.parts)
@@ -248,16 +252,13 @@ def pretrain(
     start: dict[FrameType, Floats],
     lambda_: float,
     pictures: int,
-    counts: NDArray[np.int64],
     course: Course = COURSE,
     architecture: Architecture = STANDARD,
 ) -> tuple[dict[FrameType, Floats], dict[FrameType, Integers]]:
     """Networks and filters' weights per frame type after coding `pictures` pictures at `lambda_`.
 
     In the end autoregressive models are fitted to what the last pictures have coded.
-    How motion's decisions came out is added to `counts`, `[2, contexts, 2]`, of P and B frames.
     """
-    core = StreamShape(architecture).core()
     networks = dict(start)
     pool: list[_Clip] = []
     made = done = 0
@@ -281,10 +282,6 @@ def pretrain(
             losses[picture.type].append(loss)
             if done > (1 - FITTED) * pictures:
                 coded[picture.type].append(picture.coded(lambda_))
-            if picture.fields:
-                grids = round_latents(picture.trainer.latents)
-                n = int(picture.type)
-                counts[n - 1] += _core.count_motion(core, grids + picture.fields, n)
             clip.finish(filters[picture.type])
             if not clip.plan:
                 pool.remove(clip)
@@ -298,14 +295,6 @@ def pretrain(
         for t, own in networks.items()
     }
     return fitted, {t: np.concatenate([f.best() for f in own]) for t, own in filters.items()}
-
-
-def probabilities(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
-    """`NetworkSets.motion` of what `pretrain` counted."""
-    ones = (counts[..., 1] + 0.4) / (counts.sum(-1) + 0.8)
-    ones[:, -1] = 1 - STILL
-    table: NDArray[np.uint16] = np.rint(ones * 65536).clip(64, 65536 - 64).astype(np.uint16)
-    return table
 
 
 def scaled(
@@ -342,8 +331,7 @@ def retrain_intra(
         lambda_ = float(lambdas[row])
         source = clips(files, np.random.default_rng(seed), INTRA.crop)
         begin = {t: scaled(networks, (INTRA_FROM / lambda_) ** 0.5) for t in FrameType}
-        counts = np.zeros((2, _core.MOTION_CONTEXTS, 2), np.int64)
-        made, weights = pretrain(source, begin, lambda_, pictures, counts, INTRA)
+        made, weights = pretrain(source, begin, lambda_, pictures, course=INTRA)
         found = to_integers(made[FrameType.I], STANDARD)
         parameters[row] = np.concatenate([found, weights[FrameType.I]])
     more = []
@@ -378,14 +366,13 @@ def main() -> None:
     pictures = asked.pictures or COURSE.pictures
     rng = np.random.default_rng(asked.seed)
     source = clips(asked.files, rng, COURSE.crop)
-    counts = np.zeros((2, _core.MOTION_CONTEXTS, 2), np.int64)
     made: dict[float, dict[FrameType, Floats]] = {}
     weights: dict[float, dict[FrameType, Integers]] = {}
     for lambda_, parent in LAMBDAS:
         start = (
             made[parent] if parent else {t: initial_networks(STANDARD, t, rng) for t in FrameType}
         )
-        made[lambda_], weights[lambda_] = pretrain(source, start, lambda_, pictures, counts)
+        made[lambda_], weights[lambda_] = pretrain(source, start, lambda_, pictures)
         kept = [
             (t, value, np.concatenate([to_integers(made[value][t], STANDARD), weights[value][t]]))
             for value in sorted(made)
@@ -395,7 +382,8 @@ def main() -> None:
             np.array([p for _, _, p in kept]).astype(np.int16),
             np.array([t for t, _, _ in kept], np.int8),
             np.array([value for _, value, _ in kept], np.float32),
-            probabilities(counts),
+            motion_probabilities(),
+            frame_probabilities(),
             temporal_parameters(),
         ).write(asked.out)
 

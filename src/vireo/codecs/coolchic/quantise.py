@@ -132,6 +132,7 @@ class FrameCost:
         lambda_: cost of a bit per luma sample against mean squared error (samples 0…1).
         temporal: luma's temporal contexts, with parts and references.
         weights: of squared errors, `[H/2, W/2]`; None for ones.
+        inherited: what vectors begin with.
     """
 
     core: _core.Architecture
@@ -142,6 +143,7 @@ class FrameCost:
     lambda_: float
     temporal: list[NDArray[np.int16]] = field(default_factory=list)
     weights: NDArray[np.float32] | None = None
+    inherited: Sequence[NDArray[np.int32]] = ()
     magnitude_bits: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -168,7 +170,9 @@ class FrameCost:
         return self.rate_cost(sum(bits))
 
     def picture_cost(self, networks: _core.Networks) -> float:
-        picture = _core.reconstruct(self.core, networks, self.grids, self.references)
+        picture = _core.reconstruct(
+            self.core, networks, self.grids, self.references, inherited=self.inherited
+        )
         pairs = zip(picture, self.target, self._plane_weights, strict=True)
         return weighted_mse([plane_mse(*pair) for pair in pairs]) / PEAK**2
 

@@ -255,10 +255,15 @@ def decode_tile(
     rows: int,
     width: int,
     other: Ints | None = None,
+    mode: int | None = None,
 ) -> Ints:
-    """A tile's latents; `other` are those at the same places that the model sees too."""
+    """A tile's latents; `other` are those at the same places that the model sees too.
+
+    It begins with its mode where that isn't given.
+    """
     values = np.zeros((rows, width), np.int64)
-    mode = coder.bits(2)
+    if mode is None:
+        mode = coder.bits(2)
     if mode == 0:
         return values
     if mode == 3:

@@ -25,8 +25,13 @@ KERNEL_BITS = 10
 SYNTHESIS_FORMAT = 10, 12, 11
 
 FIRST_REFERENCE = 254  # number of the base that is the first reference's networks
+SET_BITS = 5  # of another's
+MOST_MAGNITUDE_BITS = 12
+# Where a frame's decisions have their contexts, but motion's.
+INHERITS, FILTERED, MAGNITUDE, OF_REFERENCE, OF_SECOND, UPDATED, GROUP, LIVE, MAPPED = (
+    0, 1, 3, 15, 16, 17, 18, 29, 50,
+)  # fmt: skip
 MOST = 32767  # magnitude of a parameter
-SAME = 57344  # that a group has no update, in 2**-16
 
 # Of the network that gives temporal contexts.
 FEATURES, FEATURE_BITS = 6, 3
@@ -34,6 +39,8 @@ TEMPORAL_LEVELS = 4  # that are told apart: 0, 1, 2, and all above
 TEMPORAL_WIDTHS = [FEATURES + TEMPORAL_LEVELS, 8, 1]
 MOST_TEMPORAL = 15
 MOST_SAMPLE = 255 * 64  # in 1/64
+
+MOST_INHERITED = 1 << 17  # in 1/64 luma sample
 
 # The loop filters of luma and of chroma: places (dy, dx) whose samples, and those opposite, are
 # compared with the one in the middle, and limits of the differences. A weight for each of both.
@@ -74,7 +81,8 @@ class Shapes(reference.Shapes):
     chroma: Sequence[int]  # hidden widths of the chroma synthesis
     motion_first: int
     motion_grids: int
-    motion_probabilities: Sequence[Sequence[int]]  # of P, of B frames
+    motion_probabilities: Sequence[Sequence[int]]  # of P, B frames, and those that inherit motion
+    frame_probabilities: Sequence[Sequence[int]]  # of I, P, B frames
     temporal: Sequence[int]  # parameters of the network that gives temporal contexts
 
 
@@ -88,6 +96,16 @@ class Networks:
     syntheses: list[Mlp]  # luma, chroma
     filters: list[Ints]  # luma's and chroma's weights, [limit, place]
     filtered: Sequence[bool]  # whether they are used
+    inherits: bool  # whether vectors begin with a reference's motion
+
+
+@dataclass
+class FrameMotion:
+    """Of a decoded frame; frames by their places in display order."""
+
+    frame: int
+    references: Sequence[int]
+    vectors: Sequence[Ints]  # x, y to each of these, per block
 
 
 @dataclass
@@ -143,32 +161,35 @@ def _groups(shapes: Shapes) -> list[list[int]]:
 
 
 def decode_networks(
-    coder: RangeDecoder,
+    coder: Section,
     shapes: Shapes,
     sets: NDArray[np.int16],
     references: Sequence[Networks],
 ) -> Networks:
     """What the first section begins with; its tiles follow in the same coder."""
-    magnitude_bits = coder.bits(4)
-    if magnitude_bits > 12:
-        raise ValueError("magnitude bits")
-    base = coder.bits(8)
-    if base < min(len(sets), FIRST_REFERENCE):
-        parameters = [int(p) for p in sets[base]]
-    elif 0 <= base - FIRST_REFERENCE < len(references):
-        parameters = list(references[base - FIRST_REFERENCE].parameters)
+    magnitude_bits = 0
+    while magnitude_bits < MOST_MAGNITUDE_BITS and coder.decide(MAGNITUDE + magnitude_bits):
+        magnitude_bits += 1
+    if references and coder.decide(OF_REFERENCE):
+        second = len(references) == 2 and coder.decide(OF_SECOND)
+        parameters = list(references[second].parameters)
     else:
-        raise ValueError(f"base {base}")
-    filtered = [coder.bits(1) == 1 for _ in LIMITS]
-    for group in _groups(shapes):
-        if coder.bit(SAME):
+        base = sum(coder.bits(1) << i for i in reversed(range(SET_BITS)))
+        if base >= len(sets):
+            raise ValueError(f"base {base}")
+        parameters = [int(p) for p in sets[base]]
+    filtered = [bool(coder.decide(FILTERED + i)) for i in range(len(LIMITS))]
+    inherits = len(references) > 0 and coder.decide(INHERITS) == 1
+    any_updated = coder.decide(UPDATED)
+    for i, group in enumerate(_groups(shapes)):
+        if not any_updated or not coder.decide(GROUP + i):
             continue
         step = coder.bits(4)
-        for i, update in zip(group, reference.decode_group(coder, len(group)), strict=True):
-            parameters[i] += update << step
-            if abs(parameters[i]) > MOST:
-                raise ValueError(f"parameter {parameters[i]}")
-    return make_networks(shapes, magnitude_bits, parameters, filtered)
+        for place, update in zip(group, reference.decode_group(coder, len(group)), strict=True):
+            parameters[place] += update << step
+            if abs(parameters[place]) > MOST:
+                raise ValueError(f"parameter {parameters[place]}")
+    return make_networks(shapes, magnitude_bits, parameters, filtered, inherits)
 
 
 def make_networks(
@@ -176,6 +197,7 @@ def make_networks(
     magnitude_bits: int,
     parameters: list[int],
     filtered: Sequence[bool] = (False, False),
+    inherits: bool = False,
 ) -> Networks:
     values = iter(parameters)
     arms, syntheses = widths(shapes)
@@ -188,6 +210,7 @@ def make_networks(
         [_take_mlp(values, network, SYNTHESIS_FORMAT) for network in syntheses],
         [_take(values, len(n), len(p)) for n, p in zip(LIMITS, PLACES, strict=True)],
         filtered,
+        inherits,
     )
 
 
@@ -211,7 +234,7 @@ def empty_latents(shapes: Shapes, references: int, height: int, width: int) -> l
 
 
 def decode_latents(
-    coder: RangeDecoder,
+    coder: Section,
     shapes: Shapes,
     references: int,
     networks: Networks,
@@ -230,7 +253,9 @@ def decode_latents(
     tiles += reference.tiles(shapes, latents[: len(described)])
     for tile in tiles[first : first + count]:
         if tile is None:
-            Motion(coder, shapes, references, latents[len(described) :]).decode()
+            row = references - 1 + 2 * networks.inherits
+            decisions = shapes.motion_probabilities[row]
+            Motion(coder, shapes, references, latents[len(described) :], decisions).decode()
             continue
         k, top, rows = tile
         grid = described[k]
@@ -239,8 +264,13 @@ def decode_latents(
             other = temporal[k].astype(np.int64)
         else:
             other = np.zeros_like(latents[k]) if grid.other is None else latents[grid.other]
+        mode = 0
+        if networks.magnitude_bits > 0:
+            plane = 0 if grid.kind == LUMA else 2 if grid.other is None else 1
+            if coder.decide(LIVE + plane * 7 + min(grid.level, 6)):
+                mode = 1 + coder.decide(MAPPED + (grid.kind == CHROMA))
         latents[k][top : top + rows] = reference.decode_tile(
-            coder, shapes, model, rows, latents[k].shape[1], other[top : top + rows]
+            coder, shapes, model, rows, latents[k].shape[1], other[top : top + rows], mode
         )
 
 
@@ -259,6 +289,17 @@ class Decision:
         return bit
 
 
+class Section(RangeDecoder):
+    """A section's bytes, with the decisions of a frame of so many references."""
+
+    def __init__(self, data: bytes, shapes: Shapes, references: int):
+        super().__init__(data)
+        self.decisions = [Decision(int(p)) for p in shapes.frame_probabilities[references]]
+
+    def decide(self, context: int) -> int:
+        return self.decisions[context].decode(self)
+
+
 Vector = tuple[int, int]
 STILL: Vector = 0, 0
 MOST_MOTION = 4095
@@ -269,13 +310,18 @@ class Motion:
     """A frame's motion, decoded into the grids of its fields."""
 
     def __init__(
-        self, coder: RangeDecoder, shapes: Shapes, references: int, fields: Sequence[Ints]
+        self,
+        coder: RangeDecoder,
+        shapes: Shapes,
+        references: int,
+        fields: Sequence[Ints],
+        probabilities: Sequence[int],
     ) -> None:
         self.coder = coder
         self.references = references
         self.depths = shapes.motion_grids
         self.fields = fields
-        self.decisions = [Decision(int(p)) for p in shapes.motion_probabilities[references - 1]]
+        self.decisions = [Decision(int(p)) for p in probabilities]
 
     def grid(self, field: int, depth: int) -> Ints:
         return self.fields[(field + 1) * self.depths - 1 - depth]
@@ -394,7 +440,12 @@ def double_field(field: Ints, height: int, width: int) -> Ints:
 
 
 def block_fields(
-    latents: Sequence[NDArray[np.signedinteger]], first: int, height: int, width: int, count: int
+    latents: Sequence[NDArray[np.signedinteger]],
+    first: int,
+    height: int,
+    width: int,
+    count: int,
+    inherited: Sequence[Ints] = (),
 ) -> list[Ints]:
     """Vectors in 1/64 luma sample, alpha and beta in 1/64, per block.
 
@@ -414,12 +465,38 @@ def block_fields(
         for k in range(first, min(first + per_field, SMOOTH_LEVEL)):
             value = value + (_spread(own[k - first], 1 << (k - 2), *value.shape) << 8)
         if f < vectors:
-            result.append((value + 8) >> 4)
+            vector = (value + 8) >> 4
+            result.append(vector + inherited[f] if inherited else vector)
         elif f == vectors:
             result.append((80 + ((value + 4) >> 3)).clip(0, 64))
         else:
             result.append((32 + ((value + 8) >> 4)).clip(0, 64))
     return result
+
+
+def inherited_motion(frame: int, references: Sequence[FrameMotion]) -> list[Ints]:
+    """What a frame's vectors begin with where it inherits; nothing if no reference has motion."""
+    chosen: tuple[FrameMotion, int] | None = None
+    for r in references:
+        for i, other in enumerate(r.references):
+            between = any(other == q.frame for q in references)
+            if chosen is None or (between and not _is_between(chosen, references)):
+                chosen = r, i
+    if chosen is None:
+        return []
+    motion, i = chosen
+    span = motion.references[i] - motion.frame
+    result = []
+    for q in references:
+        for vector in motion.vectors[2 * i : 2 * i + 2]:
+            n, d = (q.frame - frame, span) if span > 0 else (frame - q.frame, -span)
+            result.append(((2 * n * vector + d) // (2 * d)).clip(-MOST_INHERITED, MOST_INHERITED))
+    return result
+
+
+def _is_between(chosen: tuple[FrameMotion, int], references: Sequence[FrameMotion]) -> bool:
+    motion, i = chosen
+    return any(motion.references[i] == q.frame for q in references)
 
 
 def _spread(blocks: Ints, side: int, height: int, width: int) -> Ints:
@@ -524,12 +601,16 @@ def _logarithm(x: Ints) -> Ints:
 
 
 def frame_fields(
-    shapes: Shapes, latents: Sequence[NDArray[np.signedinteger]], references: int
+    shapes: Shapes,
+    latents: Sequence[NDArray[np.signedinteger]],
+    references: int,
+    inherited: Sequence[Ints] = (),
 ) -> list[Ints]:
     """The fields of a frame, from all of its latents."""
     height, width = latents[0].shape
     motion = latents[len(grids(shapes, 0)) :]
-    return block_fields(motion, shapes.motion_first, height, width, 3 * references)
+    first = shapes.motion_first
+    return block_fields(motion, first, height, width, 3 * references, inherited)
 
 
 def reconstruct(
@@ -537,6 +618,7 @@ def reconstruct(
     networks: Networks,
     latents: Sequence[Ints],
     references: Sequence[Sequence[NDArray[np.uint8]]],
+    inherited: Sequence[Ints] = (),
 ) -> list[NDArray[np.uint8]]:
     """Planes Y, U, V of the frame."""
     latent_bits = min(10, 14 - networks.magnitude_bits)
@@ -562,7 +644,8 @@ def reconstruct(
     residual = [*residuals(networks.syntheses[0], full), *residuals(networks.syntheses[1], half)]
     prediction = [np.zeros_like(r) for r in residual]
     if references:
-        prediction = predict(frame_fields(shapes, latents, len(references)), references)
+        moved = frame_fields(shapes, latents, len(references), inherited)
+        prediction = predict(moved, references)
     decoded = [
         np.clip((p + r + 32) >> 6, 0, 255) for p, r in zip(prediction, residual, strict=True)
     ]

@@ -8,7 +8,11 @@ from typing import Any
 
 from vireo import _core
 from vireo.codecs.coolchic.config import NEAREST_12, Architecture, Parts
-from vireo.codecs.coolchic.networks import motion_probabilities, temporal_parameters
+from vireo.codecs.coolchic.networks import (
+    frame_probabilities,
+    motion_probabilities,
+    temporal_parameters,
+)
 from vireo.container.syntax import U8, ByteReader, Field, Rule, Structure, Varint
 from vireo.errors import HeaderError, StreamError
 
@@ -189,6 +193,7 @@ def _core_parts(parts: Parts) -> _core.Parts:
         parts.motion_first,
         parts.motion_grids,
         motion_probabilities(),
+        frame_probabilities(),
         temporal_parameters(),
     )
 

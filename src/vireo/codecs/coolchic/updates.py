@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vireo import _core
+from vireo.codecs.coolchic.coding import Base
 from vireo.codecs.coolchic.config import KERNEL_BITS, Architecture
 from vireo.codecs.coolchic.quantise import MAX_WEIGHT, FrameCost
 from vireo.gop import FrameType
@@ -90,17 +91,20 @@ def groups(architecture: Architecture, frame_type: FrameType) -> list[Group]:
 class UpdateCost(FrameCost):
     """The cost of a frame whose networks are an update of a base."""
 
-    def __init__(self, base: Integers, cost: FrameCost) -> None:
+    def __init__(self, base: Base, cost: FrameCost) -> None:
         super().__init__(**{f.name: getattr(cost, f.name) for f in fields(cost) if f.init})
         self.base = base
 
     def network_bits(self, networks: _core.Networks) -> float:
-        return networks.update_bits(self.base)
+        return networks.update_bits(self.base.number, self.base.parameters)
 
 
 def with_parameters(parameters: Integers, cost: FrameCost, magnitude_bits: int) -> _core.Networks:
     """Networks of the frame at hand."""
-    return _core.Networks(cost.core, int(cost.frame_type), magnitude_bits, parameters)
+    networks = _core.Networks(cost.core, int(cost.frame_type), magnitude_bits, parameters)
+    if cost.references:
+        networks.inherits = len(cost.inherited) > 0
+    return networks
 
 
 def magnitude_bits(grids: Sequence[NDArray[np.int16]], architecture: Architecture) -> int:
@@ -122,12 +126,12 @@ def choose_update(
     """
     wanted = to_integers(parameters, architecture)
     magnitudes = magnitude_bits(cost.grids, architecture)
-    chosen = cost.base.copy()
+    chosen = cost.base.parameters.copy()
     found = groups(architecture, cost.frame_type)
     steps: list[int | None] = [None] * len(found)
 
     def changed(group: Group, step: int | None) -> Integers:
-        base = cost.base[group.members]
+        base = cost.base.parameters[group.members]
         if step is None:
             return base
         ratio = (wanted[group.members] - base) / 2.0**step
