@@ -130,8 +130,10 @@ def test_a_packet_is_read_as_it_was_written(case):
 
 def test_the_bytes_are_these():
     assert write_packet(MIDDLE, GOP) == sealed(
-        bytes.fromhex("52 10 00 20 1f 51") + b"\x00\x07network" + b"\xc3latents"
+        bytes.fromhex("53 10 51") + b"\x00\x07network" + b"\xc3latents"
     )
+    named = sealed(bytes.fromhex("52 10 00 20 1f 51") + b"\x00\x07network" + b"\xc3latents")
+    assert read_packet(named, GOP) == stored(MIDDLE, named)
     near = replace(MIDDLE, references=(1, 7), released=(7,), sections=(Section(0, b"all"),))
     assert write_packet(near, GOP) == sealed(bytes.fromhex("c2 10 ff 51") + b"all")
     nearer = replace(near, references=(15, 14), released=())
@@ -173,7 +175,22 @@ def test_the_overhead_is_small():
     # Flags, checksum, display index, distances and hash.
     near = replace(MIDDLE, references=(8, 24), released=(), sections=(Section(0, b"all"),))
     assert len(write_packet(near, GOP)) - 3 == 5
+    # Without distances.
+    between = replace(near, references=(0, 32))
+    assert len(write_packet(between, GOP)) - 3 == 4
     assert len(write_packet(KEY)) - 2 == len(HEADER.write_body()) + 15
+
+
+@pytest.mark.parametrize(("index", "size"), [(1, 1), (6, 2), (12, 4), (32, 32), (31, 1)])
+def test_references_that_follow_from_the_place(index, size):
+    expected = index - size, index + size
+    gop = replace(GOP, header=replace(HEADER, max_gop_frames=65), gop_frames=65)
+    for references in (expected, expected[::-1]):
+        frame = replace(MIDDLE, display_index=index, references=references, released=())
+        frame = replace(frame, pts=gop.implied_pts(index))
+        data = write_packet(frame, gop)
+        assert data[0] & 3 == (3 if references == expected else 2)
+        assert read_packet(data, gop).references == references
 
 
 @pytest.mark.parametrize("frame", [KEY, MIDDLE])
@@ -223,7 +240,8 @@ def test_damage_under_a_right_checksum_is_a_stream_error_or_a_frame(data, key):
     [
         ("", ChecksumError, "damaged"),
         ("00 10", TruncatedError, "picture_hash"),
-        ("03 10 00", SyntaxElementError, "frame_type is 3"),
+        ("03 20 00", SyntaxElementError, "outside a GOP"),
+        ("23 18 00 05", TruncatedError, "size"),
         ("00 40 00", SyntaxElementError, "64 in a GOP of 64"),
         ("00 00 00", SyntaxElementError, "display_index is 0"),
         ("01 10 00 00", SyntaxElementError, "refers to itself"),

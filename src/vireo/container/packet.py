@@ -42,6 +42,9 @@ from vireo.gop import FrameType
 MAX_PTS = (1 << 62) - 1
 MAX_SECTIONS = 256
 
+BETWEEN = 3
+"""A packet's `frame_type` of a B frame whose references follow from its place."""
+
 SHORT_PACKET = 1024
 """A packet that is no key packet and has fewer bytes has checks of 8 bits."""
 
@@ -56,11 +59,11 @@ _IF_LONG = Rule(
     lambda values: not values["key"] and not values["short"],
 )
 _IF_FAR = Rule(
-    "`frame_type` is B and `distance_0` is 0",
+    "`frame_type` is 2 and `distance_0` is 0",
     lambda values: values["frame_type"] == 2 and not values["distance_0"],
 )
 _IF_REFERENCE = Rule(
-    "`frame_type` is P, or B and `distance_0` is 0",
+    "`frame_type` is 1, or 2 and `distance_0` is 0",
     lambda values: values["frame_type"] == 1 or _IF_FAR.of(values),
 )
 
@@ -70,8 +73,9 @@ _FLAGS = BitFields(
         Bits(
             "frame_type",
             2,
-            "number of references",
-            names={FrameType.I: "I", FrameType.P: "P", FrameType.B: "B"},
+            "number of references; a B frame of type 3 has them *n* frames before it and behind, "
+            "*n* being the greatest power of two that divides `display_index`",
+            names={FrameType.I: "I", FrameType.P: "P", FrameType.B: "B", BETWEEN: "B"},
         ),
         Bits("key", 1, "the packet starts a GOP"),
         Bits("corrected", 1, "`time_correction` is there"),
@@ -147,7 +151,7 @@ PACKET = Structure(
                     "two to nine from the second reference to this one; 0 if `distance_0` is 0",
                 ),
             ),
-            when=Rule("`frame_type` is B", lambda values: values["frame_type"] == 2),
+            when=Rule("`frame_type` is 2", lambda values: values["frame_type"] == 2),
         ),
         Field(
             "reference_0",
@@ -333,7 +337,7 @@ def _write_head(frame: CodedFrame, gop: GopStart, *, short: bool) -> bytes:
         {
             "short": short,
             "checksum": 0,
-            "frame_type": frame.frame_type,
+            "frame_type": BETWEEN if _is_between(frame) else frame.frame_type,
             "key": frame.is_key,
             "corrected": correction != 0,
             "release_self": frame.display_index in frame.released,
@@ -387,9 +391,10 @@ def read_packet(data: bytes, gop: GopStart | None = None) -> CodedFrame:
         raise MissingReferenceError("no key packet before this packet", offset=0)
     display_index: int = values.get("display_index", 0)
     references = tuple(display_index - distance for distance in _read_distances(values))
+    frame_type = FrameType.B if values["frame_type"] == BETWEEN else values["frame_type"]
     pts = gop.implied_pts(display_index) + values.get("time_correction", 0)
     frame = CodedFrame(
-        frame_type=FrameType(values["frame_type"]),
+        frame_type=FrameType(frame_type),
         display_index=display_index,
         pts=pts,
         references=references,
@@ -465,6 +470,17 @@ def _read_header(values: dict[str, Any]) -> StreamHeader:
     return StreamHeader.read_body(values["header"], start + U8.size + len(size))
 
 
+def _is_between(frame: CodedFrame) -> bool:
+    """Whether a B frame's references follow from its place."""
+    index = frame.display_index
+    return frame.references == (index - _power_of_two(index), index + _power_of_two(index))
+
+
+def _power_of_two(index: int) -> int:
+    """The greatest one that divides it; 0 of 0."""
+    return index & -index
+
+
 def _distances(frame: CodedFrame) -> dict[str, int]:
     """Values of the fields that say where a frame's references are."""
     away = [frame.display_index - reference for reference in frame.references]
@@ -477,6 +493,9 @@ def _distances(frame: CodedFrame) -> dict[str, int]:
 
 def _read_distances(values: dict[str, Any]) -> tuple[int, ...]:
     """How many frames each reference is before this frame."""
+    if values["frame_type"] == BETWEEN:
+        away = _power_of_two(values.get("display_index", 0))
+        return away, -away
     if values.get("distance_0"):
         second = values["distance_1"]
         return values["distance_0"], second - 6 if second > 7 else -second - 1
