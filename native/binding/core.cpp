@@ -163,6 +163,9 @@ Networks decode_update(const Architecture& architecture, int references, const B
   }
   if (!vireo::decode_update(data.data(), data.size(), known, networks))
     throw nb::value_error("a network parameter is out of range, or its base doesn't exist");
+  if (networks.inherits && std::none_of(bases.begin(), bases.end(),
+                                        [](const Networks& base) { return base.references > 0; }))
+    throw nb::value_error("motion is inherited where no reference has any");
   return networks;
 }
 
@@ -219,7 +222,13 @@ Latents to_latents(const Architecture& architecture,
 Latents to_latents(const Architecture& architecture, const Networks& networks,
                    const std::vector<Matrix<std::int16_t>>& grids) {
   check_fits(architecture, networks);
-  return to_latents(architecture, grids, networks.references);
+  Latents latents = to_latents(architecture, grids, networks.references);
+  const int most = (1 << networks.magnitude_bits) - 1;
+  for (std::size_t k = 0; k < architecture.latent_grids(0).size(); ++k)
+    for (const std::int16_t q : latents[k].samples)
+      if (q > most || q < -most)
+        throw std::invalid_argument("a latent is beyond what the networks allow");
+  return latents;
 }
 
 nb::list to_list(Latents&& latents) {
@@ -262,6 +271,11 @@ vireo::InheritedMotion to_inherited(const std::vector<Matrix<std::int32_t>>& pla
         throw std::invalid_argument("inherited motion is in -131072 ... 131072");
   }
   return inherited;
+}
+
+void check_inherited(const Networks& networks, const vireo::InheritedMotion& inherited) {
+  if (networks.inherits == inherited.empty())
+    throw std::invalid_argument("inherited motion is given where networks say so, and only there");
 }
 
 // Of a frame's luma grids, or none.
@@ -310,6 +324,7 @@ class LatentReader {
       if (static_cast<int>(references->size()) != networks_.references)
         throw std::invalid_argument("as many references as the frame type says are needed");
       pictures = to_pictures(*references, latents_[0].height, latents_[0].width);
+      check_inherited(networks_, inherited_);
     }
     bool fine;
     {
@@ -333,6 +348,7 @@ class LatentReader {
     temporal_ = to_temporal(architecture_, networks_.references, latents_, planes);
     given_ = true;
   }
+  bool inherits() const { return !inherited_.empty(); }
   void set_inherited(const std::vector<Matrix<std::int32_t>>& planes) {
     inherited_ = to_inherited(planes, static_cast<std::size_t>(networks_.references),
                               latents_[0].height, latents_[0].width);
@@ -376,11 +392,18 @@ class SectionReader {
   SectionReader(LatentReader& reader, Bytes data, int first, int count, bool behind_networks)
       : reader_(reader),
         data_(data),
-        decoder_(data.data(), data.size(), behind_networks ? &reader.networks() : nullptr),
+        decoder_(data.data(), data.size(), start(reader, behind_networks)),
         next_(first) {
     if (first < 0 || count < 1 || count > reader.tiles() - first)
       throw nb::value_error("a section names tiles that the picture doesn't have");
     end_ = first + count;
+  }
+
+  // What stands before the tiles, if it is networks that follow from a base.
+  static const Networks* start(const LatentReader& reader, bool behind_networks) {
+    if (!behind_networks) return nullptr;
+    check_parts(reader.networks(), true);
+    return &reader.networks();
   }
 
   // As many tiles as need no reference's samples, or with references all that are left.
@@ -529,6 +552,7 @@ nb::tuple reconstruct(const Architecture& architecture, const Networks& networks
   if (static_cast<int>(references.size()) != networks.references)
     throw std::invalid_argument("as many references as the frame type says are needed");
   const std::vector<vireo::PictureView> pictures = to_pictures(references, height, width);
+  check_inherited(networks, inherited);
   if (with_signals && architecture.parts)
     throw std::invalid_argument("an architecture with parts has no such signals");
   vireo::SignalPlanes signals;
@@ -600,6 +624,7 @@ NB_MODULE(_core, m) {
            "motion_probabilities"_a, "frame_probabilities"_a, "temporal"_a);
   m.attr("MOTION_CONTEXTS") = vireo::kMotionContexts;
   m.attr("FRAME_CONTEXTS") = vireo::kFrameContexts;
+  m.attr("MAX_INHERITED") = vireo::kMaxInherited;
   m.attr("MAX_MOTION") = vireo::kMaxMotion;
 
   nb::class_<Architecture>(m, "Architecture", "Shapes of a Cool-chic decoder.")
@@ -741,7 +766,8 @@ NB_MODULE(_core, m) {
       .def("vectors", &LatentReader::vectors,
            "Of each block, x and y per reference in 1/64 sample, with what is inherited.")
       .def("set_inherited", &LatentReader::set_inherited, "planes"_a,
-           "Gives what the frame's vectors begin with.")
+           "Gives what the frame's vectors begin with, before anything asks for it.")
+      .def_prop_ro("inherits", &LatentReader::inherits, "Whether that is given.")
       .def("temporal", &LatentReader::temporal,
            "Luma's temporal contexts; empty where nothing has asked for them.")
       .def("grids", &LatentReader::grids)
@@ -823,9 +849,13 @@ NB_MODULE(_core, m) {
          const std::vector<Matrix<std::int16_t>>& temporal, int number, const Integers& base) {
         const Latents latents = to_latents(a, n, grids);
         const std::vector<std::int32_t> parameters = to_base(n, number, base);
-        return table_of(vireo::count_frame(a, n, latents,
-                                           to_temporal(a, n.references, latents, temporal),
-                                           {number, parameters}));
+        const vireo::TemporalContexts seen = to_temporal(a, n.references, latents, temporal);
+        std::array<std::array<std::int32_t, 2>, vireo::kFrameContexts> counts;
+        {
+          nb::gil_scoped_release release;
+          counts = vireo::count_frame(a, n, latents, seen, {number, parameters});
+        }
+        return table_of(counts);
       },
       "architecture"_a, "networks"_a, "grids"_a, "temporal"_a, "number"_a, "base"_a,
       "How often each of a frame's other decisions came out 0 and 1: [contexts, 2].");

@@ -255,6 +255,11 @@ nb::tuple find_motion(const SamplePlanes& target, const std::vector<SamplePlanes
                 begin.back().width == (wanted[0].width + vireo::kBlock - 1) / vireo::kBlock,
             "inherited motion has one value per block");
     std::copy_n(plane.data(), begin.back().samples.size(), begin.back().samples.begin());
+    require(std::all_of(begin.back().samples.begin(), begin.back().samples.end(),
+                        [](std::int32_t v) {
+                          return v >= -vireo::kMaxInherited && v <= vireo::kMaxInherited;
+                        }),
+            "inherited motion is in -131072 ... 131072");
   }
   vireo::train::FoundMotion found;
   {

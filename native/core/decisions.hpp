@@ -89,7 +89,7 @@ struct DecisionCounter {
   static bool raw(bool value) { return value; }
 };
 
-// Adds the bits that a decision takes to `total`.
+// Adds the bits that decisions take to a total: its own, until it is given another.
 template <std::size_t contexts>
 class DecisionMeter {
  public:
@@ -98,19 +98,21 @@ class DecisionMeter {
   bool bit(int context, bool value) {
     Decision& decision = decisions_[static_cast<std::size_t>(context)];
     const double one = static_cast<double>(decision.one) / kProbabilityOne;
-    *total -= std::log2(value ? one : 1 - one);
+    *to_ -= std::log2(value ? one : 1 - one);
     decision.update(value);
     return value;
   }
   bool raw(bool value) {
-    *total += 1;
+    *to_ += 1;
     return value;
   }
+  void add_to(double& other) { to_ = &other; }
 
-  double* total = nullptr;
+  double total = 0;
 
  private:
   std::array<Decision, contexts>& decisions_;
+  double* to_ = &total;
 };
 
 }  // namespace vireo

@@ -44,9 +44,9 @@ class FrameSyntax {
     return number;
   }
 
-  // Whether any group of parameters has an update, and whether one has.
+  // Whether any group of parameters changes, and whether one does.
   bool updated(bool value) { return coder_.bit(kUpdated, value); }
-  bool updated(int group, bool value) { return coder_.bit(kGroup + group, value); }
+  bool changed(int group, bool value) { return coder_.bit(kGroup + group, value); }
 
   TileMode mode(TilePlane plane, int level, TileMode value) {
     const int at = plane * kLevels + (level < kLevels ? level : kLevels - 1);

@@ -252,31 +252,29 @@ class TileModes {
     }
   }
 
-  // Bits that the next mode would take.
-  double measure(const Tile& tile, TileMode mode) const {
-    if (!decisions_) return kTileModeBits;
-    FrameDecisions decisions = *decisions_;
-    DecisionMeter meter(decisions);
-    double total = 0;
-    meter.total = &total;
-    code(meter, tile, mode);
-    return total;
-  }
-
   void count(DecisionCounter<kFrameContexts>& counter, const Tile& tile, TileMode mode) const {
     code(counter, tile, mode);
   }
 
+  // Bits that the next mode would take.
+  double measure(const Tile& tile, TileMode mode) const {
+    if (!decisions_) return kTileModeBits;
+    FrameDecisions decisions = *decisions_;
+    return metered(decisions, tile, mode);
+  }
+
   // What comes after it is measured as if it had been coded.
   void pass(const Tile& tile, TileMode mode) {
-    if (!decisions_) return;
-    DecisionMeter meter(*decisions_);
-    double unused = 0;
-    meter.total = &unused;
-    code(meter, tile, mode);
+    if (decisions_) metered(*decisions_, tile, mode);
   }
 
  private:
+  double metered(FrameDecisions& decisions, const Tile& tile, TileMode mode) const {
+    DecisionMeter meter(decisions);
+    code(meter, tile, mode);
+    return meter.total;
+  }
+
   template <class Coder>
   TileMode code(Coder& coder, const Tile& tile, TileMode mode) const {
     if (none_) return kEmpty;
@@ -469,7 +467,7 @@ std::vector<double> measure_latents(const Architecture& architecture, const Netw
       MotionBits own = motion_bits(architecture, networks);
       DecisionMeter meter(own);
       code_motion(MotionGrids(architecture, networks.references), latents, meter,
-                  [&](std::size_t grid) { meter.total = &bits[grid]; });
+                  [&](std::size_t grid) { meter.add_to(bits[grid]); });
       continue;
     }
     const TilePlan chosen = plan(architecture, wavefronts, modes, latents, temporal, tile);

@@ -389,34 +389,58 @@ std::vector<std::uint8_t> encode_update(const Networks& networks, int number,
 
 namespace {
 
-// All updates of a frame's groups.
-std::vector<Update> updates_of(const Networks& networks, const std::vector<std::int32_t>& base) {
-  const std::vector<std::int32_t> parameters = networks.parameters();
-  std::vector<Update> updates;
-  for (const auto& group : update_groups(networks)) updates.emplace_back(group, parameters, base);
-  return updates;
-}
-
-bool changes(const std::vector<Update>& updates) {
-  return std::any_of(updates.begin(), updates.end(),
-                     [](const Update& u) { return !u.values.empty(); });
-}
-
 FrameDecisions decisions_of(const Networks& networks) {
   return initial_decisions<kFrameContexts>(networks.frame_probabilities.data(),
                                            networks.references);
 }
 
-// What stands before the updates. Sets what is read in `networks`; the base's number.
-template <class Coder>
-int code_start(FrameSyntax<Coder>& syntax, Networks& networks, int number) {
-  networks.magnitude_bits = syntax.magnitude_bits(networks.magnitude_bits);
-  number = syntax.base(number);
-  for (std::size_t i = 0; i < networks.filters.size(); ++i)
-    networks.filters[i].on = syntax.filtered(static_cast<int>(i), networks.filters[i].on);
-  networks.inherits = syntax.inherits(networks.inherits);
-  return number;
+// What stands before the updates.
+struct UpdateStart {
+  int magnitude_bits = 0, number = 0;
+  bool filtered[2] = {};
+  bool inherits = false;
+
+  UpdateStart() = default;
+  UpdateStart(const Networks& networks, int base)
+      : magnitude_bits(networks.magnitude_bits), number(base), inherits(networks.inherits) {
+    for (std::size_t i = 0; i < networks.filters.size(); ++i) filtered[i] = networks.filters[i].on;
+  }
+};
+
+// An update: visit_start(start), then for each group of `changed` whether it changes, and
+// visit_group(group) if it does. False as soon as one of these is.
+template <class Coder, class VisitStart, class VisitGroup>
+bool code_update(Coder& coder, const Networks& networks, UpdateStart start,
+                 const std::vector<bool>& changed, VisitStart&& visit_start,
+                 VisitGroup&& visit_group) {
+  FrameSyntax syntax(coder, networks.references);
+  start.magnitude_bits = syntax.magnitude_bits(start.magnitude_bits);
+  start.number = syntax.base(start.number);
+  for (int i = 0; i < 2; ++i) start.filtered[i] = syntax.filtered(i, start.filtered[i]);
+  start.inherits = syntax.inherits(start.inherits);
+  if (!visit_start(start)) return false;
+  if (!syntax.updated(std::find(changed.begin(), changed.end(), true) != changed.end()))
+    return true;
+  for (std::size_t i = 0; i < changed.size(); ++i)
+    if (syntax.changed(static_cast<int>(i), changed[i]) && !visit_group(i)) return false;
+  return true;
 }
+
+bool accept(const UpdateStart&) { return true; }
+
+// All updates of a frame's groups, and which of them change anything.
+struct Updates {
+  std::vector<Update> groups;
+  std::vector<bool> changed;
+
+  Updates(const Networks& networks, const std::vector<std::int32_t>& base) {
+    const std::vector<std::int32_t> parameters = networks.parameters();
+    for (const auto& group : update_groups(networks)) {
+      groups.emplace_back(group, parameters, base);
+      changed.push_back(!groups.back().values.empty());
+    }
+  }
+};
 
 }  // namespace
 
@@ -424,46 +448,33 @@ void write_update(RangeEncoder& coder, const Networks& networks, const CodedUpda
   Writer writer(coder);
   FrameDecisions decisions = decisions_of(networks);
   DecisionWriter bits(coder, decisions);
-  FrameSyntax syntax(bits, networks.references);
-  Networks own = networks;
-  code_start(syntax, own, coded.number);
-  const std::vector<Update> updates = updates_of(networks, coded.base);
-  if (!syntax.updated(changes(updates))) return;
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (!syntax.updated(static_cast<int>(i), !updates[i].values.empty())) continue;
-    writer.number(updates[i].step, kStepBits);
-    writer.group(updates[i].values);
-  }
+  const Updates updates(networks, coded.base);
+  code_update(bits, networks, {networks, coded.number}, updates.changed, accept,
+              [&](std::size_t i) {
+                writer.number(updates.groups[i].step, kStepBits);
+                writer.group(updates.groups[i].values);
+                return true;
+              });
 }
 
 void count_update(DecisionCounter<kFrameContexts>& counter, const Networks& networks,
                   const CodedUpdate& coded) {
-  FrameSyntax syntax(counter, networks.references);
-  Networks own = networks;
-  code_start(syntax, own, coded.number);
-  const std::vector<Update> updates = updates_of(networks, coded.base);
-  if (!syntax.updated(changes(updates))) return;
-  for (std::size_t i = 0; i < updates.size(); ++i)
-    syntax.updated(static_cast<int>(i), !updates[i].values.empty());
+  const Updates updates(networks, coded.base);
+  code_update(counter, networks, {networks, coded.number}, updates.changed, accept,
+              [](std::size_t) { return true; });
 }
 
 double measure_update(const Networks& networks, int number, const std::vector<std::int32_t>& base) {
-  double total = 0;
   FrameDecisions decisions = decisions_of(networks);
   DecisionMeter bits(decisions);
-  bits.total = &total;
-  FrameSyntax syntax(bits, networks.references);
-  Networks own = networks;
-  code_start(syntax, own, number);
-  const std::vector<Update> updates = updates_of(networks, base);
-  if (!syntax.updated(changes(updates))) return total;
-  for (std::size_t i = 0; i < updates.size(); ++i) {
-    if (!syntax.updated(static_cast<int>(i), !updates[i].values.empty())) continue;
-    double own_bits;
-    best_spread(updates[i].values, own_bits);
-    total += kStepBits + kSpreadBits + own_bits;
-  }
-  return total;
+  const Updates updates(networks, base);
+  code_update(bits, networks, {networks, number}, updates.changed, accept, [&](std::size_t i) {
+    double own;
+    best_spread(updates.groups[i].values, own);
+    bits.total += kStepBits + kSpreadBits + own;
+    return true;
+  });
+  return bits.total;
 }
 
 bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& bases,
@@ -472,32 +483,34 @@ bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& base
   Reader reader(coder);
   FrameDecisions decisions = decisions_of(networks);
   DecisionReader bits(coder, decisions);
-  FrameSyntax syntax(bits, networks.references);
-  const int number = code_start(syntax, networks, 0);
-  std::vector<std::int32_t> parameters = networks.parameters();
-  if (number < bases.count) {
-    const std::int16_t* set = bases.sets + static_cast<std::size_t>(number) * parameters.size();
-    std::copy_n(set, parameters.size(), parameters.begin());
-  } else if (number >= kReferenceBase) {
-    parameters = bases.references[static_cast<std::size_t>(number - kReferenceBase)];
-  } else {
-    return false;
-  }
-  std::vector<std::int32_t> values;
-  const auto groups = update_groups(networks);
-  const bool any = syntax.updated(false);
-  for (std::size_t g = 0; any && g < groups.size(); ++g) {
-    if (!syntax.updated(static_cast<int>(g), false)) continue;
-    const auto& group = groups[g];
-    const int step = reader.number(kStepBits);
-    values.resize(group.size());
-    if (!reader.group(values, 2 * kMaxWeight)) return false;
-    for (std::size_t i = 0; i < group.size(); ++i) {
-      const std::int64_t value = parameters[group[i]] + (std::int64_t{values[i]} << step);
-      if (value > kMaxWeight || value < -kMaxWeight) return false;
-      parameters[group[i]] = static_cast<std::int32_t>(value);
+  std::vector<std::int32_t> parameters = networks.parameters(), values;
+  const auto begin = [&](const UpdateStart& start) {
+    networks.magnitude_bits = start.magnitude_bits;
+    networks.inherits = start.inherits;
+    for (std::size_t i = 0; i < 2; ++i) networks.filters[i].on = start.filtered[i];
+    if (start.number >= kReferenceBase) {
+      parameters = bases.references[static_cast<std::size_t>(start.number - kReferenceBase)];
+      return true;
     }
-  }
+    if (start.number >= bases.count) return false;
+    const std::int16_t* set = bases.sets + static_cast<std::size_t>(start.number) * parameters.size();
+    std::copy_n(set, parameters.size(), parameters.begin());
+    return true;
+  };
+  const auto groups = update_groups(networks);
+  const auto update = [&](std::size_t i) {
+    const int step = reader.number(kStepBits);
+    values.resize(groups[i].size());
+    if (!reader.group(values, 2 * kMaxWeight)) return false;
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      const std::int64_t value = parameters[groups[i][k]] + (std::int64_t{values[k]} << step);
+      if (value > kMaxWeight || value < -kMaxWeight) return false;
+      parameters[groups[i][k]] = static_cast<std::int32_t>(value);
+    }
+    return true;
+  };
+  if (!code_update(bits, networks, {}, std::vector<bool>(groups.size()), begin, update))
+    return false;
   networks.set_parameters(parameters.data());
   networks.coded_bits = coder.position();
   return true;
@@ -507,18 +520,13 @@ void skip_update(RangeDecoder& coder, const Networks& networks) {
   Reader reader(coder);
   FrameDecisions decisions = decisions_of(networks);
   DecisionReader bits(coder, decisions);
-  FrameSyntax syntax(bits, networks.references);
-  Networks own = networks;
-  code_start(syntax, own, 0);
-  if (!syntax.updated(false)) return;
   std::vector<std::int32_t> values;
   const auto groups = update_groups(networks);
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    if (!syntax.updated(static_cast<int>(i), false)) continue;
+  code_update(bits, networks, {}, std::vector<bool>(groups.size()), accept, [&](std::size_t i) {
     reader.number(kStepBits);
     values.resize(groups[i].size());
-    if (!reader.group(values, 2 * kMaxWeight)) return;  // decode_update says so
-  }
+    return reader.group(values, 2 * kMaxWeight);  // decode_update has said so if it isn't
+  });
 }
 
 }  // namespace vireo

@@ -39,18 +39,20 @@ class Search {
   Search(const PictureView& target, const std::vector<PictureView>& references,
          const MotionSettings& settings)
       : pictures_(target, references, settings.lambda),
+        settings_(settings),
         lambda_(settings.lambda),
-        state_(make_state(settings, {})),
+        state_(make_state({})),
         rates_(settings.probabilities, references.size()) {
     for (const PictureView& r : references) matches_.push_back(match_blocks(target[0], r[0]));
   }
 
-  // Finds latents; what they cost. Vectors begin with what is inherited, if anything is.
-  double run(const MotionSettings& settings, const InheritedMotion& inherited);
+  // Finds latents; what they cost. Vectors begin at 0 in the first run, and then with what is
+  // inherited.
+  double run(const InheritedMotion& inherited);
   const Latents& latents() const { return state_.fields.latents(); }
 
  private:
-  State make_state(const MotionSettings& settings, const InheritedMotion& inherited) const;
+  State make_state(const InheritedMotion& inherited) const;
 
   // What latents are at present, or would be if those of one vector or of one field were others.
   struct Present {
@@ -121,6 +123,7 @@ class Search {
   void descend(int from);
 
   const MotionPictures pictures_;
+  const MotionSettings settings_;
   const float lambda_;
   std::vector<Matches> matches_;
   State state_;
@@ -134,16 +137,15 @@ class Search {
   } pending_;
 };
 
-State Search::make_state(const MotionSettings& settings,
-                         const InheritedMotion& inherited) const {
+State Search::make_state(const InheritedMotion& inherited) const {
   MotionFields fields(pictures_.height, pictures_.width,
-                      static_cast<int>(pictures_.references.size()), settings.first,
-                      settings.grids, inherited);
+                      static_cast<int>(pictures_.references.size()), settings_.first,
+                      settings_.grids, inherited);
   SquareCosts costs(pictures_, fields);
   State state{std::move(fields), std::move(costs), {}};
   state.seen.resize(state.fields.count());
   for (std::size_t f = 0; f < state.fields.count(); ++f)
-    for (int k = settings.first; k <= state.fields.coarsest(); ++k)
+    for (int k = settings_.first; k <= state.fields.coarsest(); ++k)
       state.seen[f].emplace_back(state.fields.grid(f, k).samples.size(), -1);
   return state;
 }
@@ -623,10 +625,12 @@ void Search::descend(int from) {
   }
 }
 
-double Search::run(const MotionSettings& settings, const InheritedMotion& inherited) {
+double Search::run(const InheritedMotion& inherited) {
   constexpr int passes = 2;
-  rates_.reset(!inherited.empty());
-  state_ = make_state(settings, inherited);
+  if (!inherited.empty()) {
+    rates_.reset(true);
+    state_ = make_state(inherited);
+  }
   const int first = state_.fields.first(), coarsest = state_.fields.coarsest();
   const std::size_t references = state_.fields.references();
   const std::size_t alpha = state_.fields.alpha(), beta = state_.fields.beta();
@@ -671,9 +675,9 @@ double Search::run(const MotionSettings& settings, const InheritedMotion& inheri
 FoundMotion search_motion(const PictureView& target, const std::vector<PictureView>& references,
                           const MotionSettings& settings) {
   Search search(target, references, settings);
-  const double cost = search.run(settings, {});
+  const double cost = search.run({});
   FoundMotion found{search.latents(), false};
-  if (settings.inherited && search.run(settings, *settings.inherited) < cost)
+  if (settings.inherited && search.run(*settings.inherited) < cost)
     found = {search.latents(), true};
   return found;
 }

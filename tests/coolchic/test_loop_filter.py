@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -51,24 +53,35 @@ def test_equations_give_the_squared_error(count: int, height: int, width: int) -
     assert equations.change(weights) == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
+def changed(weights: NDArray[np.int32] | None) -> float:
+    return 0.0 if weights is None else 5.0 * np.count_nonzero(weights)
+
+
 @pytest.mark.parametrize("count", FILTER_WEIGHTS)
 def test_chosen_weights_take_noise_away(count: int) -> None:
     target, decoded = planes(64, 80)
     equations = Equations.of([decoded], [target], count)
     base = np.zeros(count, np.int32)
-    cheap, gained = choose(equations, base, 1.0, lambda w: 5.0 * np.count_nonzero(w))
+
+    cheap, gained = choose(equations, base, 1.0, changed)
     assert cheap is not None
     after = error(target, _core.filter_plane(decoded, cheap))
     assert after < 0.6 * error(target, decoded)
     # Rounding to whole samples is all that the prediction leaves out.
     bits = 5.0 * np.count_nonzero(cheap)
     assert after == pytest.approx(error(target, decoded) + gained - bits, rel=0.05)
-    dear, lost = choose(equations, base, 1e9, lambda w: 5.0 * np.count_nonzero(w))
+    dear, lost = choose(equations, base, 1e9, changed)
     assert (dear is None, lost) == (True, 0.0)
+
     # A base that is good already is taken as it is, one that does harm is not.
-    again, _ = choose(equations, cheap, 1e9, lambda w: float(np.any(w != cheap)))
+    def changes(base: NDArray[np.int32]) -> Callable[[NDArray[np.int32] | None], float]:
+        return lambda w: 0.0 if w is None else float(np.any(w != base))
+
+    again, _ = choose(equations, cheap, 1e9, changes(cheap))
     np.testing.assert_array_equal(again, cheap)
-    assert choose(equations, -cheap, 1e9, lambda w: float(np.any(w != -cheap)))[0] is None
+    assert choose(equations, -cheap, 1e9, changes(-cheap))[0] is None
+    # Nor is one where that takes more bits than it gains.
+    assert choose(equations, cheap, 1e9, lambda w: float(w is not None))[0] is None
 
 
 def test_dearer_bits_buy_fewer_changes() -> None:
@@ -77,7 +90,7 @@ def test_dearer_bits_buy_fewer_changes() -> None:
     base = np.zeros(36, np.int32)
     counts = []
     for bit_cost in (1.0, 100.0, 3000.0):
-        weights, _ = choose(equations, base, bit_cost, lambda w: 5.0 * np.count_nonzero(w))
+        weights, _ = choose(equations, base, bit_cost, changed)
         counts.append(0 if weights is None else np.count_nonzero(weights))
     assert counts[0] > counts[1] > counts[2]
 

@@ -16,7 +16,8 @@ from vireo.codecs.coolchic import parts_encoder
 from vireo.codecs.coolchic.coding import Base
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD, Architecture
 from vireo.codecs.coolchic.encoder import Settings
-from vireo.codecs.coolchic.motion import Motion, MovedPicture, predict
+from vireo.codecs.coolchic.inheritance import Motion, MovedPicture
+from vireo.codecs.coolchic.motion import predict
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.open import native_trainers
 from vireo.codecs.coolchic.parts_encoder import LAMBDA_MOST, PartsEncoder

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vireo import _core
-from vireo.codecs.coolchic.motion import MAX_INHERITED, Motion, inherited_motion
+from vireo.codecs.coolchic.inheritance import Motion, inherited_motion
 from vireo.codecs.coolchic.reference_standard import (
     LUMA_FILTERS,
     FrameMotion,
@@ -167,7 +167,7 @@ def test_fields_and_references_have_to_fit() -> None:
 
 
 def random_motion(rng: np.random.Generator, place: int, references: tuple[int, ...]) -> Motion:
-    most = MAX_INHERITED if rng.random() < 0.2 else 300
+    most = _core.MAX_INHERITED if rng.random() < 0.2 else 300
     vectors = [
         rng.integers(-most, most + 1, (5, 7), dtype=np.int32) for _ in range(2 * len(references))
     ]

@@ -39,6 +39,7 @@ QUALITIES = 10, 85
 LOW_DELAY = 0.2  # of the clips; the others are in random access
 STILL = 0.2  # of frames have no motion at all; a training set has too few of them
 _P, _B, _P_INHERITING = 0, 1, 2  # rows of motion's counts
+_ANY, _INHERITS = -1, 0  # whether there is any motion; whether a frame inherits some
 SEEN = 0.4  # what either result of a decision is counted before the first one
 
 
@@ -82,14 +83,14 @@ def motion_probabilities(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
     known = counts.copy()
     known[_P_INHERITING] += counts[_P]  # clips are too short for many of these
     table = probabilities(known)
-    table[[_P, _B], -1] = round((1 - STILL) * 65536)
+    table[[_P, _B], _ANY] = round((1 - STILL) * 65536)
     return table
 
 
 def frame_probabilities(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
     """The same of a frame's others, of which the first one says whether motion is inherited."""
     table = probabilities(counts)
-    table[FrameType.P, 0] = 1 << 15  # as above
+    table[FrameType.P, _INHERITS] = 1 << 15  # clips are too short for P frames that could
     return table
 
 

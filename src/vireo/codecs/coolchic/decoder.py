@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vireo import _core
 from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes
-from vireo.codecs.coolchic.motion import Motion, MovedPicture, inherited_motion
+from vireo.codecs.coolchic.inheritance import Motion, MovedPicture, inherited_motion
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.stream import (
     LATENT_SECTION,
@@ -193,10 +193,7 @@ class CoolchicDecoder(GopsStandAlone):
         kind = int(frame.frame_type)
         if self._sets is None:
             return _core.Networks.decode(self.core, kind, data)
-        networks = _core.Networks.decode_update(self.core, kind, data, self._sets, states)
-        if networks.inherits and not any(state.references for state in states):
-            raise ValueError("motion is inherited where no reference has any")
-        return networks
+        return _core.Networks.decode_update(self.core, kind, data, self._sets, states)
 
     def begin(self, parsed: ParsedPicture, references: Sequence[None]) -> None:
         """Pictures start when those that they refer to are whole."""
@@ -222,12 +219,13 @@ class CoolchicDecoder(GopsStandAlone):
         planes = self._reconstruct(parsed, references, times)
         if self._sets is None:
             return planes
-        vectors = parsed.latents.vectors() if references and parsed.referred else []
+        with measured(times, "motion"):
+            vectors = parsed.latents.vectors() if references and parsed.referred else []
         motion = Motion(parsed.display_index, parsed.references, tuple(vectors))
         return MovedPicture(planes, motion)
 
     def _inherit(self, parsed: ParsedPicture, references: Sequence[Planes]) -> None:
-        if self._sets is not None and parsed.networks.inherits:
+        if self._sets is not None and parsed.networks.inherits and not parsed.latents.inherits:
             moved = [r.motion for r in cast(Sequence[MovedPicture], references)]
             parsed.latents.set_inherited(inherited_motion(parsed.display_index, moved))
 

@@ -84,14 +84,18 @@ class PooledEquations:
 
 
 def choose(
-    equations: Equations, base: Integers, bit_cost: float, rate: Callable[[Integers], float]
+    equations: Equations,
+    base: Integers,
+    bit_cost: float,
+    rate: Callable[[Integers | None], float],
 ) -> tuple[Integers | None, float]:
     """The weights that lower the cost most, if any do, and by how much they change it.
 
     The cost is the squared error and `bit_cost` for each bit; `rate` gives bits, of which only
-    the differences count. Weights are the base's or an update of it.
+    the differences count, with a filter of these weights or without one. Weights are the base's
+    or an update of it.
     """
-    before = rate(base)
+    before = rate(None)
     best, chosen = 0.0, None
     for weights in _candidates(equations, base, bit_cost):
         cost = equations.change(weights) + bit_cost * (rate(weights) - before)

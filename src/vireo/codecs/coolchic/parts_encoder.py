@@ -23,16 +23,14 @@ from vireo.codecs.coolchic.coding import Base, latent_sections, round_latents
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS
 from vireo.codecs.coolchic.encoder import Settings
 from vireo.codecs.coolchic.importance import per_sample, worth
-from vireo.codecs.coolchic.loop_filter import Equations, choose
-from vireo.codecs.coolchic.motion import (
+from vireo.codecs.coolchic.inheritance import (
     Inherited,
     MovedPicture,
     inherited_motion,
     motion_of,
-    predict,
-    search_fields,
-    temporal_contexts,
 )
+from vireo.codecs.coolchic.loop_filter import Equations, choose
+from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset, promise
 from vireo.codecs.coolchic.quantise import FrameCost
@@ -76,7 +74,7 @@ LAMBDA_MOST = 2.0
 # Of low delay, frames from one that is kept as a second reference to the next.
 LOW_DELAY_INTERVAL = 8
 SWEEPS = 3  # over the latents, of each refinement
-LEAST_BITS = 8 * 12  # no trained frame takes fewer
+LEAST_BITS = 8 * 12  # a frame that costs less as moved references alone isn't trained
 
 
 @dataclass(frozen=True)
@@ -378,15 +376,18 @@ class PartsEncoder:
             # samples, for luma's four sixths.
             error_cost = PLANE_WEIGHTS[0] / (PEAK**2 * job.target[0].size)
             bit_cost = self._lambda(job) / job.target[0].size / error_cost
-            change, on = 0.0, []
+            change = 0.0
+            on: list[bool] = []
             first = len(parameters) - sum(FILTER_WEIGHTS)
             for count, planes in zip(FILTER_WEIGHTS, ((0,), (1, 2)), strict=True):
                 mine = slice(first, first + count)
                 first += count
 
-                def rate(weights: Integers, mine: slice = mine) -> float:
-                    parameters[mine] = weights
+                def rate(weights: Integers | None, mine: slice = mine) -> float:
+                    parameters[mine] = base[mine] if weights is None else weights
                     networks = self._with(coded, parameters)
+                    luma, chroma, *_ = *on, weights is not None, False
+                    networks.filtered = luma, chroma
                     return networks.update_bits(coded.base.number, base)
 
                 equations = Equations.of(

@@ -97,6 +97,7 @@ class Networks:
     filters: list[Ints]  # luma's and chroma's weights, [limit, place]
     filtered: Sequence[bool]  # whether they are used
     inherits: bool  # whether vectors begin with a reference's motion
+    references: int  # how many the frame has
 
 
 @dataclass
@@ -180,6 +181,8 @@ def decode_networks(
         parameters = [int(p) for p in sets[base]]
     filtered = [bool(coder.decide(FILTERED + i)) for i in range(len(LIMITS))]
     inherits = len(references) > 0 and coder.decide(INHERITS) == 1
+    if inherits and not any(r.references for r in references):
+        raise ValueError("motion of I frames")
     any_updated = coder.decide(UPDATED)
     for i, group in enumerate(_groups(shapes)):
         if not any_updated or not coder.decide(GROUP + i):
@@ -189,7 +192,8 @@ def decode_networks(
             parameters[place] += update << step
             if abs(parameters[place]) > MOST:
                 raise ValueError(f"parameter {parameters[place]}")
-    return make_networks(shapes, magnitude_bits, parameters, filtered, inherits)
+    count = len(references)
+    return make_networks(shapes, magnitude_bits, parameters, filtered, inherits, count)
 
 
 def make_networks(
@@ -198,6 +202,7 @@ def make_networks(
     parameters: list[int],
     filtered: Sequence[bool] = (False, False),
     inherits: bool = False,
+    references: int = 0,
 ) -> Networks:
     values = iter(parameters)
     arms, syntheses = widths(shapes)
@@ -211,6 +216,7 @@ def make_networks(
         [_take(values, len(n), len(p)) for n, p in zip(LIMITS, PLACES, strict=True)],
         filtered,
         inherits,
+        references,
     )
 
 

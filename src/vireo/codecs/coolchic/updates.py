@@ -102,8 +102,7 @@ class UpdateCost(FrameCost):
 def with_parameters(parameters: Integers, cost: FrameCost, magnitude_bits: int) -> _core.Networks:
     """Networks of the frame at hand."""
     networks = _core.Networks(cost.core, int(cost.frame_type), magnitude_bits, parameters)
-    if cost.references:
-        networks.inherits = len(cost.inherited) > 0
+    networks.inherits = len(cost.inherited) > 0
     return networks
 
 
