@@ -111,7 +111,7 @@ def edit(data: bytes, chance: random.Random, *, same_size: bool = False) -> byte
 def forge(packet: bytes, chance: random.Random) -> bytes:
     """A packet with other content and the right checksum."""
     covered = without_checksum(packet)
-    if covered[0] & 4 and chance.random() < 0.6:  # A key packet: its header.
+    if covered[0] & 4 and len(covered) > 3 and chance.random() < 0.6:  # A key packet: its header.
         size = covered[2]  # a varint of one byte: headers are shorter than 128 bytes
         forged = edit(covered[3 : 3 + size], chance, same_size=True)
         return with_checksum(covered[:3] + forged + covered[3 + size :])
