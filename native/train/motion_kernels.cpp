@@ -120,13 +120,13 @@ VIREO_INLINE void transform_chroma(Row (&r)[kBlock]) {
   r[3] = c * c3 - d * c1;
 }
 
-// Of a coefficient c what it costs not to code it, c^2, up to `floor`, and from there on as the
-// root of its size, with the same slope: between its logarithm, which is what an ideal code
-// would spend but lets a search be content with squares that are far off, and its size, which
-// ties it to what can't be predicted anyway.
+// A coefficient costs what it is not to code it, up to `floor`, and from there on the root of its size
+// or the size itself, with the same slope. Its logarithm, which is what an ideal code would spend,
+// lets a search be content with squares that are far off; the size ties it to what can't be predicted
+// anyway.
 Residual residual(const std::int16_t* target, const std::int16_t* first,
                   const std::int16_t* second, const std::int32_t* weights, int rows, int columns,
-                  float floor) {
+                  CoefficientPrice price) {
   constexpr float unit = 1.0f / (kFractions * 255);
   const auto left_over = [&](int row, const RowOfInts& w) VIREO_LAMBDA {
     const int at = row * kSquare;
@@ -157,11 +157,12 @@ Residual residual(const std::int16_t* target, const std::int16_t* first,
   transform_chroma(chroma);
   Residual result{0, {r[0][0], chroma[0][0], chroma[0][kBlock]}};
   r[0][0] = chroma[0][0] = chroma[0][kBlock] = 0;
-  const Row least = splat_row(std::sqrt(floor));
+  const Row least = splat_row(std::sqrt(price.floor)), share = splat_row(price.size_share);
   Row total{};
   const auto add = [&](const Row& c) VIREO_LAMBDA {
     const Row size = c < 0.0f ? -c : c;
-    total += size < least ? c * c : 4.0f * least * root(least * size) - 3.0f * least * least;
+    const Row by_root = 4.0f * root(least * size) - 3.0f * least, by_size = 2.0f * size - least;
+    total += size < least ? c * c : least * (by_root + share * (by_size - by_root));
   };
   for (const Row& c : r) add(c);
   for (const Row& c : chroma) add(c);

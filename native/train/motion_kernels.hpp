@@ -31,6 +31,13 @@ struct Slopes {
   float xx, xy, yy, xr, yr, energy;
 };
 
+// What a residual's coefficient c costs: c^2 up to the distortion D that it is left with where it is
+// coded, and from there on 4 sqrt(D^1.5 |c|) - 3 D, or in part 2 sqrt(D) |c| - D.
+struct CoefficientPrice {
+  float floor;       // D
+  float size_share;  // of the latter
+};
+
 struct MotionKernels {
   // Predicts the square at (x, y), even, from the planes Y, U, V, in 1/64 sample value; the
   // vectors of its four blocks, in raster order, are in 1/64 sample of luma.
@@ -39,11 +46,9 @@ struct MotionKernels {
   // What is left of `target` (1/64 sample value) after the prediction, which is the
   // sum of the two weighted by a block's pair of weights (4096 is one, the first one in the low
   // half). Of a square at the border, the first `rows` and `columns` of luma count, both even.
-  // `floor`: the distortion D that a coefficient c is left with where it is coded; it costs c^2,
-  // or if that is more than D, 4 sqrt(D^1.5 |c|) - 3 D (as in SquareCosts::coefficient_cost).
   Residual (*residual)(const std::int16_t* target, const std::int16_t* first,
                        const std::int16_t* second, const std::int32_t* weights, int rows,
-                       int columns, float floor);
+                       int columns, CoefficientPrice price);
   // Of the prediction from the first reference, or the second one.
   Slopes (*slopes)(const std::int16_t* target, const std::int16_t* first,
                    const std::int16_t* second, const std::int32_t* weights, bool of_second);

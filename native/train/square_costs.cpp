@@ -8,6 +8,9 @@ namespace vireo::train {
 namespace {
 
 constexpr float kLog2 = 0.69314718f;
+// Of the search's lambda: up to the first a residual costs by the root of its size, from the second on by
+// its size. At low rates little of what isn't predicted is coded well.
+constexpr float kByRoot = 3e-3f, kBySize = 1.2e-2f;
 constexpr int kBorder = 64;  // around references, in samples of luma
 
 }  // namespace
@@ -41,7 +44,9 @@ MotionPictures::MotionPictures(const PictureView& picture, const std::vector<Pic
 }
 
 SquareCosts::SquareCosts(const MotionPictures& pictures, const MotionFields& fields)
-    : pictures_(&pictures), floor_(pictures.lambda / (2 * kLog2)) {
+    : pictures_(&pictures),
+      price_{pictures.lambda / (2 * kLog2),
+             std::clamp(std::log2(pictures.lambda / kByRoot) / std::log2(kBySize / kByRoot), 0.0f, 1.0f)} {
   const auto squares = static_cast<std::size_t>(pictures.rows * pictures.columns);
   for (auto& p : predictions_) p.resize(pictures.target.size());
   weights_.resize(4 * squares);
@@ -102,12 +107,14 @@ void SquareCosts::predict(std::size_t reference, int row, int column, const std:
 Residual SquareCosts::residual(int row, int column, const Mixture& m) const {
   return motion_kernels().residual(pictures_->target.data() + index(row, column) * kSquareSamples,
                                    m.first, m.second, m.weights, pictures_->height - row * kSquare,
-                                   pictures_->width - column * kSquare, floor_);
+                                   pictures_->width - column * kSquare, price_);
 }
 
 float SquareCosts::coefficient_cost(float coefficient) const {
-  const float size = std::abs(coefficient), least = std::sqrt(floor_);
-  return size <= least ? size * size : least * (4 * std::sqrt(least * size) - 3 * least);
+  const float size = std::abs(coefficient), least = std::sqrt(price_.floor);
+  if (size <= least) return size * size;
+  const float by_root = 4 * std::sqrt(least * size) - 3 * least, by_size = 2 * size - least;
+  return least * (by_root + price_.size_share * (by_size - by_root));
 }
 
 float SquareCosts::cost(const Means& excess) const {

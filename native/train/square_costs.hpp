@@ -41,7 +41,7 @@ class SquareCosts {
   SquareCosts(const MotionPictures& pictures, const MotionFields& fields);
 
   // A coefficient that costs more than this is coded with it as its distortion.
-  float floor() const { return floor_; }
+  float floor() const { return price_.floor; }
 
   float of(const Region& region) const;
   // Of all squares.
@@ -99,7 +99,7 @@ class SquareCosts {
   void update(const Region& region);
 
   const MotionPictures* pictures_;
-  float floor_;  // the distortion D
+  CoefficientPrice price_;
   std::vector<std::int16_t> predictions_[2];
   std::vector<std::int32_t> weights_;  // four a square
   std::vector<float> details_, mean_costs_;
