@@ -17,7 +17,9 @@ import vireo
 from tests.clips import Sample, packets_of, repeated, same, shifted, write_packets
 from vireo import _core
 from vireo.codecs.base import Limits
-from vireo.codecs.coolchic.stream import PROFILES
+from vireo.codecs.coolchic.config import STANDARD
+from vireo.codecs.coolchic.networks import shipped_sets
+from vireo.codecs.coolchic.stream import PROFILES, StreamShape
 from vireo.codecs.decoding import GopDecoder
 from vireo.container import (
     CodedFrame,
@@ -235,6 +237,15 @@ def test_a_gop_that_comes_twice_is_not_shown_twice(sample: Sample) -> None:
 # Streams that were made to harm: the checksum is right.
 
 
+def bare_networks() -> bytes:
+    """A shipped set as it is, of an I frame whose latents are all 0."""
+    base = shipped_sets(STANDARD).parameters[0].astype(np.int32)
+    return _core.Networks(StreamShape(STANDARD).core(), 0, 0, base).encode_update(0, base)
+
+
+BARE = bare_networks()
+
+
 def forged(frame: CodedFrame, gop: GopStart | None, **changes) -> bytes:
     return write_packet(replace(frame, **changes), gop)
 
@@ -273,14 +284,19 @@ def test_forged_sections_end_in_a_typed_error(sample: Sample, whole) -> None:
         ((Section(1, b""),), SyntaxElementError),
         ((Section(1, b"\xff" * 40), Section(0, b"")), SyntaxElementError),
         ((Section(0, b""), Section(0, b"")), TruncatedError),
-        ((Section(0, b"\x01"), Section(1, b"abc")), SyntaxElementError),
+        ((Section(0, b"\x01" + BARE), Section(1, b"abc")), SyntaxElementError),
         ((Section(0, b"\xff\xff\x3fabc"), Section(0, b"")), SyntaxElementError),
         ((Section(0, b"\x11"), Section(0, b"")), SyntaxElementError),
         ((Section(0, b"\xff" * 9),), SyntaxElementError),
-        ((Section(0, b"\x01"), Section(0, b"\xff" * 9)), SyntaxElementError),
+        (
+            (Section(0, b"\x01" + BARE), Section(0, b"\xff" * 9), Section(0, b"")),
+            SyntaxElementError,
+        ),
+        ((Section(0, b"\x01" + BARE), Section(0, b"\xff" * 9)), PictureHashError),
         ((Section(9, b""),), SyntaxElementError),
-        ((Section(0, b"\x01"), Section(0, b"\0" * 9)), PictureHashError),
-        ((Section(0, b""),), PictureHashError),
+        ((Section(0, b"\x01" + BARE), Section(0, b"\0" * 9)), PictureHashError),
+        ((Section(0, BARE),), PictureHashError),
+        ((Section(0, b""),), SyntaxElementError),
     ],
 )
 def test_sections_that_the_format_forbids(sample: Sample, sections, kind) -> None:
@@ -292,11 +308,11 @@ def test_sections_that_the_format_forbids(sample: Sample, sections, kind) -> Non
 
 def test_an_error_in_a_section_names_the_offset_in_the_packet(sample: Sample) -> None:
     frame = sample.coded[0]
-    sections = (Section(0, b"\x01"), Section(0, b"\xff\xff\x3fabc"))
+    sections = (Section(0, b"\x01" + BARE), Section(0, b"\xff\xff\x3fabc"), Section(0, b""))
     data = forged(frame, None, sections=sections)
     _, error, _ = attempt([data])
     assert error is not None
-    assert error.offset == len(data) - 6
+    assert error.offset == len(data) - 7  # one byte begins the last section
 
 
 def headed(sample: Sample, header: StreamHeader, **changes) -> list[bytes]:
