@@ -258,18 +258,9 @@ std::vector<vireo::PictureView> to_pictures(const References& references, int he
 vireo::InheritedMotion to_inherited(const std::vector<Matrix<std::int32_t>>& planes,
                                     std::size_t references, int height, int width) {
   vireo::InheritedMotion inherited;
-  if (planes.empty()) return inherited;
-  if (planes.size() != 2 * references)
-    throw std::invalid_argument("inherited motion has two planes per reference");
-  for (const auto& plane : planes) {
-    inherited.push_back(to_plane(plane));
-    if (inherited.back().height != (height + vireo::kBlock - 1) / vireo::kBlock ||
-        inherited.back().width != (width + vireo::kBlock - 1) / vireo::kBlock)
-      throw std::invalid_argument("inherited motion has one value per block");
-    for (const std::int32_t v : inherited.back().samples)
-      if (v > vireo::kMaxInherited || v < -vireo::kMaxInherited)
-        throw std::invalid_argument("inherited motion is in -131072 ... 131072");
-  }
+  for (const auto& plane : planes) inherited.push_back(to_plane(plane));
+  if (const char* fault = vireo::inherited_fault(inherited, references, height, width))
+    throw std::invalid_argument(fault);
   return inherited;
 }
 

@@ -246,21 +246,14 @@ nb::tuple find_motion(const SamplePlanes& target, const std::vector<SamplePlanes
                 pictures.back()[0].width == wanted[0].width,
             "references have the target's size");
   }
-  require(inherited.empty() || inherited.size() == 2 * references.size(),
-          "inherited motion has two planes per reference");
   vireo::InheritedMotion begin;
   for (const BlockValues& plane : inherited) {
     begin.emplace_back(static_cast<int>(plane.shape(0)), static_cast<int>(plane.shape(1)));
-    require(begin.back().height == (wanted[0].height + vireo::kBlock - 1) / vireo::kBlock &&
-                begin.back().width == (wanted[0].width + vireo::kBlock - 1) / vireo::kBlock,
-            "inherited motion has one value per block");
     std::copy_n(plane.data(), begin.back().samples.size(), begin.back().samples.begin());
-    require(std::all_of(begin.back().samples.begin(), begin.back().samples.end(),
-                        [](std::int32_t v) {
-                          return v >= -vireo::kMaxInherited && v <= vireo::kMaxInherited;
-                        }),
-            "inherited motion is in -131072 ... 131072");
   }
+  const char* fault =
+      vireo::inherited_fault(begin, references.size(), wanted[0].height, wanted[0].width);
+  require(!fault, fault);
   vireo::train::FoundMotion found;
   {
     nb::gil_scoped_release release;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -43,6 +44,22 @@ BlockFields block_fields(const Latents& fields, int count_fields, int grids_per_
 // Those of a frame, whose latents these are.
 BlockFields frame_fields(const Architecture& architecture, const Latents& latents, int references,
                          const InheritedMotion& inherited = {});
+
+// What keeps a picture of this size from inheriting that motion, from so many references; null if
+// nothing does.
+inline const char* inherited_fault(const InheritedMotion& inherited, std::size_t references,
+                                   int height, int width) {
+  if (inherited.empty()) return nullptr;
+  if (inherited.size() != 2 * references) return "inherited motion has two planes per reference";
+  for (const Plane<std::int32_t>& plane : inherited) {
+    if (plane.height != (height + kBlock - 1) / kBlock || plane.width != (width + kBlock - 1) / kBlock)
+      return "inherited motion has one value per block";
+    for (const std::int32_t v : plane.samples)
+      if (v > kMaxInherited || v < -kMaxInherited)
+        return "inherited motion is in -131072 ... 131072";
+  }
+  return nullptr;
+}
 
 // Predicts a picture of even size, a row of blocks at a time. Fields and references have to
 // outlive it; any vector is allowed.

@@ -482,15 +482,12 @@ def block_fields(
 
 def inherited_motion(frame: int, references: Sequence[FrameMotion]) -> list[Ints]:
     """What a frame's vectors begin with where it inherits; nothing if no reference has motion."""
-    chosen: tuple[FrameMotion, int] | None = None
-    for r in references:
-        for i, other in enumerate(r.references):
-            between = any(other == q.frame for q in references)
-            if chosen is None or (between and not _is_between(chosen, references)):
-                chosen = r, i
-    if chosen is None:
+    candidates = [(r, i) for r in references for i in range(len(r.references))]
+    if not candidates:
         return []
-    motion, i = chosen
+    frames = [q.frame for q in references]
+    between = [(r, i) for r, i in candidates if r.references[i] in frames]
+    motion, i = (between or candidates)[0]
     span = motion.references[i] - motion.frame
     result = []
     for q in references:
@@ -498,11 +495,6 @@ def inherited_motion(frame: int, references: Sequence[FrameMotion]) -> list[Ints
             n, d = (q.frame - frame, span) if span > 0 else (frame - q.frame, -span)
             result.append(((2 * n * vector + d) // (2 * d)).clip(-MOST_INHERITED, MOST_INHERITED))
     return result
-
-
-def _is_between(chosen: tuple[FrameMotion, int], references: Sequence[FrameMotion]) -> bool:
-    motion, i = chosen
-    return any(motion.references[i] == q.frame for q in references)
 
 
 def _spread(blocks: Ints, side: int, height: int, width: int) -> Ints:
