@@ -16,7 +16,7 @@ constexpr int kReach = 5;         // a picture's width is so many times that of 
 constexpr int kStepPenalty = 6;   // difference that a sample more of displacement must save
 constexpr int kWindow = 2 * kSquare;  // side of what is compared, around a square
 constexpr int kMargin = (kWindow - kSquare) / 2;
-constexpr int kReachAlone = 10;     // samples around the window's match
+constexpr int kReachAlone = 16;     // samples around the window's match, and around the picture's
 constexpr int kStepPenaltyAlone = 2;
 constexpr int kOutOfReach = std::numeric_limits<int>::max() / 2;
 // What a window that can't follow a displacement says of it.
@@ -77,8 +77,9 @@ class Matcher {
     return global;
   }
 
-  // Of each square by itself, near its match.
-  void refine_alone(Matches::Level& alone) const {
+  // Of each square by itself, near its match and near what suits the picture: what is small moves
+  // otherwise than what it lies in.
+  void refine_alone(Matches::Level& alone, Displacement global) const {
     alone = level_;
     for (int row = 0; row < alone.rows; ++row)
       for (int column = 0; column < alone.columns; ++column) {
@@ -86,19 +87,23 @@ class Matcher {
         const Displacement expected = level_.at(row, column);
         Displacement& best = alone.of_squares[static_cast<std::size_t>(row * alone.columns + column)];
         int least = std::numeric_limits<int>::max();
-        for (int dy = expected.y - kReachAlone; dy <= expected.y + kReachAlone; ++dy)
-          for (int dx = expected.x - kReachAlone; dx <= expected.x + kReachAlone; ++dx) {
-            if (!inside(y + dy, x + dx, kSquare)) continue;
-            const int penalty =
-                kStepPenaltyAlone * (std::abs(dx - expected.x) + std::abs(dy - expected.y));
-            const int cost =
-                penalty + motion_kernels().difference(target_.at(y, x), target_.stride(),
-                                                      reference_.at(y + dy, x + dx),
-                                                      reference_.stride());
-            if (cost >= least) continue;
-            least = cost;
-            best = {dx, dy};
-          }
+        const auto look_around = [&](Displacement middle) {
+          for (int dy = middle.y - kReachAlone; dy <= middle.y + kReachAlone; ++dy)
+            for (int dx = middle.x - kReachAlone; dx <= middle.x + kReachAlone; ++dx) {
+              if (!inside(y + dy, x + dx, kSquare)) continue;
+              const int penalty =
+                  kStepPenaltyAlone * (std::abs(dx - expected.x) + std::abs(dy - expected.y));
+              const int cost =
+                  penalty + motion_kernels().difference(target_.at(y, x), target_.stride(),
+                                                        reference_.at(y + dy, x + dx),
+                                                        reference_.stride());
+              if (cost >= least) continue;
+              least = cost;
+              best = {dx, dy};
+            }
+        };
+        look_around(expected);
+        if (!(global == expected)) look_around(global);
       }
   }
 
@@ -190,7 +195,7 @@ Matches match_blocks(const PlaneView& target, const PlaneView& reference) {
     Matcher matcher(targets[l], references[l], matches.levels[l]);
     matches.global = l + 1 == targets.size() ? matcher.search()
                                              : matcher.refine(matches.levels[l + 1], matches.global);
-    if (l == 0) matcher.refine_alone(matches.alone);
+    if (l == 0) matcher.refine_alone(matches.alone, matches.global);
   }
   for (std::size_t l = 0; l < matches.levels.size(); ++l)
     for (Displacement& d : matches.levels[l].of_squares) d = {d.x * (1 << l), d.y * (1 << l)};

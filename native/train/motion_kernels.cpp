@@ -120,13 +120,41 @@ VIREO_INLINE void transform_chroma(Row (&r)[kBlock]) {
   r[3] = c * c3 - d * c1;
 }
 
-// A coefficient costs what it is not to code it, up to `floor`, and from there on the root of its size
-// or the size itself, with the same slope. Its logarithm, which is what an ideal code would spend,
-// lets a search be content with squares that are far off; the size ties it to what can't be predicted
-// anyway.
+// The logarithm to base 2, straight between powers of two.
+VIREO_INLINE Row log2_of(const Row& x) {
+  return to_floats((RowOfInts)x) * (1.0f / (1 << 23)) - 127.0f;
+}
+
+// Curves of a row's coefficients: beyond the edge, `base` + `slope` log2(c).
+struct RowOfCurves {
+  Row edge, base, slope;
+
+  void set(int column, const Curve& curve) {
+    edge[column] = curve.edge;
+    slope[column] = curve.slope;
+    base[column] = curve.edge * curve.edge - curve.slope * log2_of(splat_row(curve.edge))[0];
+  }
+};
+
+struct Curves {
+  RowOfCurves luma[kSquare], chroma;
+
+  Curves() {
+    for (int column = 0; column < kSquare; ++column) {
+      for (int row = 0; row < kSquare; ++row) luma[row].set(column, luma_detail(row + column));
+      chroma.set(column, kChromaDetail);
+    }
+  }
+};
+
+VIREO_INLINE Row measured_cost(const Row& size, const RowOfCurves& curves) {
+  const Row beyond = curves.base + curves.slope * log2_of(size);
+  return size < curves.edge ? size * size : beyond;
+}
+
 Residual residual(const std::int16_t* target, const std::int16_t* first,
                   const std::int16_t* second, const std::int32_t* weights, int rows, int columns,
-                  CoefficientPrice price) {
+                  const CoefficientPrice& price) {
   constexpr float unit = 1.0f / (kFractions * 255);
   const auto left_over = [&](int row, const RowOfInts& w) VIREO_LAMBDA {
     const int at = row * kSquare;
@@ -157,15 +185,24 @@ Residual residual(const std::int16_t* target, const std::int16_t* first,
   transform_chroma(chroma);
   Residual result{0, {r[0][0], chroma[0][0], chroma[0][kBlock]}};
   r[0][0] = chroma[0][0] = chroma[0][kBlock] = 0;
-  const Row least = splat_row(std::sqrt(price.floor)), share = splat_row(price.size_share);
+  const auto size = [](const Row& c) VIREO_LAMBDA { return c < 0.0f ? -c : c; };
   Row total{};
-  const auto add = [&](const Row& c) VIREO_LAMBDA {
-    const Row size = c < 0.0f ? -c : c;
-    const Row by_root = 4.0f * root(least * size) - 3.0f * least, by_size = 2.0f * size - least;
-    total += size < least ? c * c : least * (by_root + share * (by_size - by_root));
-  };
-  for (const Row& c : r) add(c);
-  for (const Row& c : chroma) add(c);
+  if (price.guides) {
+    const Row least = splat_row(std::sqrt(price.floor)), share = splat_row(price.size_share);
+    const auto add = [&](const Row& c) VIREO_LAMBDA {
+      const Row by_root = 4.0f * root(least * size(c)) - 3.0f * least;
+      const Row by_size = 2.0f * size(c) - least;
+      total += size(c) < least ? c * c : least * (by_root + share * (by_size - by_root));
+    };
+    for (const Row& c : r) add(c);
+    for (const Row& c : chroma) add(c);
+  } else {
+    static const Curves curves;
+    const Row scale = splat_row(1 / std::sqrt(price.lambda));
+    for (int i = 0; i < kSquare; ++i) total += measured_cost(size(r[i]) * scale, curves.luma[i]);
+    for (const Row& c : chroma) total += measured_cost(size(c) * scale, curves.chroma);
+    total *= price.lambda;
+  }
   for (int j = 0; j < kSquare; ++j) result.detail += total[j];
   return result;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/coolchic.hpp"
+#include "train/coefficient_price.hpp"
 
 namespace vireo::train {
 
@@ -31,13 +32,6 @@ struct Slopes {
   float xx, xy, yy, xr, yr, energy;
 };
 
-// What a residual's coefficient c costs: c^2 up to the distortion D that it is left with where it is
-// coded, and from there on 4 sqrt(D^1.5 |c|) - 3 D, or in part 2 sqrt(D) |c| - D.
-struct CoefficientPrice {
-  float floor;       // D
-  float size_share;  // of the latter
-};
-
 struct MotionKernels {
   // Predicts the square at (x, y), even, from the planes Y, U, V, in 1/64 sample value; the
   // vectors of its four blocks, in raster order, are in 1/64 sample of luma.
@@ -48,7 +42,7 @@ struct MotionKernels {
   // half). Of a square at the border, the first `rows` and `columns` of luma count, both even.
   Residual (*residual)(const std::int16_t* target, const std::int16_t* first,
                        const std::int16_t* second, const std::int32_t* weights, int rows,
-                       int columns, CoefficientPrice price);
+                       int columns, const CoefficientPrice& price);
   // Of the prediction from the first reference, or the second one.
   Slopes (*slopes)(const std::int16_t* target, const std::int16_t* first,
                    const std::int16_t* second, const std::int32_t* weights, bool of_second);

@@ -20,6 +20,7 @@ constexpr float kFewBits = 4;       // a latent that is not 0 hardly takes less
 constexpr int kSquareLevel = 3;     // of grids with one cell a square
 constexpr float kLeastGain = 0.01f; // bits that a change must save
 constexpr int kNothing = -3;        // alpha's latent where nothing is predicted
+constexpr int kBetaStep = 16;       // of a latent of beta, as a weight of the first reference
 constexpr float kInfinite = std::numeric_limits<float>::max();
 
 using Step = MotionVector;  // a change of a vector's latents, or the latents
@@ -30,8 +31,16 @@ Step operator-(Step a, Step b) { return {a.x - b.x, a.y - b.y}; }
 struct State {
   MotionFields fields;
   SquareCosts costs;
-  // Of each field's latents: what the activity around was when they had their last turn.
+  // What the activity around was when latents had their last turn, of each field and grid, and
+  // when cells were chosen anew, of each grid.
   std::vector<std::vector<std::vector<double>>> seen;
+  std::vector<std::vector<double>> chosen;
+};
+
+// All latents of a cell: vectors, how much is predicted, and the first reference's share of it.
+struct Choice {
+  std::array<Step, 2> vectors{};
+  int alpha = 0, beta = 0;
 };
 
 class Search {
@@ -53,14 +62,19 @@ class Search {
 
  private:
   State make_state(const InheritedMotion& inherited) const;
+  // From here on residuals cost what was measured. Of one reference's predictions many miss by so
+  // much that this hardly says what is better: their guide stays.
+  void leave_guide(State& state) const;
 
-  // What latents are at present, or would be if those of one vector or of one field were others.
+  // What latents are at present, or would be if those of one vector, of one field or of one
+  // cell were others.
   struct Present {
     const Search& search;
     std::size_t field = kNone;  // the first one that is changed
     Place at{};
     Step value{};
     bool vector = false;
+    const Choice* choice = nullptr;
 
     int operator()(int f, int depth, int row, int column) const;
   };
@@ -68,6 +82,7 @@ class Search {
 
   // Bits of a vector or a latent by itself, and with those whose contexts it is in.
   float own_bits(std::size_t r, const Place& at, Step vector) const;
+  float own_bits(const Place& at, const Choice& choice) const;
   float rate(std::size_t r, const Place& at, Step vector) const;
   float rate(std::size_t field, const Place& at, int latent) const;
   // Of a vector whose mirror image the second reference gets.
@@ -103,7 +118,7 @@ class Search {
   // What whole cells could do.
   std::vector<Step> candidates(std::size_t r, const Place& at) const;
   template <class Cost>
-  Step explore(const std::vector<Step>& candidates, Cost&& cost) const;
+  Step explore(const std::vector<Step>& candidates, Cost&& cost, float unmoved = 0) const;
   void search_cells(std::size_t r, int level);
   void search_pairs(int level);
   void search_alpha(int level);
@@ -113,6 +128,13 @@ class Search {
   bool try_vector(std::size_t r, const Place& at, const Region& region, Step vector);
   Step downhill(std::size_t r, const Place& at, const Region& region) const;
   void sweep_blending(std::size_t field, int level);
+
+  // What is chosen together: a grid's cells hold each other's vectors and mixtures where they are,
+  // if another vector pays only with another mixture.
+  Choice present(const Place& at) const;
+  float trial(const Place& at, const Region& region, const Choice& choice, float limit) const;
+  void set(const Place& at, const Region& region, const Choice& choice);
+  void choose_anew(int level);
 
   void search(std::size_t r, int level) {
     search_cells(r, level);
@@ -141,13 +163,22 @@ State Search::make_state(const InheritedMotion& inherited) const {
   MotionFields fields(pictures_.height, pictures_.width,
                       static_cast<int>(pictures_.references.size()), settings_.first,
                       settings_.grids, inherited);
-  SquareCosts costs(pictures_, fields);
-  State state{std::move(fields), std::move(costs), {}};
+  SquareCosts costs(pictures_, fields, true);
+  State state{std::move(fields), std::move(costs), {}, {}};
   state.seen.resize(state.fields.count());
-  for (std::size_t f = 0; f < state.fields.count(); ++f)
-    for (int k = settings_.first; k <= state.fields.coarsest(); ++k)
-      state.seen[f].emplace_back(state.fields.grid(f, k).samples.size(), -1);
+  for (int k = settings_.first; k <= state.fields.coarsest(); ++k) {
+    const std::size_t cells = state.fields.grid(0, k).samples.size();
+    for (auto& field : state.seen) field.emplace_back(cells, -1);
+    state.chosen.emplace_back(cells, -1);
+  }
   return state;
+}
+
+void Search::leave_guide(State& state) const {
+  if (state.fields.references() == 1) return;
+  state.costs = SquareCosts(pictures_, state.fields, false);
+  for (auto& field : state.seen)
+    for (auto& grid : field) std::fill(grid.begin(), grid.end(), -1);
 }
 
 int Search::Present::operator()(int f, int depth, int row, int column) const {
@@ -155,6 +186,9 @@ int Search::Present::operator()(int f, int depth, int row, int column) const {
   const MotionFields& fields = search.state_.fields;
   const int level = fields.coarsest() - depth;
   if (level == at.level && row == at.row && column == at.column) {
+    if (choice && name < fields.alpha())
+      return name % 2 ? choice->vectors[name / 2].y : choice->vectors[name / 2].x;
+    if (choice) return name == fields.alpha() ? choice->alpha : choice->beta;
     if (name == field) return value.x;
     if (vector && name == field + 1) return value.y;
   }
@@ -226,6 +260,17 @@ float Search::rate(std::size_t field, const Place& at, int latent) const {
   };
   add(at.row, at.column + 1);
   add(at.row + 1, at.column);
+  return bits;
+}
+
+// Of a cell's own latents: those around it may follow.
+float Search::own_bits(const Place& at, const Choice& choice) const {
+  const Present latents{*this, kNone, at, {}, false, &choice};
+  float bits = blending_bits(latents, state_.fields.alpha(), at, choice.alpha);
+  for (std::size_t r = 0; r < state_.fields.references(); ++r)
+    bits += vector_bits(latents, r, at, choice.vectors[r]);
+  if (state_.fields.references() == 2)
+    bits += blending_bits(latents, state_.fields.beta(), at, choice.beta);
   return bits;
 }
 
@@ -313,11 +358,11 @@ std::vector<Step> Search::candidates(std::size_t r, const Place& at) const {
 }
 
 // The step that costs least among the candidates and around the best of them; cost(step, limit)
-// is relative to no step, and may be infinite if it is more than the limit.
+// may be infinite if it is more than the limit. No step costs `unmoved`.
 template <class Cost>
-Step Search::explore(const std::vector<Step>& candidates, Cost&& cost) const {
+Step Search::explore(const std::vector<Step>& candidates, Cost&& cost, float unmoved) const {
   Step best{0, 0};
-  float least = 0;
+  float least = unmoved;
   const auto consider = [&](Step s) {
     const float c = cost(s, least);
     if (c >= least) return false;
@@ -597,6 +642,127 @@ void Search::sweep_blending(std::size_t field, int level) {
   });
 }
 
+Choice Search::present(const Place& at) const {
+  Choice choice;
+  for (std::size_t r = 0; r < state_.fields.references(); ++r) choice.vectors[r] = vector(r, at);
+  choice.alpha = state_.fields.latent(state_.fields.alpha(), at);
+  if (state_.fields.references() == 2) choice.beta = state_.fields.latent(state_.fields.beta(), at);
+  return choice;
+}
+
+// By how much costs would change, bits included.
+float Search::trial(const Place& at, const Region& region, const Choice& choice,
+                    float limit) const {
+  const Choice now = present(at);
+  for (const Step v : choice.vectors)
+    if (std::abs(v.x) > kLargest || std::abs(v.y) > kLargest) return kInfinite;
+  const float more = lambda_ * (own_bits(at, choice) - own_bits(at, now));
+  std::int16_t samples[2][kSquareSamples];
+  const auto hypothesis = [&](int row, int column, Mixture& m) {
+    m = state_.costs.mixture(row, column);
+    for (std::size_t r = 0; r < state_.fields.references(); ++r) {
+      const Step change = choice.vectors[r] - now.vectors[r];
+      if (!change.any()) continue;
+      std::int32_t v[2][4];
+      for (std::size_t c = 0; c < 2; ++c)
+        state_.fields.values_after(2 * r + c, at, c ? change.y : change.x, row, column, v[c]);
+      state_.costs.predict(r, row, column, v[0], v[1], samples[r]);
+      state_.costs.replace(m, r, samples[r]);
+    }
+    std::int32_t a[4], b[4];
+    state_.fields.blending(row, column, a, b);
+    state_.fields.values_after(state_.fields.alpha(), at, choice.alpha - now.alpha, row, column, a);
+    if (state_.fields.references() == 2)
+      state_.fields.values_after(state_.fields.beta(), at, choice.beta - now.beta, row, column, b);
+    SquareCosts::blend(m, a, b);
+    return true;
+  };
+  return more + state_.costs.trial(region, hypothesis, limit - more);
+}
+
+void Search::set(const Place& at, const Region& region, const Choice& choice) {
+  const Choice now = present(at);
+  for (std::size_t r = 0; r < state_.fields.references(); ++r) {
+    if (choice.vectors[r] == now.vectors[r]) continue;
+    set_vector(r, at, choice.vectors[r]);
+    state_.costs.update_vectors(state_.fields, r, region);
+  }
+  if (choice.alpha == now.alpha && choice.beta == now.beta) return;
+  state_.fields.add(state_.fields.alpha(), at, choice.alpha - now.alpha);
+  if (state_.fields.references() == 2)
+    state_.fields.add(state_.fields.beta(), at, choice.beta - now.beta);
+  state_.costs.update_blending(state_.fields, region);
+}
+
+// Cells of one grid, below those that move smoothly: predicted by one reference alone with the
+// vector that then suits best, or by both with these.
+void Search::choose_anew(int level) {
+  const std::size_t references = state_.fields.references();
+  const auto& grid = state_.fields.grid(0, level);
+  double* seen = state_.chosen[static_cast<std::size_t>(level - state_.fields.first())].data();
+  for_places(level, [&](const Place& at) {
+    double& before = *seen++;
+    const Region region = state_.fields.cell(at);
+    if (state_.costs.of(region) < 2 * kFewBits * lambda_ ||
+        state_.costs.activity(region) == before)
+      return;
+    before = state_.costs.activity(region);
+
+    const Choice now = present(at);
+    Choice best = now, predicted = now;
+    if (state_.fields.middle(state_.fields.alpha(), region) < kBlendOne / 2)
+      predicted.alpha -= kNothing;
+    float least = -kLeastGain * lambda_;
+    const auto consider = [&](const Choice& choice) {
+      const float change = trial(at, region, choice, least);
+      if (change >= least) return;
+      least = change;
+      best = choice;
+    };
+    // Latents of beta that leave the cell to one reference, or give both as much.
+    const int weight = references == 2 ? state_.fields.middle(state_.fields.beta(), region) : 0;
+    const auto towards = [&](int wanted, int rounding) {
+      const int more = wanted - weight;
+      return now.beta + (more + (more < 0 ? -rounding : rounding)) / kBetaStep;
+    };
+    std::array<Step, 2> alone{};
+    for (std::size_t r = 0; r < references; ++r) {
+      std::vector<Step> steps = candidates(r, at);
+      const auto like = [&](int row, int column) {
+        if (row < 0 || row >= grid.height || column < 0 || column >= grid.width) return;
+        const Region other = state_.fields.cell({level, row, column});
+        const auto difference = [&](std::size_t field) {
+          return (state_.fields.middle(field, other) - state_.fields.middle(field, region) + 8) >> 4;
+        };
+        steps.push_back({difference(2 * r), difference(2 * r + 1)});
+      };
+      like(at.row - 1, at.column);
+      like(at.row + 1, at.column);
+      like(at.row, at.column - 1);
+      like(at.row, at.column + 1);
+      Choice choice = predicted;
+      if (references == 2) choice.beta = towards(r == 0 ? kBlendOne : 0, kBetaStep - 1);
+      const auto cost = [&](Step s, float limit) {
+        choice.vectors[r] = now.vectors[r] + s;
+        return trial(at, region, choice, limit);
+      };
+      alone[r] = now.vectors[r] + explore(steps, cost, cost({}, kInfinite));
+      choice.vectors[r] = alone[r];
+      consider(choice);
+    }
+    if (references == 2) {
+      const bool is_mixed = std::abs(weight - kBlendOne / 2) <= kBetaStep / 2;
+      const int beta = is_mixed ? now.beta : towards(kBlendOne / 2, kBetaStep / 2);
+      for (const auto& [first, second] :
+           {std::array{alone[0], alone[1]}, std::array{alone[0], -alone[0]},
+            std::array{-alone[1], alone[1]}, std::array{alone[0], now.vectors[1]},
+            std::array{now.vectors[0], alone[1]}})
+        consider({{first, second}, predicted.alpha, beta});
+    }
+    set(at, region, best);
+  });
+}
+
 // Two references' motion has two beginnings: one after the other, or mirrored.
 void Search::search_both(int level) {
   const State start = state_;
@@ -626,7 +792,7 @@ void Search::descend(int from) {
 }
 
 double Search::run(const InheritedMotion& inherited) {
-  constexpr int passes = 2;
+  constexpr int passes = 4;
   if (!inherited.empty()) {
     rates_.reset(true);
     state_ = make_state(inherited);
@@ -634,7 +800,7 @@ double Search::run(const InheritedMotion& inherited) {
   const int first = state_.fields.first(), coarsest = state_.fields.coarsest();
   const std::size_t references = state_.fields.references();
   const std::size_t alpha = state_.fields.alpha(), beta = state_.fields.beta();
-  const State start = state_;
+  State start = state_;
   // Where much moves on its own, what large cells have in common only misleads.
   descend(coarsest);
   double least = loss();
@@ -648,6 +814,7 @@ double Search::run(const InheritedMotion& inherited) {
     else
       state_ = std::move(best);
   }
+  leave_guide(state_);
   for (int pass = 0; pass < passes; ++pass) {
     learn_rates();
     if (references == 2)
@@ -658,10 +825,13 @@ double Search::run(const InheritedMotion& inherited) {
     }
     for (int k = coarsest; k >= first; --k)
       for (std::size_t r = 0; r < references; ++r) sweep_vectors(r, k);
+    const int least_level = std::max(first, kSquareLevel);
+    for (int k = std::min(kSmoothLevel - 1, coarsest); k >= least_level; --k) choose_anew(k);
   }
   const double found = loss();
   State end = std::move(state_);
-  state_ = start;
+  state_ = std::move(start);
+  leave_guide(state_);
   for_places(coarsest, [&](const Place& at) { state_.fields.add(alpha, at, kNothing); });
   state_.costs.update_blending(state_.fields, pictures_.everything());
   const double nothing = loss();

@@ -43,10 +43,12 @@ MotionPictures::MotionPictures(const PictureView& picture, const std::vector<Pic
                           Padded(other[2], kBorder / 2)});
 }
 
-SquareCosts::SquareCosts(const MotionPictures& pictures, const MotionFields& fields)
+SquareCosts::SquareCosts(const MotionPictures& pictures, const MotionFields& fields,
+                         bool guides)
     : pictures_(&pictures),
       price_{pictures.lambda / (2 * kLog2),
-             std::clamp(std::log2(pictures.lambda / kByRoot) / std::log2(kBySize / kByRoot), 0.0f, 1.0f)} {
+             std::clamp(std::log2(pictures.lambda / kByRoot) / std::log2(kBySize / kByRoot), 0.0f, 1.0f),
+             guides, pictures.lambda} {
   const auto squares = static_cast<std::size_t>(pictures.rows * pictures.columns);
   for (auto& p : predictions_) p.resize(pictures.target.size());
   weights_.resize(4 * squares);
@@ -110,17 +112,22 @@ Residual SquareCosts::residual(int row, int column, const Mixture& m) const {
                                    pictures_->width - column * kSquare, price_);
 }
 
-float SquareCosts::coefficient_cost(float coefficient) const {
-  const float size = std::abs(coefficient), least = std::sqrt(price_.floor);
+float SquareCosts::coefficient_cost(float coefficient, const Curve& curve) const {
+  const float size = std::abs(coefficient);
+  if (!price_.guides) {
+    const float edge = curve.edge * std::sqrt(price_.lambda);
+    if (size <= edge) return size * size;
+    return edge * edge + price_.lambda * curve.slope * std::log2(size / edge);
+  }
+  const float least = std::sqrt(price_.floor);
   if (size <= least) return size * size;
   const float by_root = 4 * std::sqrt(least * size) - 3 * least, by_size = 2 * size - least;
   return least * (by_root + price_.size_share * (by_size - by_root));
 }
 
 float SquareCosts::cost(const Means& excess) const {
-  float sum = 0;
-  for (const float e : excess) sum += coefficient_cost(e);
-  return sum;
+  return coefficient_cost(excess[0], kLumaMean) + coefficient_cost(excess[1], kChromaMean) +
+         coefficient_cost(excess[2], kChromaMean);
 }
 
 Means SquareCosts::excess(const std::vector<Means>& means, int row, int column) const {

@@ -33,12 +33,12 @@ struct Mixture {
   std::int32_t weights[4];
 };
 
-// Costs are squares of samples between 0 and 1, with lambda for a bit. Up to a distortion of
-// D = lambda / (2 ln 2) a coefficient of a residual's transform costs its square; what it costs
-// from there on says MotionKernels::residual.
+// Costs are squares of samples between 0 and 1, with lambda for a bit; those of residuals are of
+// the coefficients of transforms, either by the price that guides a search or by the one that was
+// measured (CoefficientPrice).
 class SquareCosts {
  public:
-  SquareCosts(const MotionPictures& pictures, const MotionFields& fields);
+  SquareCosts(const MotionPictures& pictures, const MotionFields& fields, bool guides);
 
   // A coefficient that costs more than this is coded with it as its distortion.
   float floor() const { return price_.floor; }
@@ -90,7 +90,7 @@ class SquareCosts {
     return predictions_[reference].data() + index(row, column) * kSquareSamples;
   }
   Residual residual(int row, int column, const Mixture& m) const;
-  float coefficient_cost(float coefficient) const;
+  float coefficient_cost(float coefficient, const Curve& curve) const;
   // What means' neighbours don't tell of them; that is what they cost.
   Means excess(const std::vector<Means>& means, int row, int column) const;
   float cost(const Means& excess) const;

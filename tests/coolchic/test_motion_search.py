@@ -104,6 +104,24 @@ def test_no_motion_costs_nothing() -> None:
     assert count(search(still, still, still)) == 0
 
 
+@pytest.mark.parametrize(("dx", "dy"), [(5, -7), (-13, 3)])
+def test_what_one_reference_alone_shows_moves_by_itself(dx: int, dy: int) -> None:
+    """Things that come into view, or go: neither the vector nor the mixture helps without the other."""
+    side, rows = 16, (64, 16, 16, 16)
+    pictures = before, now, after = [shifted(time, 0) for time in (0, 1, 2)]
+    things = [np.s_[y : y + side, x : x + side] for y, x in zip(rows, range(16, WIDTH, 32))]
+    for i, (y, x) in enumerate(things):
+        patch = texture(*(np.mgrid[:side, :side] + 1000.0 * (i + 1)))
+        shown = pictures[2 if i % 2 == 0 else 0]
+        now[y, x] = patch.clip(0, 255).round()
+        shown[y.start + dy : y.stop + dy, x.start + dx : x.stop + dx] = now[y, x]
+    grids = search(now, before, after)
+    planes = [with_chroma(r) for r in (before, after)]
+    luma = _core.predict(fields(grids, 2), planes, HEIGHT, WIDTH)[0] / 64
+    errors = [np.mean((luma - now)[thing] ** 2) for thing in things]
+    assert sum(error < 20 for error in errors) >= 3
+
+
 def inheriting(
     target: Picture, references: list[Picture], inherited: Sequence[NDArray[np.int32]]
 ) -> tuple[Grids, bool]:
