@@ -61,6 +61,7 @@ QUALITIES = (20, 50, 80)
 FULL = {"random-access": "all tools", "low-delay": "all tools, low delay"}
 MIDDLE_LAMBDA = 1e-3  # of the shipped sets
 SEARCH = "native/train/motion_search.cpp"
+CHOOSE_ANEW = SEARCH, "k >= least_level; --k) choose_anew(k);", "k >= least_level; --k) {}"
 
 Patches = list[AbstractContextManager[Any]]
 set_encoder = partial(patch.multiple, parts_encoder)
@@ -227,6 +228,11 @@ SWITCHES = (
             ),
         ),
     ),
+    Switch("motion search: cells chosen anew", edits=(CHOOSE_ANEW,)),
+    Switch(
+        "motion search: B frames' measured price",
+        edits=((SEARCH, "if (state.fields.references() == 1) return;", "return;"),),
+    ),
     Switch(
         "motion search: descents from smaller cells",
         edits=((SEARCH, "int from = std::min(coarsest - 1, kSquareLevel + 1)", "int from = 0"),),
@@ -245,6 +251,11 @@ SWITCHES = (
                 SEARCH,
                 "return static_cast<int>(std::lround(std::clamp(v, -farthest, farthest)));",
                 "return 4 * static_cast<int>(std::lround(std::clamp(v / 4, -farthest, farthest)));",
+            ),
+            (
+                SEARCH,
+                "steps.push_back({difference(2 * r), difference(2 * r + 1)});",
+                "steps.push_back({4 * (difference(2 * r) / 4), 4 * (difference(2 * r + 1) / 4)});",
             ),
             (
                 SEARCH,
@@ -275,6 +286,7 @@ SWITCHES = (
                 "for (int k = coarsest; k >= first; --k) sweep_blending(beta, k);",
                 "static_cast<void>(beta);",
             ),
+            CHOOSE_ANEW,
         ),
     ),
     Switch("P frames by content: always 8 apart", lambda: _interval(8)),

@@ -106,10 +106,11 @@ def test_no_motion_costs_nothing() -> None:
 
 @pytest.mark.parametrize(("dx", "dy"), [(5, -7), (-13, 3)])
 def test_what_one_reference_alone_shows_moves_by_itself(dx: int, dy: int) -> None:
-    """Things that come into view, or go: neither the vector nor the mixture helps without the other."""
+    """Things that come into view, or go: another vector helps with another mixture only."""
     side, rows = 16, (64, 16, 16, 16)
     pictures = before, now, after = [shifted(time, 0) for time in (0, 1, 2)]
-    things = [np.s_[y : y + side, x : x + side] for y, x in zip(rows, range(16, WIDTH, 32))]
+    places = zip(rows, range(16, WIDTH, 32), strict=True)
+    things = [np.s_[y : y + side, x : x + side] for y, x in places]
     for i, (y, x) in enumerate(things):
         patch = texture(*(np.mgrid[:side, :side] + 1000.0 * (i + 1)))
         shown = pictures[2 if i % 2 == 0 else 0]
