@@ -231,7 +231,7 @@ SWITCHES = (
     Switch("motion search: cells chosen anew", edits=(CHOOSE_ANEW,)),
     Switch(
         "motion search: B frames' measured price",
-        edits=((SEARCH, "if (state.fields.references() == 1) return;", "return;"),),
+        edits=((SEARCH, "lambda_ < kLeastMeasured) return;", "true) return;"),),
     ),
     Switch(
         "motion search: descents from smaller cells",

@@ -20,6 +20,7 @@ constexpr float kFewBits = 4;       // a latent that is not 0 hardly takes less
 constexpr int kSquareLevel = 3;     // of grids with one cell a square
 constexpr float kLeastGain = 0.01f; // bits that a change must save
 constexpr int kNothing = -3;        // alpha's latent where nothing is predicted
+constexpr float kLeastMeasured = 9e-4f;  // lambda from which on the measured price is taken
 constexpr int kBetaStep = 16;       // of a latent of beta, as a weight of the first reference
 constexpr float kInfinite = std::numeric_limits<float>::max();
 
@@ -62,8 +63,8 @@ class Search {
 
  private:
   State make_state(const InheritedMotion& inherited) const;
-  // From here on residuals cost what was measured. Of one reference's predictions many miss by so
-  // much that this hardly says what is better: their guide stays.
+  // From here on residuals cost what was measured. Of one reference's predictions, and at high
+  // rates, many residuals are so large that this hardly says what is better: the guide stays.
   void leave_guide(State& state) const;
 
   // What latents are at present, or would be if those of one vector, of one field or of one
@@ -175,7 +176,7 @@ State Search::make_state(const InheritedMotion& inherited) const {
 }
 
 void Search::leave_guide(State& state) const {
-  if (state.fields.references() == 1) return;
+  if (state.fields.references() == 1 || lambda_ < kLeastMeasured) return;
   state.costs = SquareCosts(pictures_, state.fields, false);
   for (auto& field : state.seen)
     for (auto& grid : field) std::fill(grid.begin(), grid.end(), -1);
