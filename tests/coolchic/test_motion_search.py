@@ -109,7 +109,7 @@ def test_what_one_reference_alone_shows_moves_by_itself(dx: int, dy: int) -> Non
     """Things that come into view, or go: another vector helps with another mixture only."""
     side, rows = 16, (64, 16, 16, 16)
     pictures = before, now, after = [shifted(time, 0) for time in (0, 1, 2)]
-    places = zip(rows, range(16, WIDTH, 32), strict=True)
+    places = zip(rows, range(16, WIDTH - 16, 32), strict=True)
     things = [np.s_[y : y + side, x : x + side] for y, x in places]
     for i, (y, x) in enumerate(things):
         patch = texture(*(np.mgrid[:side, :side] + 1000.0 * (i + 1)))
