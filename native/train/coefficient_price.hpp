@@ -17,7 +17,8 @@ struct CoefficientPrice {
 
 // Of coefficients in units of sqrt(lambda): c^2 up to an edge, and from there on
 // edge^2 + slope log2(c / edge), in units of lambda. By 110,592 squares of P and B frames of a training
-// set, at six qualities: their errors and bits over the coefficients of what was predicted.
+// set, at six qualities: their errors and bits over the coefficients of what was predicted (there in
+// units of what a bit costs in coding, 3/4 of the search's lambda; docs/results/standard.md).
 struct Curve {
   float edge, slope;
 };

@@ -197,7 +197,7 @@ Residual residual(const std::int16_t* target, const std::int16_t* first,
     for (const Row& c : r) add(c);
     for (const Row& c : chroma) add(c);
   } else {
-    static const Curves curves;
+    static const Curves curves;  // here: at start-up a machine might not have these instructions
     const Row scale = splat_row(1 / std::sqrt(price.lambda));
     for (int i = 0; i < kSquare; ++i) total += measured_cost(size(r[i]) * scale, curves.luma[i]);
     for (const Row& c : chroma) total += measured_cost(size(c) * scale, curves.chroma);

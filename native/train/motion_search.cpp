@@ -132,9 +132,15 @@ class Search {
 
   // What is chosen together: a grid's cells hold each other's vectors and mixtures where they are,
   // if another vector pays only with another mixture.
-  Choice present(const Place& at) const;
-  float trial(const Place& at, const Region& region, const Choice& choice, float limit) const;
-  void set(const Place& at, const Region& region, const Choice& choice);
+  struct Cell {
+    Place at;
+    Region region;
+    Choice now;
+    float bits;  // of its own latents
+  };
+  Cell cell(const Place& at) const;
+  float trial(const Cell& cell, const Choice& choice, float limit) const;
+  void set(const Cell& cell, const Choice& choice);
   void choose_anew(int level);
 
   void search(std::size_t r, int level) {
@@ -643,21 +649,21 @@ void Search::sweep_blending(std::size_t field, int level) {
   });
 }
 
-Choice Search::present(const Place& at) const {
-  Choice choice;
-  for (std::size_t r = 0; r < state_.fields.references(); ++r) choice.vectors[r] = vector(r, at);
-  choice.alpha = state_.fields.latent(state_.fields.alpha(), at);
-  if (state_.fields.references() == 2) choice.beta = state_.fields.latent(state_.fields.beta(), at);
-  return choice;
+Search::Cell Search::cell(const Place& at) const {
+  Choice now;
+  for (std::size_t r = 0; r < state_.fields.references(); ++r) now.vectors[r] = vector(r, at);
+  now.alpha = state_.fields.latent(state_.fields.alpha(), at);
+  if (state_.fields.references() == 2) now.beta = state_.fields.latent(state_.fields.beta(), at);
+  return {at, state_.fields.cell(at), now, own_bits(at, now)};
 }
 
 // By how much costs would change, bits included.
-float Search::trial(const Place& at, const Region& region, const Choice& choice,
-                    float limit) const {
-  const Choice now = present(at);
+float Search::trial(const Cell& cell, const Choice& choice, float limit) const {
+  const Place& at = cell.at;
+  const Choice& now = cell.now;
   for (const Step v : choice.vectors)
     if (std::abs(v.x) > kLargest || std::abs(v.y) > kLargest) return kInfinite;
-  const float more = lambda_ * (own_bits(at, choice) - own_bits(at, now));
+  const float more = lambda_ * (own_bits(at, choice) - cell.bits);
   std::int16_t samples[2][kSquareSamples];
   const auto hypothesis = [&](int row, int column, Mixture& m) {
     m = state_.costs.mixture(row, column);
@@ -678,21 +684,21 @@ float Search::trial(const Place& at, const Region& region, const Choice& choice,
     SquareCosts::blend(m, a, b);
     return true;
   };
-  return more + state_.costs.trial(region, hypothesis, limit - more);
+  return more + state_.costs.trial(cell.region, hypothesis, limit - more);
 }
 
-void Search::set(const Place& at, const Region& region, const Choice& choice) {
-  const Choice now = present(at);
+void Search::set(const Cell& cell, const Choice& choice) {
+  const Choice& now = cell.now;
   for (std::size_t r = 0; r < state_.fields.references(); ++r) {
     if (choice.vectors[r] == now.vectors[r]) continue;
-    set_vector(r, at, choice.vectors[r]);
-    state_.costs.update_vectors(state_.fields, r, region);
+    set_vector(r, cell.at, choice.vectors[r]);
+    state_.costs.update_vectors(state_.fields, r, cell.region);
   }
   if (choice.alpha == now.alpha && choice.beta == now.beta) return;
-  state_.fields.add(state_.fields.alpha(), at, choice.alpha - now.alpha);
+  state_.fields.add(state_.fields.alpha(), cell.at, choice.alpha - now.alpha);
   if (state_.fields.references() == 2)
-    state_.fields.add(state_.fields.beta(), at, choice.beta - now.beta);
-  state_.costs.update_blending(state_.fields, region);
+    state_.fields.add(state_.fields.beta(), cell.at, choice.beta - now.beta);
+  state_.costs.update_blending(state_.fields, cell.region);
 }
 
 // Cells of one grid, below those that move smoothly: predicted by one reference alone with the
@@ -709,13 +715,14 @@ void Search::choose_anew(int level) {
       return;
     before = state_.costs.activity(region);
 
-    const Choice now = present(at);
+    const Cell cell = this->cell(at);
+    const Choice& now = cell.now;
     Choice best = now, predicted = now;
     if (state_.fields.middle(state_.fields.alpha(), region) < kBlendOne / 2)
       predicted.alpha -= kNothing;
     float least = -kLeastGain * lambda_;
     const auto consider = [&](const Choice& choice) {
-      const float change = trial(at, region, choice, least);
+      const float change = trial(cell, choice, least);
       if (change >= least) return;
       least = change;
       best = choice;
@@ -745,7 +752,7 @@ void Search::choose_anew(int level) {
       if (references == 2) choice.beta = towards(r == 0 ? kBlendOne : 0, kBetaStep - 1);
       const auto cost = [&](Step s, float limit) {
         choice.vectors[r] = now.vectors[r] + s;
-        return trial(at, region, choice, limit);
+        return trial(cell, choice, limit);
       };
       alone[r] = now.vectors[r] + explore(steps, cost, cost({}, kInfinite));
       choice.vectors[r] = alone[r];
@@ -760,7 +767,7 @@ void Search::choose_anew(int level) {
             std::array{now.vectors[0], alone[1]}})
         consider({{first, second}, predicted.alpha, beta});
     }
-    set(at, region, best);
+    set(cell, best);
   });
 }
 
