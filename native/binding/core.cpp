@@ -265,8 +265,8 @@ vireo::InheritedMotion to_inherited(const std::vector<Matrix<std::int32_t>>& pla
 }
 
 void check_inherited(const Networks& networks, const vireo::InheritedMotion& inherited) {
-  if (networks.inherits == inherited.empty())
-    throw std::invalid_argument("inherited motion is given where networks say so, and only there");
+  if (networks.begins() == inherited.empty())
+    throw std::invalid_argument("what vectors begin with is given where networks say so, and only there");
 }
 
 // Of a frame's luma grids, or none.
@@ -616,6 +616,7 @@ NB_MODULE(_core, m) {
   m.attr("MOTION_CONTEXTS") = vireo::kMotionContexts;
   m.attr("FRAME_CONTEXTS") = vireo::kFrameContexts;
   m.attr("MAX_INHERITED") = vireo::kMaxInherited;
+  m.attr("MAX_CORNER") = vireo::kMaxCorner;
   m.attr("MAX_MOTION") = vireo::kMaxMotion;
 
   nb::class_<Architecture>(m, "Architecture", "Shapes of a Cool-chic decoder.")
@@ -714,6 +715,21 @@ NB_MODULE(_core, m) {
             n.inherits = on;
           },
           "Whether vectors begin with a reference's motion.")
+      .def_prop_rw(
+          "corners",
+          [](const Networks& n) { return std::vector<std::int32_t>(n.corners); },
+          [](Networks& n, const std::vector<std::int32_t>& corners) {
+            check_parts(n, true);
+            const std::size_t wanted = vireo::kCorners * static_cast<std::size_t>(n.references);
+            if (!corners.empty() && corners.size() != wanted)
+              throw std::invalid_argument("six numbers per reference, or none");
+            for (const std::int32_t c : corners)
+              if (c > vireo::kMaxCorner || c < -vireo::kMaxCorner)
+                throw std::invalid_argument("a corner moves too far");
+            n.corners = corners;
+          },
+          "The whole picture's motion, which vectors begin with, six numbers per reference; or "
+          "none.")
       .def_ro("coded_bits", &Networks::coded_bits,
               "What decode_update has read of the bytes, in bits.")
       .def("encode_update",

@@ -231,7 +231,7 @@ vireo::PictureView picture(const SamplePlanes& planes) {
 
 nb::tuple find_motion(const SamplePlanes& target, const std::vector<SamplePlanes>& references,
                       float lambda, int first, int grids, const Probabilities& probabilities,
-                      const std::vector<BlockValues>& inherited) {
+                      const std::vector<BlockValues>& inherited, bool always) {
   require(lambda > 0, "lambda is positive");
   require(references.size() == 1 || references.size() == 2, "1 or 2 references");
   require(probabilities.shape(0) == vireo::kMotionRows &&
@@ -254,11 +254,12 @@ nb::tuple find_motion(const SamplePlanes& target, const std::vector<SamplePlanes
   const char* fault =
       vireo::inherited_fault(begin, references.size(), wanted[0].height, wanted[0].width);
   require(!fault, fault);
+  require(!always || !begin.empty(), "vectors always begin with something, and that is missing");
   vireo::train::FoundMotion found;
   {
     nb::gil_scoped_release release;
     found = search_motion(wanted, pictures, {lambda, first, grids, probabilities.data(),
-                                             begin.empty() ? nullptr : &begin});
+                                             begin.empty() ? nullptr : &begin, always});
   }
   nb::list result;
   for (auto& grid : found.latents) {
@@ -267,7 +268,7 @@ nb::tuple find_motion(const SamplePlanes& target, const std::vector<SamplePlanes
     const std::size_t shape[2] = {at(owned->height), at(owned->width)};
     result.append(nb::cast(nb::ndarray<nb::numpy, std::int16_t>(owned->samples.data(), 2, shape, owner)));
   }
-  return nb::make_tuple(result, found.inherits);
+  return nb::make_tuple(result, found.inherits, found.cost);
 }
 
 }  // namespace
@@ -281,8 +282,9 @@ NB_MODULE(_train, m) {
 
   m.def("search_motion", &find_motion, "target"_a, "references"_a, "lambda_"_a, "first"_a,
         "grids"_a, "probabilities"_a, "inherited"_a = nb::list(),
-        "Latents of the fields that predict a picture from others, and whether their vectors begin "
-        "with what may be inherited.");
+        "always"_a = false,
+        "Latents of the fields that predict a picture from others, whether their vectors begin with "
+        "what may be inherited (`always`: they do), and what the search found that they cost.");
 
   nb::class_<FrameTrainer>(m, "FrameTrainer")
       .def(

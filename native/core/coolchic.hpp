@@ -35,7 +35,7 @@ struct Offset {
 // that inherit none and of those that do (core/motion_syntax.hpp), and others of I, P and B frames
 // (core/frame_syntax.hpp).
 constexpr int kMotionContexts = 295, kMotionRows = 4;
-constexpr int kFrameContexts = 52, kFrameRows = 3;
+constexpr int kFrameContexts = 53, kFrameRows = 3;
 
 // What a grid of latents is for; luma and chroma have an autoregressive model each. With parts
 // both have an input besides the context: luma's the temporal context, chroma's `other`.
@@ -107,6 +107,9 @@ struct LoopFilter {
 struct Networks {
   int references = 0;             // 0, 1, 2 for I, P, B
   bool inherits = false;          // with parts and references: motion, from a reference's
+  // What the whole picture's motion is, which vectors begin with if this isn't empty: six numbers
+  // per reference (docs/bitstream.md, "Motion of the whole picture").
+  std::vector<std::int32_t> corners;
   int magnitude_bits = 0;  // latents but motion's lie strictly between -2**bits and 2**bits
   std::vector<QuantisedMlp> arms;  // by kind
   std::vector<std::int32_t> kernel;
@@ -118,6 +121,8 @@ struct Networks {
 
   static Networks zeros(const Architecture& architecture, int references);
   bool has_parts() const { return arms.size() > 1; }
+  // Whether vectors begin with anything but 0.
+  bool begins() const { return inherits || !corners.empty(); }
   // All parameters in one row: autoregressive models, kernel, syntheses, filters.
   std::vector<std::int32_t> parameters() const;
   void set_parameters(const std::int32_t* values);
@@ -179,6 +184,8 @@ double measure_networks(const Networks& networks);
 bool decode_networks(const std::uint8_t* data, std::size_t size, Networks& networks);
 
 // With parts a packet says how networks differ from a base: shipped ones, or a reference's.
+constexpr std::size_t kCorners = 6;          // numbers per reference, of the whole picture's motion
+constexpr std::int32_t kMaxCorner = 32767;   // in 1/16 sample
 constexpr int kReferenceBase = 254;  // number of the first reference's
 constexpr int kSetBits = 5;          // of a set's number
 struct Bases {

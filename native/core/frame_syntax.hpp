@@ -24,6 +24,11 @@ class FrameSyntax {
 
   bool inherits(bool value) { return references_ > 0 && coder_.bit(kInherits, value); }
 
+  // Whether vectors begin with the whole picture's motion; not asked of those that inherit.
+  bool global(bool inherits, bool value) {
+    return references_ > 0 && !inherits && coder_.bit(kGlobal, value);
+  }
+
   bool filtered(int plane, bool value) { return coder_.bit(kFiltered + plane, value); }
 
   int magnitude_bits(int value) {
@@ -67,7 +72,8 @@ class FrameSyntax {
   static constexpr int kGroup = kUpdated + 1;                  // [group]
   static constexpr int kLive = kGroup + kGroups;               // [plane][level]
   static constexpr int kMap = kLive + 3 * kLevels;             // [chroma]
-  static_assert(kMap + 2 == kFrameContexts);
+  static constexpr int kGlobal = kMap + 2;
+  static_assert(kGlobal + 1 == kFrameContexts);
 
   Coder& coder_;
   int references_;

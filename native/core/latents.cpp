@@ -217,7 +217,7 @@ class BlockMap {
 };
 
 MotionBits motion_bits(const Architecture& architecture, const Networks& networks) {
-  return initial_motion_bits(*architecture.parts, networks.references, networks.inherits);
+  return initial_motion_bits(*architecture.parts, networks.references, networks.begins());
 }
 
 // The modes of tiles, in a section's order.

@@ -394,30 +394,40 @@ FrameDecisions decisions_of(const Networks& networks) {
                                            networks.references);
 }
 
+std::size_t corner_count(const Networks& networks) {
+  return kCorners * static_cast<std::size_t>(networks.references);
+}
+
 // What stands before the updates.
 struct UpdateStart {
   int magnitude_bits = 0, number = 0;
   bool filtered[2] = {};
-  bool inherits = false;
+  bool inherits = false, global = false;
 
   UpdateStart() = default;
   UpdateStart(const Networks& networks, int base)
-      : magnitude_bits(networks.magnitude_bits), number(base), inherits(networks.inherits) {
+      : magnitude_bits(networks.magnitude_bits),
+        number(base),
+        inherits(networks.inherits),
+        global(!networks.corners.empty()) {
     for (std::size_t i = 0; i < networks.filters.size(); ++i) filtered[i] = networks.filters[i].on;
   }
 };
 
-// An update: visit_start(start), then for each group of `changed` whether it changes, and
-// visit_group(group) if it does. False as soon as one of these is.
-template <class Coder, class VisitStart, class VisitGroup>
+// An update: visit_corners() if there is motion of the whole picture, visit_start(start), then for
+// each group of `changed` whether it changes, and visit_group(group) if it does. False as soon as one
+// of these is.
+template <class Coder, class VisitCorners, class VisitStart, class VisitGroup>
 bool code_update(Coder& coder, const Networks& networks, UpdateStart start,
-                 const std::vector<bool>& changed, VisitStart&& visit_start,
-                 VisitGroup&& visit_group) {
+                 const std::vector<bool>& changed, VisitCorners&& visit_corners,
+                 VisitStart&& visit_start, VisitGroup&& visit_group) {
   FrameSyntax syntax(coder, networks.references);
   start.magnitude_bits = syntax.magnitude_bits(start.magnitude_bits);
   start.number = syntax.base(start.number);
   for (int i = 0; i < 2; ++i) start.filtered[i] = syntax.filtered(i, start.filtered[i]);
   start.inherits = syntax.inherits(start.inherits);
+  start.global = syntax.global(start.inherits, start.global);
+  if (start.global && !visit_corners()) return false;
   if (!visit_start(start)) return false;
   if (!syntax.updated(std::find(changed.begin(), changed.end(), true) != changed.end()))
     return true;
@@ -449,7 +459,11 @@ void write_update(RangeEncoder& coder, const Networks& networks, const CodedUpda
   FrameDecisions decisions = decisions_of(networks);
   DecisionWriter bits(coder, decisions);
   const Updates updates(networks, coded.base);
-  code_update(bits, networks, {networks, coded.number}, updates.changed, accept,
+  const auto corners = [&] {
+    writer.group(networks.corners);
+    return true;
+  };
+  code_update(bits, networks, {networks, coded.number}, updates.changed, corners, accept,
               [&](std::size_t i) {
                 writer.number(updates.groups[i].step, kStepBits);
                 writer.group(updates.groups[i].values);
@@ -460,20 +474,23 @@ void write_update(RangeEncoder& coder, const Networks& networks, const CodedUpda
 void count_update(DecisionCounter<kFrameContexts>& counter, const Networks& networks,
                   const CodedUpdate& coded) {
   const Updates updates(networks, coded.base);
-  code_update(counter, networks, {networks, coded.number}, updates.changed, accept,
-              [](std::size_t) { return true; });
+  code_update(counter, networks, {networks, coded.number}, updates.changed, [] { return true; },
+              accept, [](std::size_t) { return true; });
 }
 
 double measure_update(const Networks& networks, int number, const std::vector<std::int32_t>& base) {
   FrameDecisions decisions = decisions_of(networks);
   DecisionMeter bits(decisions);
   const Updates updates(networks, base);
-  code_update(bits, networks, {networks, number}, updates.changed, accept, [&](std::size_t i) {
+  const auto add = [&](const std::vector<std::int32_t>& values, int others) {
     double own;
-    best_spread(updates.groups[i].values, own);
-    bits.total += kStepBits + kSpreadBits + own;
+    best_spread(values, own);
+    bits.total += kSpreadBits + own + others;
     return true;
-  });
+  };
+  code_update(bits, networks, {networks, number}, updates.changed,
+              [&] { return add(networks.corners, 0); }, accept,
+              [&](std::size_t i) { return add(updates.groups[i].values, kStepBits); });
   return bits.total;
 }
 
@@ -484,6 +501,11 @@ bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& base
   FrameDecisions decisions = decisions_of(networks);
   DecisionReader bits(coder, decisions);
   std::vector<std::int32_t> parameters = networks.parameters(), values;
+  networks.corners.clear();
+  const auto corners = [&] {
+    networks.corners.resize(corner_count(networks));
+    return reader.group(networks.corners, kMaxCorner);
+  };
   const auto begin = [&](const UpdateStart& start) {
     networks.magnitude_bits = start.magnitude_bits;
     networks.inherits = start.inherits;
@@ -509,7 +531,7 @@ bool decode_update(const std::uint8_t* data, std::size_t size, const Bases& base
     }
     return true;
   };
-  if (!code_update(bits, networks, {}, std::vector<bool>(groups.size()), begin, update))
+  if (!code_update(bits, networks, {}, std::vector<bool>(groups.size()), corners, begin, update))
     return false;
   networks.set_parameters(parameters.data());
   networks.coded_bits = coder.position();
@@ -522,11 +544,17 @@ void skip_update(RangeDecoder& coder, const Networks& networks) {
   DecisionReader bits(coder, decisions);
   std::vector<std::int32_t> values;
   const auto groups = update_groups(networks);
-  code_update(bits, networks, {}, std::vector<bool>(groups.size()), accept, [&](std::size_t i) {
+  // decode_update has said so where a value is out of range.
+  const auto corners = [&] {
+    values.resize(corner_count(networks));
+    return reader.group(values, kMaxCorner);
+  };
+  const auto update = [&](std::size_t i) {
     reader.number(kStepBits);
     values.resize(groups[i].size());
-    return reader.group(values, 2 * kMaxWeight);  // decode_update has said so if it isn't
-  });
+    return reader.group(values, 2 * kMaxWeight);
+  };
+  code_update(bits, networks, {}, std::vector<bool>(groups.size()), corners, accept, update);
 }
 
 }  // namespace vireo

@@ -853,10 +853,15 @@ double Search::run(const InheritedMotion& inherited) {
 FoundMotion search_motion(const PictureView& target, const std::vector<PictureView>& references,
                           const MotionSettings& settings) {
   Search search(target, references, settings);
-  const double cost = search.run({});
-  FoundMotion found{search.latents(), false};
-  if (settings.inherited && search.run(*settings.inherited) < cost)
-    found = {search.latents(), true};
+  FoundMotion found{{}, false, kInfinite};
+  if (!settings.always) {
+    found.cost = search.run({});
+    found.latents = search.latents();
+  }
+  if (settings.inherited) {
+    const double cost = search.run(*settings.inherited);
+    if (cost < found.cost || settings.always) found = {search.latents(), true, cost};
+  }
   return found;
 }
 

@@ -15,11 +15,13 @@ struct MotionSettings {
   int first, grids;  // of a field's grids
   const std::uint16_t* probabilities;  // of motion's decisions, as in vireo::Parts
   const InheritedMotion* inherited = nullptr;  // what vectors may begin with
+  bool always = false;  // they do
 };
 
 struct FoundMotion {
   Latents latents;
   bool inherits;  // whether vectors begin with what is inherited
+  double cost;    // the search's own
 };
 
 // The fields' grids in the order of a frame's latents: x0, y0, alpha from one reference, x0,

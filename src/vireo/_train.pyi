@@ -19,7 +19,8 @@ def search_motion(
     grids: int,
     probabilities: NDArray[np.uint16],
     inherited: Sequence[NDArray[np.int32]] = ...,
-) -> tuple[list[NDArray[np.int16]], bool]: ...
+    always: bool = ...,
+) -> tuple[list[NDArray[np.int16]], bool, float]: ...
 
 class FrameTrainer:
     def __init__(

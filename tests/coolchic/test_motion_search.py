@@ -58,7 +58,7 @@ def search(target: Picture, *references: Picture) -> Grids:
 
 
 def search_planes(target: list[Picture], *references: list[Picture]) -> Grids:
-    grids, inherits = _train.search_motion(
+    grids, inherits, _ = _train.search_motion(
         target, list(references), LAMBDA, FIRST, GRIDS, motion_probabilities()
     )
     assert not inherits
@@ -128,9 +128,10 @@ def inheriting(
 ) -> tuple[Grids, bool]:
     planes = [with_chroma(r) for r in references]
     probabilities = motion_probabilities()
-    return _train.search_motion(
+    grids, inherits, _ = _train.search_motion(
         with_chroma(target), planes, LAMBDA, FIRST, GRIDS, probabilities, inherited
     )
+    return grids, inherits
 
 
 def test_what_is_inherited_need_not_be_sent() -> None:
@@ -283,7 +284,7 @@ def test_any_size_has_its_grids(size: tuple[int, int], first: int) -> None:
     target, *references = rng.integers(0, 256, (3, *size), dtype=np.uint8)
     for n in (1, 2):
         planes = [with_chroma(r) for r in references[:n]]
-        grids, _ = _train.search_motion(
+        grids, _, _ = _train.search_motion(
             with_chroma(target), planes, LAMBDA, first, 2, motion_probabilities()
         )
         shapes = [(-(-size[0] >> k), -(-size[1] >> k)) for k in (first, first + 1)]

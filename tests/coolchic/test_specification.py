@@ -166,6 +166,11 @@ def test_three_frames_of_profile_standard() -> None:
         assert twin.inherits == networks.inherits == (name == "P2")
         latents = reference_standard.empty_latents(shapes, int(frame_type), 4, 8)
         inherited: list[reference.Ints] = []
+        assert list(twin.corners) == networks.corners == numbers(f.get(f"{name} corners", ""))
+        if twin.corners:
+            inherited = reference_standard.global_motion(twin.corners, 4, 8)
+            for axis, values in zip("xy", inherited, strict=True):
+                assert list(values.ravel()) == numbers(f[f"{name} picture {axis}"])
         if twin.inherits:
             inherited = reference_standard.inherited_motion(place, motion)
             for axis, values in zip("xy", inherited, strict=True):

@@ -14,6 +14,7 @@ from vireo import _core
 from vireo.codecs.coolchic import motion, reference, stream
 from vireo.codecs.coolchic import reference_standard as twin
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS, STANDARD, Architecture, GridKind, Parts
+from vireo.codecs.coolchic.global_motion import GlobalMotion
 from vireo.codecs.coolchic.networks import (
     frame_probabilities,
     motion_probabilities,
@@ -113,6 +114,7 @@ class Case:
             n.filtered,
             n.inherits,
             n.references,
+            n.corners,
         )
 
     def section(self, data: bytes) -> twin.Section:
@@ -191,7 +193,7 @@ def make_case(
     references = [
         [textured(rng, height >> c, width >> c) for c in (0, 1, 1)] for _ in range(frame_type)
     ]
-    # Every other case with references inherits motion.
+    # Every other case with references inherits motion, half of the others have the whole picture's.
     blocks = -(-height // 4), -(-width // 4)
     inherits = seed % 2 == 1
     inherited = [
@@ -199,6 +201,9 @@ def make_case(
     ]
     if frame_type:
         networks.inherits = inherits
+    if frame_type and seed % 4 == 2:
+        networks.corners = rng.integers(-300, 301, 6 * frame_type).tolist()
+        inherited = list(GlobalMotion(networks.corners, (height, width)))
     return Case(shape, frame_type, networks, grids, references, inherited)
 
 
@@ -678,6 +683,7 @@ def test_arbitrary_bytes_decode_alike() -> None:
         assert ours.magnitude_bits == networks.magnitude_bits
         assert tuple(ours.filtered) == networks.filtered
         assert ours.inherits == networks.inherits
+        assert list(ours.corners) == networks.corners
     assert outcomes == {"refused", "decoded"}
     [(section, _, _)] = sections(case, [])
     for _ in range(30):
@@ -710,15 +716,47 @@ def test_inherited_motion_is_given_where_networks_say_so() -> None:
     case = make_case(FrameType.P, seed=1)
     assert case.networks.inherits
     data, planes = case.encode(0, case.tiles), case.inherited
-    for inherits, given in ((True, []), (False, planes)):
-        case.networks.inherits, case.inherited = inherits, given
+    corners = [3, -9, 40, 0, 0, 20]
+    for inherits, moved, given in ((True, [], []), (False, [], planes), (False, corners, [])):
+        case.networks.inherits, case.networks.corners = inherits, moved
+        case.inherited = given
         section = _core.SectionReader(case.reader(), data, 0, case.tiles)
-        with pytest.raises(ValueError, match="inherited"):
+        with pytest.raises(ValueError, match="begin with"):
             section.read(case.references)
-        with pytest.raises(ValueError, match="inherited"):
+        with pytest.raises(ValueError, match="begin with"):
             _core.reconstruct(
                 case.core, case.networks, case.grids, case.references, inherited=given
             )
+
+
+@pytest.mark.parametrize("size", [(2, 2), (34, 50), (1080, 1920), (4, 8)])
+def test_the_whole_picture_s_motion_equals_the_twin_s(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(size[0])
+    most = _core.MAX_CORNER
+    for corners in (rng.integers(-900, 901, 12).tolist(), rng.choice([-most, most], 6).tolist()):
+        ours = GlobalMotion(corners, size)
+        expected = twin.global_motion(corners, *size)
+        for a, b in zip(ours, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert a.shape == (-(-size[0] // 4), -(-size[1] // 4))
+
+
+def test_corners_are_read_as_they_were_written() -> None:
+    base = SETS[0].astype(np.int32)
+    networks = networks_of(FrameType.B, base)
+    bits = networks.update_bits(0, base)
+    networks.corners = [-_core.MAX_CORNER, 5, 0, _core.MAX_CORNER, 1, -1, *range(6)]
+    data = networks.encode_update(0, base)
+    assert 8 * len(data) < networks.update_bits(0, base) + 16
+    assert networks.update_bits(0, base) > bits + 60
+    core = StreamShape(STANDARD).core()
+    again = _core.Networks.decode_update(core, 2, data, SETS, [networks] * 2)
+    assert again.corners == networks.corners
+    for wrong in ([0] * 6, [_core.MAX_CORNER + 1] + [0] * 11):
+        with pytest.raises(ValueError, match=r"corner|six numbers"):
+            networks.corners = wrong
+    with pytest.raises(ValueError, match="six numbers"):
+        networks_of(FrameType.I, base).corners = [0] * 6
 
 
 def test_latents_beyond_the_networks_magnitude_are_refused() -> None:

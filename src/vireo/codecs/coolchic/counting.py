@@ -66,7 +66,7 @@ class CountingEncoder(PartsEncoder):
                 self._core, networks, coded.grids, coded.temporal, base.number, base.parameters
             )
             if kind != FrameType.I:
-                row = kind - 1 + 2 * networks.inherits
+                row = kind - 1 + 2 * (networks.inherits or len(networks.corners) > 0)
                 self.motion[row] += _core.count_motion(self._core, coded.grids, int(kind))
         return super()._code(job, coded, iterations)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vireo import _core
 from vireo.codecs.base import Complexity, GopsStandAlone, Layers, Limits, Planes
+from vireo.codecs.coolchic.global_motion import GlobalMotion
 from vireo.codecs.coolchic.inheritance import Motion, MovedPicture, inherited_motion
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.stream import (
@@ -225,7 +226,12 @@ class CoolchicDecoder(GopsStandAlone):
         return MovedPicture(planes, motion)
 
     def _inherit(self, parsed: ParsedPicture, references: Sequence[Planes]) -> None:
-        if self._sets is not None and parsed.networks.inherits and not parsed.latents.inherits:
+        if self._sets is None or parsed.latents.inherits:
+            return
+        if parsed.networks.corners:
+            size = self.height, self.width
+            parsed.latents.set_inherited(GlobalMotion(parsed.networks.corners, size))
+        elif parsed.networks.inherits:
             moved = [r.motion for r in cast(Sequence[MovedPicture], references)]
             parsed.latents.set_inherited(inherited_motion(parsed.display_index, moved))
 

@@ -27,7 +27,7 @@ from vireo.container.checksum import bytes_crc
 STRUCTURES = (CONFIGURATION, LATENT_SECTION, STANDARD_CONFIGURATION)
 
 _COLUMNS = 4
-_MOTION_ROWS = "P", "B", "P, inheriting", "B, inheriting"
+_MOTION_ROWS = "P", "B", "P, beginning with motion", "B, beginning with motion"
 
 
 def tables() -> dict[str, str]:

@@ -122,7 +122,7 @@ def _links(
 ) -> list[_Link]:
     height, width = target[0].shape
     count = len(references)
-    fields, _ = search_fields(target, references, lambda_, parts)
+    fields = search_fields(target, references, lambda_, parts).fields
     values = _core.block_fields(fields, parts.motion_first, height, width, count)
     rows, columns = values[0].shape
     predicted = _core.predict(values, references, height, width)[0] / np.float32(_ONE)

@@ -7,7 +7,7 @@ refined by the small displacement whose windowed absolute difference is least.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,21 @@ SMOOTHING = 33  # side of the window over which the result is averaged
 SMALLEST_SIDE = 24  # of the coarsest level
 _ONE = 64  # of a prediction's sample values
 PENALTY = 0.25  # sample values that a displacement must gain, against noise
+
+
+class FoundFields(NamedTuple):
+    """What a motion search finds.
+
+    Attributes:
+        fields: latents in the order of a frame's.
+        inherits: whether vectors begin with what they may.
+        cost: of motion, and of the residual by estimate: squared error, samples 0…1, and bits times
+            lambda.
+    """
+
+    fields: list[NDArray[np.int16]]
+    inherits: bool
+    cost: float
 
 
 def estimate_flow(target: NDArray[np.uint8], reference: NDArray[np.uint8]) -> Floats:
@@ -65,7 +80,7 @@ def moved(
     target: Planes, reference: Planes, lambda_: float, parts: Parts
 ) -> tuple[Floats, Floats, Floats]:
     """Another picture's planes Y, U, V where the target has them, everywhere and unblended."""
-    fields, _ = search_fields(target, [reference], lambda_, parts)
+    fields = search_fields(target, [reference], lambda_, parts).fields
     for alpha in fields[2 * parts.motion_grids :]:
         alpha[:] = 0
     predicted = predict(fields, [reference], parts)
@@ -94,13 +109,17 @@ def search_fields(
     lambda_: float,
     parts: Parts,
     inherited: Inherited = (),
-) -> tuple[list[NDArray[np.int16]], bool]:
-    """Latents of the fields that predict a picture's planes from one or two others'.
+    *,
+    always: bool = False,
+) -> FoundFields:
+    """Find latents of the fields that predict a picture's planes from one or two others'.
 
-    They are in the order of a frame's latents; `lambda_` is what a bit costs per luma sample. The
-    second result says whether vectors begin with what they may inherit.
+    Args:
+        lambda_: what a bit costs per luma sample.
+        inherited: what vectors may begin with.
+        always: they do; otherwise only if that costs less.
     """
-    return _train.search_motion(
+    found = _train.search_motion(
         target,
         references,
         lambda_,
@@ -108,7 +127,9 @@ def search_fields(
         parts.motion_grids,
         motion_probabilities(),
         inherited,
+        always,
     )
+    return FoundFields(*found)
 
 
 def halve(x: Floats) -> Floats:

@@ -22,6 +22,7 @@ from vireo.codecs.base import UNLIMITED, PictureDecoder, Planes, picture_decoder
 from vireo.codecs.coolchic.coding import Base, latent_sections, round_latents
 from vireo.codecs.coolchic.config import FILTER_WEIGHTS
 from vireo.codecs.coolchic.encoder import Settings
+from vireo.codecs.coolchic.global_motion import GlobalMotion, global_motion
 from vireo.codecs.coolchic.importance import per_sample, worth
 from vireo.codecs.coolchic.inheritance import (
     Inherited,
@@ -30,7 +31,12 @@ from vireo.codecs.coolchic.inheritance import (
     motion_of,
 )
 from vireo.codecs.coolchic.loop_filter import Equations, choose
-from vireo.codecs.coolchic.motion import predict, search_fields, temporal_contexts
+from vireo.codecs.coolchic.motion import (
+    FoundFields,
+    predict,
+    search_fields,
+    temporal_contexts,
+)
 from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.coolchic.presets import STANDARD_RECIPES, Preset, promise
 from vireo.codecs.coolchic.quantise import FrameCost
@@ -229,10 +235,32 @@ class PartsEncoder:
             return _Motion([])
         inherited = inherited_motion(job.display_index, [r.motion for r in job.references])
         searched = SEARCH_LAMBDA * lambda_
-        fields, inherits = search_fields(
-            job.target, job.references, searched, self._parts, inherited
+        found = search_fields(job.target, job.references, searched, self._parts, inherited)
+        begins = inherited if found.inherits else ()
+        shared = self._shared(job, found, begins)
+        if shared is None:
+            return _Motion(found.fields, begins)
+        other = search_fields(
+            job.target, job.references, searched, self._parts, shared, always=True
         )
-        return _Motion(fields, inherited if inherits else ())
+        if other.cost + searched * shared.bits < found.cost:
+            return _Motion(other.fields, shared)
+        return _Motion(found.fields, begins)
+
+    def _shared(
+        self, job: PictureJob, found: FoundFields, begins: Inherited
+    ) -> GlobalMotion | None:
+        """The motion of the whole picture, by that of the blocks that are predicted."""
+        (height, width), count = job.target[0].shape, len(job.references)
+        first = self._parts.motion_first
+        values = _core.block_fields(found.fields, first, height, width, count, begins)
+        vectors, alpha = values[: 2 * count], values[2 * count]
+        shares = [alpha]
+        if count == 2:
+            beta = values[2 * count + 1]
+            shares = [alpha * beta, alpha * (64 - beta)]
+        weights = [share.astype(np.float64) for share in shares]
+        return global_motion(vectors, weights, (height, width))
 
     def _temporal(self, job: PictureJob, motion: _Motion) -> list[NDArray[np.int16]]:
         """Luma's temporal contexts."""
@@ -406,6 +434,7 @@ class PartsEncoder:
         old = coded.networks
         networks = _core.Networks(self._core, old.references, old.magnitude_bits, parameters)
         networks.inherits = old.inherits
+        networks.corners = old.corners
         return networks
 
     def _code(self, job: PictureJob, coded: Coded, iterations: int) -> EncodedPicture:

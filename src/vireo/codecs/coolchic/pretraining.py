@@ -139,7 +139,7 @@ class _Picture:
         self.fields: list[NDArray[np.int16]] = []
         if references:
             scaled = SEARCH_LAMBDA * lambda_
-            self.fields, _ = search_fields(target, references, scaled, architecture.parts)
+            self.fields = search_fields(target, references, scaled, architecture.parts).fields
             prediction = predict(self.fields, references, architecture.parts)
             core = StreamShape(architecture).core()
             self.temporal = temporal_contexts(core, self.fields, references, architecture.parts)

@@ -28,8 +28,8 @@ FIRST_REFERENCE = 254  # number of the base that is the first reference's networ
 SET_BITS = 5  # of another's
 MOST_MAGNITUDE_BITS = 12
 # Where a frame's decisions have their contexts, but motion's.
-INHERITS, FILTERED, MAGNITUDE, OF_REFERENCE, OF_SECOND, UPDATED, GROUP, LIVE, MAPPED = (
-    0, 1, 3, 15, 16, 17, 18, 29, 50,
+INHERITS, FILTERED, MAGNITUDE, OF_REFERENCE, OF_SECOND, UPDATED, GROUP, LIVE, MAPPED, GLOBAL = (
+    0, 1, 3, 15, 16, 17, 18, 29, 50, 52,
 )  # fmt: skip
 MOST = 32767  # magnitude of a parameter
 
@@ -97,6 +97,7 @@ class Networks:
     filters: list[Ints]  # luma's and chroma's weights, [limit, place]
     filtered: Sequence[bool]  # whether they are used
     inherits: bool  # whether vectors begin with a reference's motion
+    corners: Sequence[int]  # or with the whole picture's, six numbers per reference
     references: int  # how many the frame has
 
 
@@ -183,6 +184,11 @@ def decode_networks(
     inherits = len(references) > 0 and coder.decide(INHERITS) == 1
     if inherits and not any(r.references for r in references):
         raise ValueError("motion of I frames")
+    corners: list[int] = []
+    if references and not inherits and coder.decide(GLOBAL):
+        corners = reference.decode_group(coder, 6 * len(references))
+        if max(map(abs, corners)) > MOST:
+            raise ValueError("a corner's motion")
     any_updated = coder.decide(UPDATED)
     for i, group in enumerate(_groups(shapes)):
         if not any_updated or not coder.decide(GROUP + i):
@@ -193,7 +199,7 @@ def decode_networks(
             if abs(parameters[place]) > MOST:
                 raise ValueError(f"parameter {parameters[place]}")
     count = len(references)
-    return make_networks(shapes, magnitude_bits, parameters, filtered, inherits, count)
+    return make_networks(shapes, magnitude_bits, parameters, filtered, inherits, count, corners)
 
 
 def make_networks(
@@ -203,6 +209,7 @@ def make_networks(
     filtered: Sequence[bool] = (False, False),
     inherits: bool = False,
     references: int = 0,
+    corners: Sequence[int] = (),
 ) -> Networks:
     values = iter(parameters)
     arms, syntheses = widths(shapes)
@@ -216,6 +223,7 @@ def make_networks(
         [_take(values, len(n), len(p)) for n, p in zip(LIMITS, PLACES, strict=True)],
         filtered,
         inherits,
+        corners,
         references,
     )
 
@@ -259,7 +267,8 @@ def decode_latents(
     tiles += reference.tiles(shapes, latents[: len(described)])
     for tile in tiles[first : first + count]:
         if tile is None:
-            row = references - 1 + 2 * networks.inherits
+            begins = networks.inherits or len(networks.corners) > 0
+            row = references - 1 + 2 * begins
             decisions = shapes.motion_probabilities[row]
             Motion(coder, shapes, references, latents[len(described) :], decisions).decode()
             continue
@@ -494,6 +503,20 @@ def inherited_motion(frame: int, references: Sequence[FrameMotion]) -> list[Ints
         for vector in motion.vectors[2 * i : 2 * i + 2]:
             n, d = (q.frame - frame, span) if span > 0 else (frame - q.frame, -span)
             result.append(((2 * n * vector + d) // (2 * d)).clip(-MOST_INHERITED, MOST_INHERITED))
+    return result
+
+
+def global_motion(corners: Sequence[int], height: int, width: int) -> list[Ints]:
+    """What a frame's vectors begin with where it has motion of the whole picture."""
+    n, m = -(-width // 4), -(-height // 4)
+    i, j = np.arange(n), np.arange(m)[:, None]
+    result = []
+    for k in range(0, len(corners), 6):
+        for axis in range(2):
+            a, b, c = corners[k + axis], corners[k + 2 + axis], corners[k + 4 + axis]
+            moved = 4 * (2 * a * n * m + b * (2 * i + 1) * m + c * (2 * j + 1) * n)
+            vector = (moved + n * m) // (2 * n * m)
+            result.append(vector.clip(-MOST_INHERITED, MOST_INHERITED))
     return result
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vireo import _core
 from vireo.codecs.coolchic.coding import Base
 from vireo.codecs.coolchic.config import KERNEL_BITS, Architecture
+from vireo.codecs.coolchic.global_motion import GlobalMotion
 from vireo.codecs.coolchic.quantise import MAX_WEIGHT, FrameCost
 from vireo.gop import FrameType
 
@@ -102,7 +103,10 @@ class UpdateCost(FrameCost):
 def with_parameters(parameters: Integers, cost: FrameCost, magnitude_bits: int) -> _core.Networks:
     """Networks of the frame at hand."""
     networks = _core.Networks(cost.core, int(cost.frame_type), magnitude_bits, parameters)
-    networks.inherits = len(cost.inherited) > 0
+    if isinstance(cost.inherited, GlobalMotion):
+        networks.corners = cost.inherited.corners
+    else:
+        networks.inherits = len(cost.inherited) > 0
     return networks
 
 
