@@ -216,6 +216,7 @@ SWITCHES = (
     Switch("latents' rate by lambda", lambda: _recipes(fine_lambda=0.0)),
     Switch("trained networks to start from", _untrained_sets, normative=True),
     Switch("inherited motion", lambda: [set_encoder(inherited_motion=lambda *_: ())]),
+    Switch("motion of the whole picture", lambda: [set_encoder(global_motion=lambda *_: None)]),
     Switch("B frames' second reference", _one_reference),
     Switch("chroma in the motion search", _luma_search),
     Switch(
