@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+import pytest
 
 from tests.coolchic.test_motion_search import texture
 from vireo import _core
@@ -46,6 +47,15 @@ def test_blocks_that_are_not_predicted_say_nothing() -> None:
 def test_a_still_camera_has_none() -> None:
     vectors = list(GlobalMotion((3, -5, 2, 0, 1, 4), SIZE))
     assert global_motion(vectors, [np.ones(vectors[0].shape)], SIZE) is None
+
+
+@pytest.mark.parametrize("size", [(2, 2), (4, 98), (66, 4)])
+def test_a_row_of_blocks_has_motion_too(size: tuple[int, int]) -> None:
+    vectors = list(GlobalMotion((160, -90, 0, 0, 0, 0), size))
+    found = global_motion(vectors, [np.ones(vectors[0].shape)], size)
+    assert found is not None
+    for ours, wanted in zip(found, vectors, strict=True):
+        np.testing.assert_allclose(ours, wanted, atol=4)
 
 
 class Recorder(CountingEncoder):

@@ -91,7 +91,8 @@ def _fitted(
     counts = first = weight.ravel().astype(np.float64) + 1e-6
     for k in range(ROUNDS):
         scaled = places * counts
-        found = np.linalg.solve(scaled @ places.T, scaled @ wanted.T)
+        # The least one that fits, where all blocks are in a row.
+        found = np.linalg.lstsq(scaled @ places.T, scaled @ wanted.T, rcond=1e-9)[0]
         error = ((wanted - found.T @ places) ** 2).sum(axis=0)
         limit = max(NARROWEST, WIDEST * NARROWING**k)
         counts = first / (1 + error / limit**2) ** 2
