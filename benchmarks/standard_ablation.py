@@ -165,8 +165,8 @@ def _luma_search() -> Patches:
     def grey(planes: Any) -> Any:
         return planes[0], *(np.full_like(p, 128) for p in planes[1:])
 
-    def search(target: Any, references: Any, *others: Any) -> Any:
-        return whole(grey(target), [grey(r) for r in references], *others)
+    def search(target: Any, references: Any, *others: Any, **named: Any) -> Any:
+        return whole(grey(target), [grey(r) for r in references], *others, **named)
 
     return [
         patch.object(module, "search_fields", search)

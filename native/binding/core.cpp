@@ -162,7 +162,7 @@ Networks decode_update(const Architecture& architecture, int references, const B
       throw std::invalid_argument("a reference's networks are of another architecture");
   }
   if (!vireo::decode_update(data.data(), data.size(), known, networks))
-    throw nb::value_error("a network parameter is out of range, or its base doesn't exist");
+    throw nb::value_error("a network parameter or a corner's motion is out of range, or the base doesn't exist");
   if (networks.inherits && std::none_of(bases.begin(), bases.end(),
                                         [](const Networks& base) { return base.references > 0; }))
     throw nb::value_error("motion is inherited where no reference has any");
@@ -263,6 +263,9 @@ vireo::InheritedMotion to_inherited(const std::vector<Matrix<std::int32_t>>& pla
     throw std::invalid_argument(fault);
   return inherited;
 }
+
+constexpr const char* kOneBeginning =
+    "vectors begin with a reference's motion or with the whole picture's, not with both";
 
 void check_inherited(const Networks& networks, const vireo::InheritedMotion& inherited) {
   if (networks.begins() == inherited.empty())
@@ -712,6 +715,7 @@ NB_MODULE(_core, m) {
             check_parts(n, true);
             if (on && n.references == 0)
               throw std::invalid_argument("a frame without references inherits no motion");
+            if (on && !n.corners.empty()) throw std::invalid_argument(kOneBeginning);
             n.inherits = on;
           },
           "Whether vectors begin with a reference's motion.")
@@ -723,6 +727,7 @@ NB_MODULE(_core, m) {
             const std::size_t wanted = vireo::kCorners * static_cast<std::size_t>(n.references);
             if (!corners.empty() && corners.size() != wanted)
               throw std::invalid_argument("six numbers per reference, or none");
+            if (!corners.empty() && n.inherits) throw std::invalid_argument(kOneBeginning);
             for (const std::int32_t c : corners)
               if (c > vireo::kMaxCorner || c < -vireo::kMaxCorner)
                 throw std::invalid_argument("a corner moves too far");

@@ -32,8 +32,8 @@ struct Offset {
 };
 
 // Binary decisions, each with a probability of its own: those that code motion, of P and B frames
-// that inherit none and of those that do (core/motion_syntax.hpp), and others of I, P and B frames
-// (core/frame_syntax.hpp).
+// whose vectors begin at 0 and of the others (core/motion_syntax.hpp), and others of I, P and B
+// frames (core/frame_syntax.hpp).
 constexpr int kMotionContexts = 295, kMotionRows = 4;
 constexpr int kFrameContexts = 53, kFrameRows = 3;
 

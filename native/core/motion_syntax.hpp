@@ -16,11 +16,11 @@ using MotionBits = Decisions<kMotionContexts>;
 using MotionCounter = DecisionCounter<kMotionContexts>;
 
 // The row of a table of motion's probabilities.
-constexpr int motion_row(int references, bool inherits) { return references - 1 + 2 * inherits; }
+constexpr int motion_row(int references, bool begins) { return references - 1 + 2 * begins; }
 
-inline MotionBits initial_motion_bits(const Parts& parts, int references, bool inherits) {
+inline MotionBits initial_motion_bits(const Parts& parts, int references, bool begins) {
   return initial_decisions<kMotionContexts>(parts.motion_probabilities.data(),
-                                            motion_row(references, inherits));
+                                            motion_row(references, begins));
 }
 
 // Latents of a vector's two fields, in quarter samples.

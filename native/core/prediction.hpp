@@ -18,7 +18,7 @@ constexpr int kBlockLog2 = 2;
 // of its cell, so that motion can end at an object's edge.
 constexpr int kSmoothLevel = 5;
 constexpr int kBlendOne = 64;      // alpha and beta that stand for one
-constexpr std::int32_t kMaxInherited = 1 << 17;  // of inherited motion, in 1/64 sample
+constexpr std::int32_t kMaxInherited = 1 << 17;  // of what vectors begin with, in 1/64 sample
 constexpr int kWeightBits = 12;    // of alpha times beta
 constexpr std::int32_t kGrey = 128 * 64;  // in 1/64: what there is where nothing is predicted
 // The sum of two, by their pair of weights, lacks this.

@@ -19,9 +19,9 @@ class MotionRates {
     reset(false);
   }
 
-  // As they are at the start of frames that inherit motion, or of others.
-  void reset(bool inherits) {
-    first_ = probabilities_ + motion_row(references_, inherits) * kMotionContexts;
+  // As they are at the start of frames whose vectors begin with motion, or of others.
+  void reset(bool begins) {
+    first_ = probabilities_ + motion_row(references_, begins) * kMotionContexts;
     learn({});
   }
 

@@ -56,8 +56,8 @@ class Search {
     for (const PictureView& r : references) matches_.push_back(match_blocks(target[0], r[0]));
   }
 
-  // Finds latents; what they cost. Vectors begin at 0 in the first run, and then with what is
-  // inherited.
+  // Finds latents; what they cost. Vectors begin with what is inherited, or at 0 if nothing is; a
+  // run that they begin at 0 in is the first.
   double run(const InheritedMotion& inherited);
   const Latents& latents() const { return state_.fields.latents(); }
 

@@ -10,7 +10,9 @@ import pytest
 
 from tests.coolchic.test_motion_search import texture
 from vireo.codecs.coolchic import counting
+from vireo.codecs.coolchic.config import STANDARD
 from vireo.codecs.coolchic.counting import CountingEncoder, frame_probabilities, probabilities
+from vireo.codecs.coolchic.networks import shipped_sets
 from vireo.codecs.decoding import GopDecoder
 from vireo.codecs.encoding import GopEncoder
 from vireo.container import Codec, StoredPacket, StreamHeader
@@ -67,17 +69,20 @@ def test_every_decision_is_counted(encoded: tuple[CountingEncoder, list[bytes]])
     for kind, frames in types.items():
         assert encoder.frame[kind, UPDATED].sum() == frames
     assert encoder.frame[FrameType.I, 0].sum() == 0  # whether motion is inherited
-    assert tuple(encoder.frame[FrameType.B, 0]) == tuple(
-        int(encoder.motion[row, -1].sum()) for row in (1, 3)
-    )
+    shared = int(encoder.frame[FrameType.B, 52, 1])  # whether motion is the whole picture's
+    begins = int(encoder.frame[FrameType.B, 0, 1]) + shared
+    alone, others = (int(encoder.motion[row, -1].sum()) for row in (1, 3))
+    assert (alone, others) == (FRAMES - 2 - begins, begins)
 
 
 def test_probabilities_follow_from_counts() -> None:
     counts = np.array([[0, 0], [10, 10], [30, 10], [10**6, 0], [0, 10**6]])
     assert probabilities(counts).tolist() == [32768, 32768, 16705, 64, 65472]
-    frame = np.zeros((3, 4, 2), np.int64)
+    frame = np.zeros((3, 53, 2), np.int64)
     frame[:, :, 1] = 100
-    assert (frame_probabilities(frame)[:, 0] == 32768).tolist() == [False, True, False]
+    table = frame_probabilities(frame)
+    assert (table[:, 0] == 32768).tolist() == [False, True, False]
+    assert table[:, 52].tolist() == shipped_sets(STANDARD).frame[:, 52].tolist()
 
 
 def test_p_frames_that_inherit_learn_from_others() -> None:

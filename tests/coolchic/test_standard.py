@@ -755,6 +755,8 @@ def test_corners_are_read_as_they_were_written() -> None:
     for wrong in ([0] * 6, [_core.MAX_CORNER + 1] + [0] * 11):
         with pytest.raises(ValueError, match=r"corner|six numbers"):
             networks.corners = wrong
+    with pytest.raises(ValueError, match="not with both"):
+        networks.inherits = True
     with pytest.raises(ValueError, match="six numbers"):
         networks_of(FrameType.I, base).corners = [0] * 6
 

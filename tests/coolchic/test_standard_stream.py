@@ -44,6 +44,7 @@ from vireo.video.frame import Frame, VideoFormat
 
 HEIGHT, WIDTH = 38, 50
 SHAPE = StreamShape(STANDARD, band_rows_log2=3)
+SHAKEN = 3  # a B frame
 # Display index, references, number of the base.
 GOP = [(0, (), 0), (4, (0,), 254), (2, (0, 4), 255), (1, (0, 2), 255), (3, (2, 4), 254)]
 
@@ -76,7 +77,7 @@ def latent_sections(
 class Stream:
     """A GOP of random pictures, each one's networks an update of its base's.
 
-    B frames inherit motion.
+    P frames and one B frame have motion of the whole picture, the other B frames inherit it.
     """
 
     def __init__(self) -> None:
@@ -102,7 +103,11 @@ class Stream:
             case.references = [list(self.pictures[r]) for r in references]
             known = [motion[r] for r in references]
             case.inherited = [v.astype(np.int32) for v in twin.inherited_motion(index, known)]
-            if kind:
+            if kind == FrameType.P or index == SHAKEN:
+                case.networks.corners = rng.integers(-200, 201, 6 * kind).tolist()
+                moved = twin.global_motion(case.networks.corners, HEIGHT, WIDTH)
+                case.inherited = [v.astype(np.int32) for v in moved]
+            elif kind:
                 case.networks.inherits = bool(case.inherited)
             vectors = case.twin_fields(case.grids)[: 2 * kind] if kind else []
             motion[index] = twin.FrameMotion(index, references, vectors)

@@ -38,8 +38,10 @@ CROP = 192  # luma samples, the side of what is encoded
 QUALITIES = 10, 85
 LOW_DELAY = 0.2  # of the clips; the others are in random access
 STILL = 0.2  # of frames have no motion at all; a training set has too few of them
-_P, _B, _P_INHERITING = 0, 1, 2  # rows of motion's counts
-_ANY, _INHERITS = -1, 0  # whether there is any motion; whether a frame inherits some
+_P, _B, _P_INHERITING = 0, 1, 2  # rows of motion's counts; those that begin with motion
+# Whether there is any motion; whether a frame inherits some; whether it has the whole picture's.
+_ANY, _INHERITS, _GLOBAL = -1, 0, 52
+SHAKEN = 0.15, 0.03  # of P and of B frames have the latter: a guess, clips are too short and small
 SEEN = 0.4  # what either result of a decision is counted before the first one
 
 
@@ -88,9 +90,10 @@ def motion_probabilities(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
 
 
 def frame_probabilities(counts: NDArray[np.int64]) -> NDArray[np.uint16]:
-    """The same of a frame's others, of which the first one says whether motion is inherited."""
+    """The same of a frame's others."""
     table = probabilities(counts)
     table[FrameType.P, _INHERITS] = 1 << 15  # clips are too short for P frames that could
+    table[:, _GLOBAL] = [round(share * 65536) for share in (0.5, *SHAKEN)]
     return table
 
 

@@ -29,8 +29,8 @@ class NetworkSets:
         parameters: `[sets, parameters]` in the order of `Architecture.parameters`; a set's
             number in the stream is its row.
         frame_types, lambdas: what each set was trained for; only encoders ask.
-        motion: `[4, contexts]`, of P and of B frames, then of those that inherit motion: that a
-            decision of motion comes out 1, in 2**-16.
+        motion: `[4, contexts]`, of P and of B frames whose vectors begin at 0, then of the others:
+            that a decision of motion comes out 1, in 2**-16.
         frame: `[3, contexts]`, of I, P and B frames: the same of a frame's other decisions.
         temporal: parameters of the network that gives luma's temporal contexts.
     """
