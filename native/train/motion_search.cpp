@@ -860,7 +860,7 @@ FoundMotion search_motion(const PictureView& target, const std::vector<PictureVi
   }
   if (settings.inherited) {
     const double cost = search.run(*settings.inherited);
-    if (cost < found.cost || settings.always) found = {search.latents(), true, cost};
+    if (cost < found.cost) found = {search.latents(), true, cost};
   }
   return found;
 }

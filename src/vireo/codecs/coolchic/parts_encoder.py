@@ -48,6 +48,7 @@ from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Trai
 from vireo.codecs.coolchic.updates import (
     Integers,
     UpdateCost,
+    begin_with,
     choose_update,
     magnitude_bits,
     to_floats,
@@ -433,8 +434,7 @@ class PartsEncoder:
         """A frame's networks with other parameters."""
         old = coded.networks
         networks = _core.Networks(self._core, old.references, old.magnitude_bits, parameters)
-        networks.inherits = old.inherits
-        networks.corners = old.corners
+        begin_with(networks, coded.inherited)
         return networks
 
     def _code(self, job: PictureJob, coded: Coded, iterations: int) -> EncodedPicture:

@@ -17,6 +17,7 @@ from vireo import _core
 from vireo.codecs.coolchic.coding import Base
 from vireo.codecs.coolchic.config import KERNEL_BITS, Architecture
 from vireo.codecs.coolchic.global_motion import GlobalMotion
+from vireo.codecs.coolchic.inheritance import Inherited
 from vireo.codecs.coolchic.quantise import MAX_WEIGHT, FrameCost
 from vireo.gop import FrameType
 
@@ -103,11 +104,16 @@ class UpdateCost(FrameCost):
 def with_parameters(parameters: Integers, cost: FrameCost, magnitude_bits: int) -> _core.Networks:
     """Networks of the frame at hand."""
     networks = _core.Networks(cost.core, int(cost.frame_type), magnitude_bits, parameters)
-    if isinstance(cost.inherited, GlobalMotion):
-        networks.corners = cost.inherited.corners
-    else:
-        networks.inherits = len(cost.inherited) > 0
+    begin_with(networks, cost.inherited)
     return networks
+
+
+def begin_with(networks: _core.Networks, inherited: Inherited) -> None:
+    """Let networks say what their frame's vectors begin with."""
+    if isinstance(inherited, GlobalMotion):
+        networks.corners = inherited.corners
+    else:
+        networks.inherits = len(inherited) > 0
 
 
 def magnitude_bits(grids: Sequence[NDArray[np.int16]], architecture: Architecture) -> int:
