@@ -108,7 +108,7 @@ def histogram_coded(trainer: Trainer, bits: int) -> tuple[int, Network]:
     """Bytes of all numbers with one step for each tensor, under each tensor's own frequencies."""
     layout = trainer.layout
     vector = trainer.numbers.layers.detach().cpu().numpy()
-    named = {name: vector[p.range].reshape(p.shape) for name, p in layout.layers.items()}
+    named = layout.tensors(vector)
     grids = [grid.detach().cpu().numpy() for grid in trainer.numbers.grids]
     size, found = 0, []
     for own in (*named.values(), *grids):
@@ -124,9 +124,8 @@ def histogram_coded(trainer: Trainer, bits: int) -> tuple[int, Network]:
         size += len(data) + 2 * len(counts) + 4  # the frequencies, and the step
         values = torch.from_numpy((numbers * step).reshape(own.shape).astype(np.float32))
         found.append(values.to(trainer.numbers.layers.device))
-    tensors = dict(zip(named, found, strict=False))
-    network = Network(layout.config, layout.extent, found[len(named) :], tensors, 0)
-    return size, network
+    vector = torch.cat([own.flatten() for own in found[: len(named)]])
+    return size, Network(layout, found[len(named) :], vector, 0)
 
 
 @dataclass(frozen=True)
@@ -262,9 +261,7 @@ def pictures_a_second(trainer: Trainer, size: tuple[int, int]) -> dict[str, Any]
     """Of the network as it is trained."""
     with torch.no_grad():
         sample = trainer.numbers.rounded(hard)
-        network = Network(
-            trainer.job.config, trainer.job.extent, sample.grid_values(), sample.tensors(), 0
-        )
+        network = Network(trainer.layout, sample.grid_values(), sample.layers.values, 0)
     network.picture(0, size)
     began = time.perf_counter()
     for index in range(5):

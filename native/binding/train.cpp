@@ -1,4 +1,4 @@
-// vireo._train: native training of one Cool-chic frame.
+// vireo._train: native training of one Cool-chic frame, and of NVRC's network.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -12,6 +12,8 @@
 #include <optional>
 #include <stdexcept>
 
+#include "binding/arrays.hpp"
+#include "binding/representation.hpp"
 #include "core/prediction.hpp"
 #include "train/frame_trainer.hpp"
 #include "train/motion_search.hpp"
@@ -22,8 +24,6 @@ using namespace vireo::train;
 
 namespace {
 
-template <int N>
-using Floats = nb::ndarray<const float, nb::ndim<N>, nb::c_contig, nb::device::cpu>;
 using Samples = nb::ndarray<const std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using SamplePlanes = std::vector<Samples>;
 using Predicted = nb::ndarray<const std::int16_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -35,26 +35,6 @@ using Model = std::tuple<std::vector<std::pair<int, int>>, std::vector<int>>;  /
 
 constexpr std::size_t COLUMNS = 6;  // of a schedule
 constexpr std::size_t METRICS = 6;
-
-struct Array {
-  float* data;
-  nb::object object;
-};
-
-Array make(std::initializer_list<std::size_t> shape) {
-  std::size_t size = 1;
-  for (std::size_t n : shape) size *= n;
-  float* data = new float[std::max<std::size_t>(size, 1)]();
-  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<float*>(p); });
-  nb::ndarray<nb::numpy, float> array(data, shape.size(), std::data(shape), owner);
-  return {data, nb::cast(array)};
-}
-
-std::size_t at(int n) { return static_cast<std::size_t>(n); }
-
-void require(bool condition, const char* what) {
-  if (!condition) throw std::invalid_argument(what);
-}
 
 template <class Result, class Array>
 Result planes(const std::vector<Array>& arrays, int height, int width) {
@@ -274,7 +254,7 @@ nb::tuple find_motion(const SamplePlanes& target, const std::vector<SamplePlanes
 }  // namespace
 
 NB_MODULE(_train, m) {
-  m.doc() = "Native training of one Cool-chic frame.";
+  m.doc() = "Native training of one Cool-chic frame, and of NVRC's network.";
   m.def("available_kernels", &available_kernels,
         "Names of the kernels' builds that this machine runs, the fastest first.");
   m.def("measure_peak", &measure_peak, "isa"_a = "",
@@ -285,6 +265,8 @@ NB_MODULE(_train, m) {
         "always"_a = false,
         "Latents of the fields that predict a picture from others, whether their vectors begin with "
         "what may be inherited (`always`: they do), and what the search found that they cost.");
+
+  bind_representation(m);
 
   nb::class_<FrameTrainer>(m, "FrameTrainer")
       .def(

@@ -5,6 +5,7 @@
 
 #include "train/frame_trainer.hpp"
 #include "train/motion_kernels.hpp"
+#include "train/representation_kernels.hpp"
 
 namespace vireo::train {
 
@@ -38,6 +39,22 @@ const Kernels* const BUILDS[] = {
     &baseline::kernels,
 };
 
+const RepresentationKernels* const REPRESENTATION_BUILDS[] = {
+#if defined(VIREO_X86_KERNELS)
+    &avx512::representation_kernels,
+    &avx2::representation_kernels,
+#endif
+    &baseline::representation_kernels,
+};
+
+template <class Builds>
+const auto& chosen(const Builds& builds, const std::string& name) {
+  for (const auto* build : builds) {
+    if ((name.empty() || name == build->name) && runs(build->name)) return *build;
+  }
+  throw std::invalid_argument("this machine has no kernels named '" + name + "'");
+}
+
 }  // namespace
 
 const MotionKernels& motion_kernels() {
@@ -50,11 +67,10 @@ const MotionKernels& motion_kernels() {
 #endif
 }
 
-const Kernels& choose_kernels(const std::string& name) {
-  for (const Kernels* build : BUILDS) {
-    if ((name.empty() || name == build->name) && runs(build->name)) return *build;
-  }
-  throw std::invalid_argument("this machine has no kernels named '" + name + "'");
+const Kernels& choose_kernels(const std::string& name) { return chosen(BUILDS, name); }
+
+const RepresentationKernels& choose_representation_kernels(const std::string& name) {
+  return chosen(REPRESENTATION_BUILDS, name);
 }
 
 std::vector<std::string> available_kernels() {

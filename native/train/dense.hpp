@@ -180,26 +180,27 @@ static inline void backward(const Mlp& mlp, const float* const* x, Activations& 
 }
 
 // Block after block of outputs: the block's biases, then its weights input by input.
+static inline void pack_layer(const Layer& layer, const float* parameters) {
+  const float* weight = parameters + layer.weight_at;
+  const float* bias = parameters + layer.bias_at;
+  float* p = layer.forward;
+  in_blocks<OUTPUTS>(layer.outputs, [&](int at, auto n) {
+    for (int o = at; o < at + n.value; ++o) *p++ = bias[o];
+    for (int i = 0; i < layer.inputs; ++i) {
+      for (int o = at; o < at + n.value; ++o) *p++ = weight[o * layer.inputs + i];
+    }
+  });
+  p = layer.backward;
+  in_blocks<OUTPUTS>(layer.inputs, [&](int at, auto n) {
+    for (int i = at; i < at + n.value; ++i) *p++ = 0;
+    for (int o = 0; o < layer.outputs; ++o) {
+      for (int i = at; i < at + n.value; ++i) *p++ = weight[o * layer.inputs + i];
+    }
+  });
+}
+
 static inline void pack(const Mlp& mlp, const float* parameters) {
-  for (int l = 0; l < mlp.depth; ++l) {
-    const Layer& layer = mlp.layers[l];
-    const float* weight = parameters + layer.weight_at;
-    const float* bias = parameters + layer.bias_at;
-    float* p = layer.forward;
-    in_blocks<OUTPUTS>(layer.outputs, [&](int at, auto n) {
-      for (int o = at; o < at + n.value; ++o) *p++ = bias[o];
-      for (int i = 0; i < layer.inputs; ++i) {
-        for (int o = at; o < at + n.value; ++o) *p++ = weight[o * layer.inputs + i];
-      }
-    });
-    p = layer.backward;
-    in_blocks<OUTPUTS>(layer.inputs, [&](int at, auto n) {
-      for (int i = at; i < at + n.value; ++i) *p++ = 0;
-      for (int o = 0; o < layer.outputs; ++o) {
-        for (int i = at; i < at + n.value; ++i) *p++ = weight[o * layer.inputs + i];
-      }
-    });
-  }
+  for (int l = 0; l < mlp.depth; ++l) pack_layer(mlp.layers[l], parameters);
 }
 
 static inline void reduce(const float* acc, int count, float* sums) {

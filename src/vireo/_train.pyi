@@ -22,6 +22,29 @@ def search_motion(
     always: bool = ...,
 ) -> tuple[list[NDArray[np.int16]], bool, float]: ...
 
+class Held: ...
+
+class Representation:
+    def __init__(
+        self,
+        stages: Sequence[tuple[int, Sequence[tuple[int, int, int]]]],
+        head: tuple[int, int, int],
+        offset: float,
+        threads: int = 1,
+        isa: str = "",
+    ) -> None: ...
+    def forward(
+        self,
+        stem: _Floats,
+        locals: Sequence[_Floats],
+        parameters: _Floats,
+        crops: Sequence[tuple[int, int, int, int]],
+        keep: bool,
+    ) -> tuple[_Floats, Held | None]: ...
+    def backward(
+        self, held: Held, d_out: _Floats, parameters: _Floats
+    ) -> tuple[_Floats, list[_Floats], _Floats]: ...
+
 class FrameTrainer:
     def __init__(
         self,

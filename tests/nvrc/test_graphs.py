@@ -91,10 +91,11 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
 
 
 def trainer(recipe: Recipe) -> Trainer:
-    """With an optimiser that reads its rates when a step is taken, as the one for GPUs."""
+    """As one on a GPU: in PyTorch, with an optimiser that reads its rates when a step is taken."""
     frames = [f.planes for f in moving(48, 48, 3)]
     config = CONFIGS["xxs"]
     own = Trainer(Job(config, Method.of(config), frames, 1e-3, PRESET, recipe))
+    own._stages = None
     groups = [{**g, "lr": torch.zeros(())} for g in own._optimiser.param_groups]
     kept = ("params", "factor", "lr")
     own._optimiser = torch.optim.Adam([{k: g[k] for k in kept} for g in groups], fused=True)

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
 import pytest
 import torch
 from torch import Tensor
 
-from vireo.codecs.nvrc.config import CELL, CONFIGS, Config, Extent, layers
+from vireo import _train
+from vireo.codecs.nvrc.config import CELL, CONFIGS, Config, Extent
+from vireo.codecs.nvrc.layout import Layout, Method
 from vireo.codecs.nvrc.model import Patch, pictures
 from vireo.codecs.nvrc.network import Network, patches
+from vireo.codecs.nvrc.stages import Stages
 
 XXS = CONFIGS["xxs"]
 EXTENT = Extent.of(5, 12 * CELL - 10, 9 * CELL)
+LAYOUT = Layout(XXS, EXTENT, Method.of(XXS))
+KERNELS = _train.available_kernels()
 
 
-def numbers(config: Config, extent: Extent) -> tuple[list[Tensor], dict[str, Tensor]]:
+def vectors(layout: Layout) -> tuple[list[Tensor], Tensor]:
     random = torch.Generator().manual_seed(1)
-    grids = [torch.randn(s, generator=random) for s in extent.grids(config)]
-    tensors = {
-        name: torch.randn(shape, generator=random) / max(1, prod(shape[1:])) ** 0.5
-        for name, shape in layers(config, extent)
-    }
-    return grids, tensors
+    grids = [torch.randn(s, generator=random) for s in layout.grids]
+    parts = [
+        torch.randn(prod(place.shape), generator=random) / max(1, prod(place.shape[1:])) ** 0.5
+        for place in layout.layers.values()
+    ]
+    return grids, torch.cat(parts)
+
+
+def numbers() -> tuple[list[Tensor], dict[str, Tensor]]:
+    grids, vector = vectors(LAYOUT)
+    return grids, LAYOUT.tensors(vector)
 
 
 @pytest.mark.parametrize(
     "patch", [Patch(0, 0, 3, 3), Patch(4, 3, 2, 5), Patch(9, 6, 3, 3), Patch(0, 4, 12, 1)]
 )
 def test_a_patch_has_the_samples_that_the_whole_picture_has_there(patch: Patch) -> None:
-    grids, tensors = numbers(XXS, EXTENT)
+    grids, tensors = numbers()
     frames = torch.tensor([0, 3])
     whole = pictures(XXS, EXTENT, grids, tensors, frames)
     part = pictures(XXS, EXTENT, grids, tensors, frames, patch)
@@ -41,8 +52,7 @@ def test_a_patch_has_the_samples_that_the_whole_picture_has_there(patch: Patch) 
 
 
 def test_a_decoder_may_make_pictures_patch_by_patch() -> None:
-    grids, tensors = numbers(XXS, EXTENT)
-    network = Network(XXS, EXTENT, grids, tensors, 0)
+    network = Network(LAYOUT, *vectors(LAYOUT), 0)
     size = 12 * CELL - 10, 9 * CELL
     whole, parts = (network.picture(2, size, cells) for cells in (1000, 20))
     assert len(patches(EXTENT, 20)) > 4
@@ -60,7 +70,7 @@ def test_patches_cover_a_picture_once() -> None:
 
 
 def test_a_frame_sees_the_grids_near_it() -> None:
-    grids, tensors = numbers(XXS, EXTENT)
+    grids, tensors = numbers()
     before = pictures(XXS, EXTENT, grids, tensors, torch.arange(5))
     grids[0] = grids[0].clone()
     grids[0][4] += 1.0
@@ -68,3 +78,61 @@ def test_a_frame_sees_the_grids_near_it() -> None:
     assert changed[:3].max() == 0
     assert changed[3].max() > 1e-3  # the stem sees the frame behind
     assert changed[4].max() > 1e-3
+
+
+def differ(a: Tensor, b: Tensor) -> float:
+    return float((a.double() - b).norm() / b.norm())
+
+
+def made_and_gradients(
+    layout: Layout,
+    dtype: torch.dtype,
+    frames: Tensor,
+    patch: Patch | None,
+    stages: Stages | None = None,
+) -> list[Tensor]:
+    """Pictures, and the gradients of grids and layers by a weighted sum of their samples."""
+    grids, vector = vectors(layout)
+    given = [own.to(dtype).requires_grad_() for own in (*grids, vector)]
+    vector = given[-1]
+    made = pictures(
+        layout.config,
+        layout.extent,
+        given[:-1],
+        layout.tensors(vector),
+        frames,
+        patch,
+        partial(stages.pictures, vector) if stages else None,
+    )
+    weights = torch.randn(made.shape, generator=torch.Generator().manual_seed(2))
+    (made * weights).sum().backward()
+    return [made.detach(), *(own.grad for own in given if own.grad is not None)]
+
+
+@pytest.mark.parametrize("isa", KERNELS)
+@pytest.mark.parametrize(
+    ("config", "patch"),
+    [
+        (XXS, None),
+        (XXS, Patch(4, 3, 2, 5)),
+        (Config("odd", (20, 11, 7, 3), 1, 2, 1, "all", 4), Patch(1, 0, 5, 9)),
+    ],
+)
+def test_native_stages_are_those_of_pytorch(config: Config, patch: Patch | None, isa: str) -> None:
+    layout = Layout(config, EXTENT, Method.of(config))
+    frames = torch.tensor([1, 4])
+    wanted = made_and_gradients(layout, torch.float64, frames, patch)
+    found = made_and_gradients(layout, torch.float32, frames, patch, Stages(layout, 2, isa))
+    assert len(found) == len(wanted) == 6
+    for a, b in zip(found, wanted, strict=True):
+        assert differ(a, b) < 5e-6
+
+
+def test_sums_do_not_depend_on_the_threads() -> None:
+    frames = torch.tensor([0])
+    one, three = (
+        made_and_gradients(LAYOUT, torch.float32, frames, None, Stages(LAYOUT, threads))
+        for threads in (1, 3)
+    )
+    for a, b in zip(one, three, strict=True):
+        assert torch.equal(a, b)

@@ -169,14 +169,11 @@ def crc(coded: Coded) -> int:
     )
 
 
-def values(
-    layout: Layout, coded: Coded
-) -> tuple[dict[str, NDArray[np.float32]], list[NDArray[np.float32]]]:
-    """The layers' tensors by name, and the grids (equation 4)."""
+def values(layout: Layout, coded: Coded) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    """The layers' vector, and the grids (equation 4)."""
     side = Side(layout, coded.words, coded.side)
     layers = (coded.layers * fixed.power_of(side.layer_steps())).astype(np.float32)
-    tensors = {n: layers[p.range].reshape(p.shape) for n, p in layout.layers.items()}
-    return tensors, grid_values(coded.grids, side.grid_steps())
+    return layers, grid_values(coded.grids, side.grid_steps())
 
 
 def grid_values(grids: list[Integers], steps: list[Integers]) -> list[NDArray[np.float32]]:

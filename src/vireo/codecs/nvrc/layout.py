@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,6 +171,10 @@ class Layout:
         found[Kind.CONTEXT_LAST] = (models, CONTEXT_OUTPUTS, width, len(second))
         found[Kind.CONTEXT_BIAS] = (models, (CONTEXT_LAYERS - 1) * width + CONTEXT_OUTPUTS)
         return found
+
+    def tensors(self, vector: Any) -> dict[str, Any]:
+        """A vector's tensors by name, of NumPy or of PyTorch as it is itself."""
+        return {n: vector[p.range].reshape(p.shape) for n, p in self.layers.items()}
 
     def block_steps(self) -> list[slice]:
         """Where each grid's steps are within their kind, `[C, blocks]`."""

@@ -14,7 +14,7 @@ would be a tenth of a small stream.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +30,12 @@ from vireo.codecs.nvrc.config import (
     Config,
     Extent,
 )
+from vireo.codecs.nvrc.stages import OFFSET, Crop
 
 Tensors = Mapping[str, Tensor]
+
+Native = Callable[[Tensor, Sequence[Tensor], Sequence[Crop]], Tensor]
+"""`stages.Stages.pictures` of some numbers."""
 
 _REACH = (5, 4, 2)
 """Samples around a patch that later stages look at, as the first, second and third stage have
@@ -80,10 +84,14 @@ class _Region:
         """Of a picture so much larger."""
         return _Region(*(scale * n for n in vars(self).values()))
 
+    def within(self, whole: _Region) -> Crop:
+        """Where this is in `whole`."""
+        rows, columns = self.bottom - self.top, self.right - self.left
+        return self.top - whole.top, self.left - whole.left, rows, columns
+
     def crop(self, features: Tensor, whole: _Region) -> Tensor:
         """This, of features that `whole` has."""
-        top, left = self.top - whole.top, self.left - whole.left
-        rows, columns = self.bottom - self.top, self.right - self.left
+        top, left, rows, columns = self.within(whole)
         return features[:, top : top + rows, left : left + columns]
 
 
@@ -94,6 +102,7 @@ def pictures(
     tensors: Tensors,
     frames: Tensor,
     patch: Patch | None = None,
+    native: Native | None = None,
 ) -> Tensor:
     """`[B, 3, H, W]`: Y, U and V at the size of luma, v standing for the sample 255 v.
 
@@ -104,33 +113,33 @@ def pictures(
         tensors: of the layers, as `config.layers` names and shapes them.
         frames: `[B]`, places in time.
         patch: what of the pictures to make; all if not given.
+        native: what does all but the stem, if not PyTorch.
     """
-    patch = patch or Patch.whole(extent)
-    wanted = _Region(
-        patch.top,
-        patch.top + patch.rows,
-        patch.left,
-        patch.left + patch.columns,
-        extent.rows,
-        extent.columns,
-    )
-    region = wanted.around(_CELL_REACH)
+    wanted = [_wanted(extent, patch or Patch.whole(extent))]
+    for scale in STRIDES:
+        wanted.append(wanted[-1].times(scale))
+    reach = _CELL_REACH, *_REACH, 0
+    regions = [own.around(n) for own, n in zip(wanted, reach, strict=True)]
     x = _stem(extent, grids, tensors, frames)
-    x = region.crop(x, wanted.around(max(extent.rows, extent.columns)))
+    x = regions[0].crop(x, wanted[0].around(max(extent.rows, extent.columns)))
+    additions = [_local(tensors, stage, frames, extent) for stage in range(len(STRIDES))]
+    made = [region.times(scale) for region, scale in zip(regions, STRIDES, strict=False)]
+    if native is not None:
+        crops = [own.within(whole) for own, whole in zip(regions[1:], made, strict=True)]
+        return native(x.permute(0, 3, 1, 2), additions, crops)
     for stage, scale in enumerate(STRIDES):
-        wanted = wanted.times(scale)
-        x = _enlarged(x, scale)
-        x = x + _local(tensors, stage, frames, extent, region, scale)
-        region = region.times(scale)
+        rows, columns = x.shape[1:3]
+        x = _enlarged(x, scale) + additions[stage].repeat(1, rows, columns, 1)
         for depth in range(DEPTHS[stage]):
             x = _unit(x, tensors, f"{stage}.{depth}")
-        if stage < len(_REACH):
-            smaller = wanted.around(_REACH[stage])
-            x = smaller.crop(x, region)
-            region = smaller
-    x = wanted.crop(x, region)
+        x = regions[stage + 1].crop(x, made[stage])
     x = functional.linear(x, tensors["head.weight"], tensors["head.bias"])
-    return x.permute(0, 3, 1, 2) + 0.5
+    return x.permute(0, 3, 1, 2) + OFFSET
+
+
+def _wanted(extent: Extent, patch: Patch) -> _Region:
+    bottom, right = patch.top + patch.rows, patch.left + patch.columns
+    return _Region(patch.top, bottom, patch.left, right, extent.rows, extent.columns)
 
 
 def halved(planes: Tensor) -> Tensor:
@@ -159,7 +168,7 @@ def _stem(extent: Extent, grids: Sequence[Tensor], tensors: Tensors, frames: Ten
 def _in_time(grid: Tensor, times: Tensor, frames: int) -> Tensor:
     """`[B, ...]`: of a grid `[T, ...]` that covers so many frames, between its two nearest."""
     steps = grid.shape[0]
-    at = ((times.float() + 0.5) * steps / frames - 0.5).clamp(0, steps - 1)
+    at = ((times.to(grid.dtype) + 0.5) * steps / frames - 0.5).clamp(0, steps - 1)
     before = at.floor().long()
     behind = (before + 1).clamp(max=steps - 1)
     part = (at - before).reshape(-1, *[1] * (grid.dim() - 1))
@@ -172,14 +181,11 @@ def _enlarged(x: Tensor, scale: int) -> Tensor:
     return x.permute(0, 2, 3, 1)
 
 
-def _local(
-    tensors: Tensors, stage: int, frames: Tensor, extent: Extent, region: _Region, scale: int
-) -> Tensor:
-    """`[B, H, W, C]`: what local grids add, the same for all places but within each."""
+def _local(tensors: Tensors, stage: int, frames: Tensor, extent: Extent) -> Tensor:
+    """`[B, s, s, C]`: what local grids add, the same for all places but within each."""
     grids = (tensors[f"{stage}.local.{level}"] for level in range(LOCAL_LEVELS))
     x = torch.cat([_in_time(grid, frames, extent.frames) for grid in grids], -1)
-    x = functional.linear(x, tensors[f"{stage}.local.weight"], tensors[f"{stage}.local.bias"])
-    return x.repeat(1, region.bottom - region.top, region.right - region.left, 1)
+    return functional.linear(x, tensors[f"{stage}.local.weight"], tensors[f"{stage}.local.bias"])
 
 
 def _norm(x: Tensor, tensors: Tensors, name: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import Tensor
 from vireo.codecs.base import Planes
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.coding import Coded
-from vireo.codecs.nvrc.config import CELL, Config, Extent
+from vireo.codecs.nvrc.config import CELL, Extent
 from vireo.codecs.nvrc.layout import Layout
-from vireo.codecs.nvrc.model import Patch, halved, pictures
+from vireo.codecs.nvrc.model import Native, Patch, halved, pictures
+from vireo.codecs.nvrc.stages import Stages
 from vireo.exact import PROCESSOR, full_precision
 
 _MOST_CELLS = 1024  # of a picture that is made at once; of 0.6 million samples
@@ -25,26 +27,35 @@ class Network:
     """Grids and layers, and what they cover.
 
     Attributes:
+        vector: all numbers of the layers.
         crc: of all that was sent of it.
     """
 
-    config: Config
-    extent: Extent
+    layout: Layout
     grids: list[Tensor]
-    tensors: dict[str, Tensor]
+    vector: Tensor
     crc: int
 
     @staticmethod
     def of(layout: Layout, coded: Coded, device: torch.device = PROCESSOR) -> Network:
         """From the numbers that were sent."""
-        tensors, grids = coding.values(layout, coded)
+        vector, grids = coding.values(layout, coded)
         return Network(
-            layout.config,
-            layout.extent,
+            layout,
             [torch.from_numpy(grid).to(device) for grid in grids],
-            {name: torch.from_numpy(own).to(device) for name, own in tensors.items()},
+            torch.from_numpy(vector).to(device),
             coding.crc(coded),
         )
+
+    @cached_property
+    def _tensors(self) -> dict[str, Tensor]:
+        return self.layout.tensors(self.vector)
+
+    @cached_property
+    def _native(self) -> Native | None:
+        if self.vector.device.type != "cpu":
+            return None
+        return partial(Stages(self.layout, torch.get_num_threads()).pictures, self.vector)
 
     @torch.inference_mode()
     def picture(self, frame: int, size: tuple[int, int], patch_cells: int = _MOST_CELLS) -> Planes:
@@ -54,12 +65,21 @@ class Network:
             patch_cells: a picture of more is made patch by patch.
         """
         height, width = size
-        luma = np.empty((self.extent.rows * CELL, self.extent.columns * CELL), np.uint8)
+        extent = self.layout.extent
+        luma = np.empty((extent.rows * CELL, extent.columns * CELL), np.uint8)
         chroma = np.empty((2, luma.shape[0] // 2, luma.shape[1] // 2), np.uint8)
         place = torch.tensor([frame], device=self.grids[0].device)
-        for patch in patches(self.extent, patch_cells):
+        for patch in patches(extent, patch_cells):
             with full_precision(place.device.type):
-                made = pictures(self.config, self.extent, self.grids, self.tensors, place, patch)
+                made = pictures(
+                    self.layout.config,
+                    extent,
+                    self.grids,
+                    self._tensors,
+                    place,
+                    patch,
+                    self._native,
+                )
             rows = slice(patch.top * CELL, (patch.top + patch.rows) * CELL)
             columns = slice(patch.left * CELL, (patch.left + patch.columns) * CELL)
             luma[rows, columns] = _samples(made[0, 0])

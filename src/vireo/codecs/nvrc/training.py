@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from math import cos, pi
 from pathlib import Path
 from time import perf_counter
@@ -31,6 +32,7 @@ from vireo.codecs.nvrc.network import patches
 from vireo.codecs.nvrc.optimiser import OrthogonalUpdates
 from vireo.codecs.nvrc.presets import STANDARD, Preset, Recipe
 from vireo.codecs.nvrc.quantise import Numbers, Rounding, partly, soft
+from vireo.codecs.nvrc.stages import Stages
 from vireo.exact import PROCESSOR
 from vireo.metrics import PLANE_WEIGHTS
 from vireo.nn.losses import similarity_measure
@@ -110,6 +112,9 @@ class Trainer:
         if job.recipe.matrix_rate:
             places = [p for n, p in self.layout.layers.items() if is_matrix(n)]
             self._matrices = OrthogonalUpdates(self.numbers.layers, places, job.recipe.matrix_rate)
+        self._stages = None
+        if self._device.type == "cpu":
+            self._stages = Stages(self.layout, torch.get_num_threads())
         self._generator = torch.Generator(self._device)
         # MS-SSIM brings its window from the processor, which a graph can't.
         captured = on_gpu and job.recipe.distortion == "mse"
@@ -221,9 +226,18 @@ class Trainer:
     def _error(self, rounding: Rounding, patch: Patch) -> Tensor:
         sample = self.numbers.rounded(rounding)
         job, frames = self.job, self._frames
+        native = None
+        if self._stages is not None:
+            native = partial(self._stages.pictures, sample.layers.values)
         with self._precision():
             made = pictures(
-                job.config, job.extent, sample.grid_values(), sample.tensors(), frames, patch
+                job.config,
+                job.extent,
+                sample.grid_values(),
+                sample.tensors(),
+                frames,
+                patch,
+                native,
             )
         loss = self._compare(made.float(), frames, patch)
         return loss + self._now["decay"] * self.numbers.layers.square().sum()

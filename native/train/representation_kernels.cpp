@@ -1,0 +1,365 @@
+#include "train/representation_kernels.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "train/dense.hpp"
+
+#define VIREO_TEXT_OF(x) #x
+#define VIREO_TEXT(x) VIREO_TEXT_OF(x)
+
+namespace vireo::train::VIREO_ISA {
+
+namespace {
+
+constexpr float kLeastVariance = 1e-6f;
+constexpr int kTaps = 9;
+
+// Rows of lanes in a scratch memory.
+struct Rows {
+  float* memory;
+  int lanes;
+
+  float* operator[](int i) const { return memory + static_cast<std::ptrdiff_t>(i) * lanes; }
+  Rows behind(int rows) const { return {(*this)[rows], lanes}; }
+};
+
+int lanes_of(const Tile& tile) { return (tile.rows * tile.columns + 63) / 64 * 64; }
+
+// A unit's scratch: pointers to rows, then rows of lanes.
+struct UnitMemory {
+  Rows made, hidden, slope, end, d_norm;
+  float* inverse;  // of deviations
+  float** pointers;
+
+  UnitMemory(const Unit& unit, int lanes, float* scratch)
+      : made{scratch, lanes},
+        hidden(made.behind(unit.inputs)),
+        slope(hidden.behind(unit.hidden)),
+        end(slope.behind(unit.hidden)),
+        d_norm(end.behind(unit.outputs)),
+        inverse(d_norm[unit.inputs]),
+        pointers(reinterpret_cast<float**>(d_norm[unit.inputs + 1] + kBehind)) {}
+
+  float** rows(const Rows& rows, int count, int at) const {
+    for (int i = 0; i < count; ++i) pointers[at + i] = rows[i];
+    return pointers + at;
+  }
+};
+
+// The distribution function of the normal distribution and its density: Abramowitz and Stegun,
+// 7.1.26, to 1.5e-7.
+VIREO_INLINE void normal(Vf x, Vf& below, Vf& density) {
+  const Vf z = magnitude(x) * 0.70710678f;
+  const Vf t = 1.0f / (1.0f + z * 0.3275911f);
+  const Vf bell = exp2(z * z * -1.44269504f);
+  Vf p = splat(1.061405429f);
+  p = p * t - 1.453152027f;
+  p = p * t + 1.421413741f;
+  p = p * t - 0.284496736f;
+  p = p * t + 0.254829592f;
+  const Vf tail = p * t * bell * 0.5f;
+  below = x < 0.0f ? tail : 1.0f - tail;
+  density = bell * 0.39894228f;
+}
+
+void convolve(const float* weight, float bias, const float* above, std::ptrdiff_t stride,
+              int columns, float* out) {
+  Vf w[kTaps];
+#pragma GCC unroll 9
+  for (int k = 0; k < kTaps; ++k) w[k] = splat(weight[k]);
+  for (int x = 0; x < columns; x += W) {
+    Vf total = splat(bias);
+    const float* at = above + x;
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; ++r, at += stride) {
+      total += w[3 * r] * load(at);
+      total += w[3 * r + 1] * load(at + 1);
+      total += w[3 * r + 2] * load(at + 2);
+    }
+    store(out + x, total);
+  }
+}
+
+// What the depthwise convolution makes of a tile, normalised, and the inverse deviations.
+void normalised(const Unit& unit, const Tile& tile, const FeaturePlanes& x, const UnitMemory& memory) {
+  const int lanes = memory.made.lanes, samples = tile.rows * tile.columns;
+  for (int c = 0; c < unit.inputs; ++c) {
+    float* made = memory.made[c];
+    for (int r = 0; r < tile.rows; ++r)
+      convolve(unit.depthwise + c * kTaps, unit.depthwise_bias[c],
+               x.row(c, tile.top + r - 1) + tile.left - 1, x.stride, tile.columns,
+               made + r * tile.columns);
+    std::fill(made + samples, made + lanes, 0.0f);
+  }
+  const float share = 1.0f / static_cast<float>(unit.inputs);
+  for (int at = 0; at < lanes; at += W) {
+    Vf mean = Vf{}, squares = Vf{};
+    for (int c = 0; c < unit.inputs; ++c) mean += load(memory.made[c] + at);
+    mean *= share;
+    for (int c = 0; c < unit.inputs; ++c) {
+      const Vf d = load(memory.made[c] + at) - mean;
+      squares += d * d;
+    }
+    const Vf inverse = 1.0f / root(squares * share + kLeastVariance);
+    store(memory.inverse + at, inverse);
+    for (int c = 0; c < unit.inputs; ++c) {
+      float* made = memory.made[c] + at;
+      store(made, (load(made) - mean) * inverse);
+    }
+  }
+}
+
+void unit_forward(const Unit& unit, const Tile& tile, const FeaturePlanes& x, const FeaturePlanes& out,
+                  float* scratch) {
+  const int lanes = lanes_of(tile);
+  const UnitMemory memory(unit, lanes, scratch);
+  normalised(unit, tile, x, memory);
+  float** made = memory.rows(memory.made, unit.inputs, 0);
+  float** hidden = memory.rows(memory.hidden, unit.hidden, unit.inputs);
+  float** end = memory.rows(memory.end, unit.outputs, unit.inputs + unit.hidden);
+  product<Tail::linear>(unit.expand.forward, unit.inputs, unit.hidden, made, hidden, lanes);
+  for (int c = 0; c < unit.hidden; ++c)
+    for (int at = 0; at < lanes; at += W) {
+      const Vf value = load(hidden[c] + at);
+      Vf below, density;
+      normal(value, below, density);
+      store(hidden[c] + at, value * below);
+    }
+  product<Tail::linear>(unit.project.forward, unit.hidden, unit.outputs, hidden, end, lanes);
+  for (int c = 0; c < unit.outputs; ++c)
+    for (int r = 0; r < tile.rows; ++r) {
+      const float* from = end[c] + r * tile.columns;
+      float* to = out.row(c, tile.top + r) + tile.left;
+      if (unit.has_way_around()) {
+        const float* around = x.row(c, tile.top + r) + tile.left;
+        for (int i = 0; i < tile.columns; ++i) to[i] = from[i] + around[i];
+      } else {
+        std::copy_n(from, tile.columns, to);
+      }
+    }
+}
+
+// Adds the gradients of a channel's depthwise convolution, a vector of partial sums for each.
+void depthwise_sums(const Tile& tile, const FeaturePlanes& x, const FeaturePlanes& d_made, int c, float* sums) {
+  Vf total[kTaps + 1];
+#pragma GCC unroll 10
+  for (int k = 0; k <= kTaps; ++k) total[k] = load(sums + k * W);
+  const auto add = [&](Vf g, const float* at) {
+    total[kTaps] += g;
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; ++r, at += x.stride) {
+      total[3 * r] += g * load(at);
+      total[3 * r + 1] += g * load(at + 1);
+      total[3 * r + 2] += g * load(at + 2);
+    }
+  };
+  const int whole = tile.columns / W * W;
+  for (int r = 0; r < tile.rows; ++r) {
+    const float* g = d_made.row(c, tile.top + r) + tile.left;
+    const float* above = x.row(c, tile.top + r - 1) + tile.left - 1;
+    for (int i = 0; i < whole; i += W) add(load(g + i), above + i);
+    if (whole < tile.columns) {
+      const Vi place = iota();
+      const Vf last = load(g + whole);
+      add(place < tile.columns - whole ? last : Vf{}, above + whole);
+    }
+  }
+#pragma GCC unroll 10
+  for (int k = 0; k <= kTaps; ++k) store(sums + k * W, total[k]);
+}
+
+void unit_backward(const Unit& unit, const Tile& tile, const FeaturePlanes& x, const FeaturePlanes& d_out,
+                   const FeaturePlanes& d_made, float* d_depthwise, float* d_layers, float* scratch) {
+  const int lanes = lanes_of(tile), samples = tile.rows * tile.columns;
+  const UnitMemory memory(unit, lanes, scratch);
+  normalised(unit, tile, x, memory);
+  float** made = memory.rows(memory.made, unit.inputs, 0);
+  float** hidden = memory.rows(memory.hidden, unit.hidden, unit.inputs);
+  float** slope = memory.rows(memory.slope, unit.hidden, unit.inputs + unit.hidden);
+  float** end = memory.rows(memory.end, unit.outputs, unit.inputs + 2 * unit.hidden);
+  float** d_norm = memory.rows(memory.d_norm, unit.inputs,
+                               unit.inputs + 2 * unit.hidden + unit.outputs);
+  product<Tail::linear>(unit.expand.forward, unit.inputs, unit.hidden, made, hidden, lanes);
+  for (int c = 0; c < unit.hidden; ++c)
+    for (int at = 0; at < lanes; at += W) {
+      const Vf value = load(hidden[c] + at);
+      Vf below, density;
+      normal(value, below, density);
+      store(hidden[c] + at, value * below);
+      store(slope[c] + at, below + value * density);
+    }
+  for (int c = 0; c < unit.outputs; ++c) {
+    for (int r = 0; r < tile.rows; ++r)
+      std::copy_n(d_out.row(c, tile.top + r) + tile.left, tile.columns, end[c] + r * tile.columns);
+    std::fill(end[c] + samples, end[c] + lanes, 0.0f);
+  }
+  outer(unit.project, end, hidden, lanes, d_layers);
+  // From here on what was hidden is the gradient of what went into the gelu.
+  product<Tail::linear>(unit.project.backward, unit.outputs, unit.hidden, end, hidden, lanes);
+  for (int c = 0; c < unit.hidden; ++c)
+    for (int at = 0; at < lanes; at += W)
+      store(hidden[c] + at, load(hidden[c] + at) * load(slope[c] + at));
+  outer(unit.expand, hidden, made, lanes, d_layers);
+  product<Tail::linear>(unit.expand.backward, unit.hidden, unit.inputs, hidden, d_norm, lanes);
+  const float share = 1.0f / static_cast<float>(unit.inputs);
+  for (int at = 0; at < lanes; at += W) {
+    Vf mean = Vf{}, along = Vf{};
+    for (int c = 0; c < unit.inputs; ++c) {
+      const Vf g = load(d_norm[c] + at);
+      mean += g;
+      along += g * load(made[c] + at);
+    }
+    mean *= share;
+    along *= share;
+    const Vf inverse = load(memory.inverse + at);
+    for (int c = 0; c < unit.inputs; ++c) {
+      const Vf g = load(d_norm[c] + at);
+      store(d_norm[c] + at, (g - mean - load(made[c] + at) * along) * inverse);
+    }
+  }
+  for (int c = 0; c < unit.inputs; ++c) {
+    for (int r = 0; r < tile.rows; ++r)
+      std::copy_n(d_norm[c] + r * tile.columns, tile.columns,
+                  d_made.row(c, tile.top + r) + tile.left);
+    depthwise_sums(tile, x, d_made, c, d_depthwise + c * (kTaps + 1) * W);
+  }
+}
+
+void depthwise_backward(const Unit& unit, int channel, int y, const FeaturePlanes& d_made,
+                        const FeaturePlanes& d_out, const FeaturePlanes& d_x) {
+  float turned[kTaps];
+  std::reverse_copy(unit.depthwise + channel * kTaps, unit.depthwise + (channel + 1) * kTaps,
+                    turned);
+  Vf w[kTaps];
+#pragma GCC unroll 9
+  for (int k = 0; k < kTaps; ++k) w[k] = splat(turned[k]);
+  float* out = d_x.row(channel, y);
+  const float* above = d_made.row(channel, y - 1) - 1;
+  const float* around = unit.has_way_around() ? d_out.row(channel, y) : nullptr;
+  const auto at = [&](int x) {
+    Vf total = around ? load(around + x) : Vf{};
+    const float* from = above + x;
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; ++r, from += d_made.stride) {
+      total += w[3 * r] * load(from);
+      total += w[3 * r + 1] * load(from + 1);
+      total += w[3 * r + 2] * load(from + 2);
+    }
+    return total;
+  };
+  int x = 0;
+  for (; x + W <= d_x.width; x += W) store(out + x, at(x));
+  if (x < d_x.width) {  // the border stays 0
+    float last[W];
+    store(last, at(x));
+    std::copy_n(last, d_x.width - x, out + x);
+  }
+}
+
+// Where the places of an enlarged sample are: how far behind its middle (before, if below 0).
+float shift_of(int place, int scale) {
+  return (static_cast<float>(place) + 0.5f) / static_cast<float>(scale) - 0.5f;
+}
+
+int within(int i, int size) { return std::clamp(i, 0, size - 1); }
+
+void enlarge(const Enlarging& e, int channel, float* scratch) {
+  const int width = e.small.width, s = e.scale;
+  float* row = scratch + 1;  // from -1 to width
+  for (int y = 0; y < e.large.height; ++y) {
+    const int i = y / s, k = y % s;
+    const float down = shift_of(k, s), part = std::abs(down);
+    const float* near = e.small.row(channel, i);
+    const float* far = e.small.row(channel, within(down < 0 ? i - 1 : i + 1, e.small.height));
+    for (int x = 0; x < width; ++x) row[x] = near[x] + (far[x] - near[x]) * part;
+    row[-1] = row[0];
+    row[width] = row[width - 1];
+    float* out = e.large.row(channel, y);
+    for (int place = 0; place < s; ++place) {
+      const float right = shift_of(place, s), share = std::abs(right);
+      const float* beside = row + (right < 0 ? -1 : 1);
+      const float local = e.local[(k * s + place) * e.channels + channel];
+      for (int x = 0; x < width; ++x)
+        out[x * s + place] = row[x] + (beside[x] - row[x]) * share + local;
+    }
+  }
+}
+
+void enlarge_backward(const Enlarging& e, int channel, float* scratch) {
+  const int width = e.small.width, s = e.scale;
+  for (int y = 0; y < e.small.height; ++y) std::fill_n(e.small.row(channel, y), width, 0.0f);
+  float* sums = scratch;  // [scale, scale]
+  std::fill_n(sums, s * s, 0.0f);
+  float* row = scratch + s * s + 1;  // from -1 to width
+  for (int y = 0; y < e.large.height; ++y) {
+    const float* g = e.large.row(channel, y);
+    std::fill_n(row - 1, width + 2, 0.0f);
+    const int i = y / s, k = y % s;
+    for (int place = 0; place < s; ++place) {
+      const float right = shift_of(place, s), share = std::abs(right);
+      float total = 0;
+      for (int x = 0; x < width; ++x) total += g[x * s + place];
+      sums[k * s + place] += total;
+      for (int x = 0; x < width; ++x) row[x] += (1 - share) * g[x * s + place];
+      if (right == 0) continue;
+      float* beside = row + (right < 0 ? -1 : 1);
+      for (int x = 0; x < width; ++x) beside[x] += share * g[x * s + place];
+    }
+    row[0] += row[-1];
+    row[width - 1] += row[width];
+    const float down = shift_of(k, s), part = std::abs(down);
+    float* near = e.small.row(channel, i);
+    for (int x = 0; x < width; ++x) near[x] += (1 - part) * row[x];
+    if (down == 0) continue;
+    float* far = e.small.row(channel, within(down < 0 ? i - 1 : i + 1, e.small.height));
+    for (int x = 0; x < width; ++x) far[x] += part * row[x];
+  }
+  for (int place = 0; place < s * s; ++place) e.local[place * e.channels + channel] = sums[place];
+}
+
+void head_forward(const Head& head, int y, const FeaturePlanes& x, float* out, std::ptrdiff_t size,
+                  float* scratch) {
+  const int lanes = (x.width + 63) / 64 * 64;
+  const Rows made{scratch, lanes};
+  float** pointers = reinterpret_cast<float**>(made[head.layer.outputs]);
+  for (int c = 0; c < head.layer.outputs; ++c) pointers[c] = made[c];
+  float** in = pointers + head.layer.outputs;
+  for (int c = 0; c < head.layer.inputs; ++c) in[c] = x.row(c, y);
+  product<Tail::linear>(head.layer.forward, head.layer.inputs, head.layer.outputs, in, pointers,
+                        lanes);
+  for (int c = 0; c < head.layer.outputs; ++c) {
+    float* to = out + c * size + static_cast<std::ptrdiff_t>(y) * x.width;
+    for (int i = 0; i < x.width; ++i) to[i] = made[c][i] + head.offset;
+  }
+}
+
+void head_backward(const Head& head, int y, const FeaturePlanes& x, const float* d_out,
+                   std::ptrdiff_t size, const FeaturePlanes& d_x, float* sums, float* scratch) {
+  const int lanes = (x.width + 63) / 64 * 64;
+  const Rows given{scratch, lanes}, made = given.behind(head.layer.outputs);
+  float** pointers = reinterpret_cast<float**>(made[head.layer.inputs]);
+  float **g = pointers, **to = g + head.layer.outputs, **in = to + head.layer.inputs;
+  for (int c = 0; c < head.layer.outputs; ++c) {
+    g[c] = given[c];
+    const float* from = d_out + c * size + static_cast<std::ptrdiff_t>(y) * x.width;
+    std::copy_n(from, x.width, g[c]);
+    std::fill(g[c] + x.width, g[c] + lanes, 0.0f);
+  }
+  for (int c = 0; c < head.layer.inputs; ++c) {
+    to[c] = made[c];
+    in[c] = x.row(c, y);
+  }
+  outer(head.layer, g, in, lanes, sums);
+  product<Tail::linear>(head.layer.backward, head.layer.outputs, head.layer.inputs, g, to, lanes);
+  for (int c = 0; c < head.layer.inputs; ++c) std::copy_n(to[c], x.width, d_x.row(c, y));
+}
+
+}  // namespace
+
+const RepresentationKernels representation_kernels = {
+    VIREO_TEXT(VIREO_ISA), W, pack_layer, unit_forward, unit_backward, depthwise_backward,
+    enlarge, enlarge_backward, head_forward, head_backward, reduce,
+};
+
+}  // namespace vireo::train::VIREO_ISA
