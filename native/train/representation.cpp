@@ -243,7 +243,7 @@ void Representation::forward(int count, int height, int width, const float* stem
       const float* local = locals[s] + static_cast<std::ptrdiff_t>(n) * scale * scale * channels;
       const Enlarging enlarging{scale, x.planes(), large.planes(), const_cast<float*>(local),
                                 channels};
-      const std::size_t need = static_cast<std::size_t>(x.planes().width) + kBehind;
+      const std::size_t need = enlarging_scratch(scale, x.planes().width);
       pool_.run(channels, [&](int task, int worker) {
         kernels_.enlarge(enlarging, task, scratch(worker, need));
       });
@@ -387,7 +387,7 @@ void Representation::backward(const Held& held, const float* d_out, const float*
       const Enlarging enlarging{
           scale, d_small.planes(), d.planes(),
           d_locals[s] + static_cast<std::ptrdiff_t>(n) * scale * scale * channels, channels};
-      const std::size_t room = static_cast<std::size_t>(small.width + scale * scale) + kBehind;
+      const std::size_t room = enlarging_scratch(scale, small.width);
       pool_.run(channels, [&](int task, int worker) {
         kernels_.enlarge_backward(enlarging, task, scratch(worker, room));
       });

@@ -47,18 +47,45 @@ struct UnitMemory {
   }
 };
 
+VIREO_INLINE Vf inverse_of(Vf x) {  // to two units in the last place
+#if defined(__AVX512F__)
+  const Vf r = (Vf)_mm512_maskz_rcp14_ps(0xffff, (__m512)x);
+  return r * (2.0f - x * r);
+#elif defined(__AVX2__)
+  Vf r = (Vf)_mm256_rcp_ps((__m256)x);
+  r = r * (2.0f - x * r);
+  return r * (2.0f - x * r);
+#else
+  return 1.0f / x;
+#endif
+}
+
+// 2**-x of what is not below 0; the polynomial is that of `exp2`.
+VIREO_INLINE Vf exp2_of_minus(Vf x) {
+  x = x > 126.0f ? splat(126.0f) : x;
+  const Vf n = (x + 12582912.0f) - 12582912.0f;
+  const Vf f = n - x;
+  Vf p = splat(1.535336188319500e-4f);
+  p = p * f + 1.339887440266574e-3f;
+  p = p * f + 9.618437357674640e-3f;
+  p = p * f + 5.550332471162809e-2f;
+  p = p * f + 2.402264791363012e-1f;
+  p = p * f + 6.931472028550421e-1f;
+  p = p * f + 1.0f;
+  return p * (Vf)((127 - to_int(n)) << 23);
+}
+
 // The distribution function of the normal distribution and its density: Abramowitz and Stegun,
 // 7.1.26, to 1.5e-7.
 VIREO_INLINE void normal(Vf x, Vf& below, Vf& density) {
-  const Vf z = magnitude(x) * 0.70710678f;
-  const Vf t = 1.0f / (1.0f + z * 0.3275911f);
-  const Vf bell = exp2(z * z * -1.44269504f);
-  Vf p = splat(1.061405429f);
-  p = p * t - 1.453152027f;
-  p = p * t + 1.421413741f;
-  p = p * t - 0.284496736f;
-  p = p * t + 0.254829592f;
-  const Vf tail = p * t * bell * 0.5f;
+  const Vf t = inverse_of(1.0f + magnitude(x) * (0.3275911f * 0.70710678f));
+  const Vf bell = exp2_of_minus(x * x * 0.72134752f);
+  Vf p = splat(0.5f * 1.061405429f);
+  p = p * t - 0.5f * 1.453152027f;
+  p = p * t + 0.5f * 1.421413741f;
+  p = p * t - 0.5f * 0.284496736f;
+  p = p * t + 0.5f * 0.254829592f;
+  const Vf tail = p * t * bell;
   below = x < 0.0f ? tail : 1.0f - tail;
   density = bell * 0.39894228f;
 }
@@ -264,9 +291,48 @@ float shift_of(int place, int scale) {
 
 int within(int i, int size) { return std::clamp(i, 0, size - 1); }
 
+// Every so many samples of a row, and back; rows have kBehind more.
+VIREO_INLINE void take_apart(const float* row, int scale, int width, float* const* parts) {
+  if (scale == 2) {
+    for (int x = 0; x < width; x += W) {
+      Vf even, odd;
+      split(row + 2 * x, even, odd);
+      store(parts[0] + x, even);
+      store(parts[1] + x, odd);
+    }
+    return;
+  }
+  for (int place = 0; place < scale; ++place)
+    for (int x = 0; x < width; ++x) parts[place][x] = row[x * scale + place];
+}
+
+VIREO_INLINE void put_together(float* row, int scale, int width, const float* const* parts) {
+  int x = 0;
+  if (scale == 2)
+    for (; x + W <= width; x += W) join(row + 2 * x, load(parts[0] + x), load(parts[1] + x));
+  for (; x < width; ++x)
+    for (int place = 0; place < scale; ++place) row[x * scale + place] = parts[place][x];
+}
+
+// Memory of a channel that is enlarged: a row from -1 to its width, and one for each place.
+struct EnlargingMemory {
+  float* row;
+  float** parts;
+  float* sums;  // [scale, scale, W]
+
+  EnlargingMemory(const Enlarging& e, float* scratch) {
+    const int room = e.small.width + kBehind;
+    parts = reinterpret_cast<float**>(scratch);
+    sums = scratch + 2 * e.scale;
+    row = sums + e.scale * e.scale * W + 1;
+    for (int place = 0; place < e.scale; ++place) parts[place] = row + (place + 1) * room;
+  }
+};
+
 void enlarge(const Enlarging& e, int channel, float* scratch) {
   const int width = e.small.width, s = e.scale;
-  float* row = scratch + 1;  // from -1 to width
+  const EnlargingMemory memory(e, scratch);
+  float* row = memory.row;
   for (int y = 0; y < e.large.height; ++y) {
     const int i = y / s, k = y % s;
     const float down = shift_of(k, s), part = std::abs(down);
@@ -275,36 +341,39 @@ void enlarge(const Enlarging& e, int channel, float* scratch) {
     for (int x = 0; x < width; ++x) row[x] = near[x] + (far[x] - near[x]) * part;
     row[-1] = row[0];
     row[width] = row[width - 1];
-    float* out = e.large.row(channel, y);
     for (int place = 0; place < s; ++place) {
       const float right = shift_of(place, s), share = std::abs(right);
       const float* beside = row + (right < 0 ? -1 : 1);
       const float local = e.local[(k * s + place) * e.channels + channel];
-      for (int x = 0; x < width; ++x)
-        out[x * s + place] = row[x] + (beside[x] - row[x]) * share + local;
+      float* own = memory.parts[place];
+      for (int x = 0; x < width; ++x) own[x] = row[x] + (beside[x] - row[x]) * share + local;
     }
+    put_together(e.large.row(channel, y), s, width, memory.parts);
   }
 }
 
 void enlarge_backward(const Enlarging& e, int channel, float* scratch) {
   const int width = e.small.width, s = e.scale;
+  const EnlargingMemory memory(e, scratch);
   for (int y = 0; y < e.small.height; ++y) std::fill_n(e.small.row(channel, y), width, 0.0f);
-  float* sums = scratch;  // [scale, scale]
-  std::fill_n(sums, s * s, 0.0f);
-  float* row = scratch + s * s + 1;  // from -1 to width
+  std::fill_n(memory.sums, s * s * W, 0.0f);
+  float* row = memory.row;
   for (int y = 0; y < e.large.height; ++y) {
-    const float* g = e.large.row(channel, y);
+    take_apart(e.large.row(channel, y), s, width, memory.parts);
     std::fill_n(row - 1, width + 2, 0.0f);
     const int i = y / s, k = y % s;
     for (int place = 0; place < s; ++place) {
       const float right = shift_of(place, s), share = std::abs(right);
-      float total = 0;
-      for (int x = 0; x < width; ++x) total += g[x * s + place];
-      sums[k * s + place] += total;
-      for (int x = 0; x < width; ++x) row[x] += (1 - share) * g[x * s + place];
+      float* g = memory.parts[place];
+      std::fill_n(g + width, W, 0.0f);
+      float* sum = memory.sums + (k * s + place) * W;
+      Vf total = load(sum);
+      for (int x = 0; x < width; x += W) total += load(g + x);
+      store(sum, total);
+      for (int x = 0; x < width; ++x) row[x] += (1 - share) * g[x];
       if (right == 0) continue;
       float* beside = row + (right < 0 ? -1 : 1);
-      for (int x = 0; x < width; ++x) beside[x] += share * g[x * s + place];
+      for (int x = 0; x < width; ++x) beside[x] += share * g[x];
     }
     row[0] += row[-1];
     row[width - 1] += row[width];
@@ -315,7 +384,8 @@ void enlarge_backward(const Enlarging& e, int channel, float* scratch) {
     float* far = e.small.row(channel, within(down < 0 ? i - 1 : i + 1, e.small.height));
     for (int x = 0; x < width; ++x) far[x] += part * row[x];
   }
-  for (int place = 0; place < s * s; ++place) e.local[place * e.channels + channel] = sums[place];
+  for (int place = 0; place < s * s; ++place)
+    e.local[place * e.channels + channel] = sum(load(memory.sums + place * W));
 }
 
 void head_forward(const Head& head, int y, const FeaturePlanes& x, float* out, std::ptrdiff_t size,

@@ -50,6 +50,11 @@ struct Enlarging {
   int channels;
 };
 
+constexpr std::size_t enlarging_scratch(int scale, int width) {
+  return static_cast<std::size_t>(2 * scale + 16 * scale * scale + (scale + 1) * (width + kBehind) +
+                                  1);
+}
+
 struct Head {
   Layer layer;
   float offset;  // that outputs get besides

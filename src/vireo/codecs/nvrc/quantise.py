@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log2, prod
 from typing import NamedTuple
@@ -133,11 +133,12 @@ class Numbers(nn.Module):
         self.columns: Tensor
         for name, values in (("rows", layout.rows), ("columns", layout.columns)):
             self.register_buffer(name, torch.from_numpy(values), persistent=False)
-        for level, shape in enumerate(layout.grids):
-            inside = torch.from_numpy(to_blocks(np.ones(shape, np.int64)).astype(bool))
-            self.register_buffer(f"inside_{level}", inside, persistent=False)
-            models = torch.tensor(layout.models[level])
-            self.register_buffer(f"models_{level}", models, persistent=False)
+        self._batches = _batches(layout.models)
+        for index, (models, levels) in enumerate(self._batches):
+            grids = (np.ones(layout.grids[level], np.int64) for level in levels)
+            inside = [torch.from_numpy(to_blocks(grid).astype(bool)) for grid in grids]
+            self.register_buffer(f"inside_{index}", _alike(inside, len(models)), persistent=False)
+            self.register_buffer(f"models_{index}", torch.tensor(models), persistent=False)
 
     def _first(self, kind: Kind, deviations: np.ndarray, random: torch.Generator) -> nn.Parameter:
         """Side information where training starts."""
@@ -232,44 +233,45 @@ class Numbers(nn.Module):
 
     def _grid_bits(self, grids: list[_Rounded], side: dict[Kind, Tensor]) -> Tensor:
         spent = self.words.new_zeros(())
-        for level, grid in enumerate(grids):
-            if not self.layout.method.contexts:
+        if not self.layout.method.contexts:
+            for level, grid in enumerate(grids):
                 mean, scale = side[Kind.GRID_MEAN][level], side[Kind.GRID_SCALE][level]
                 steps = grid.steps
                 spent = spent + _spent(
                     grid.numbers, mean * torch.exp2(-steps), torch.exp2(scale - steps)
                 )
-                continue
-            inside = getattr(self, f"inside_{level}")
-            mean, scale = self._contexts(_blocks(grid.values), inside, side, level)
-            numbers, steps = (_blocks(x) for x in (grid.numbers, grid.steps))
+            return spent
+        for index, (models, levels) in enumerate(self._batches):
+            own = [grids[level] for level in levels]
+            values, numbers, steps = (
+                _alike([_blocks(part) for part in parts], len(models))
+                for parts in zip(*((g.values, g.numbers, g.steps) for g in own), strict=True)
+            )
+            inside = getattr(self, f"inside_{index}")
+            mean, scale = self._contexts(values, inside, side, getattr(self, f"models_{index}"))
             bits = _bits(numbers, mean * torch.exp2(-steps), torch.exp2(scale - steps))
             spent = spent + (bits * inside).sum()
         return spent
 
     def _contexts(
-        self, values: Tensor, inside: Tensor, side: dict[Kind, Tensor], level: int
+        self, values: Tensor, inside: Tensor, side: dict[Kind, Tensor], models: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Means and logarithms of deviations `[C, blocks, 16, 8, 8]` of such values."""
-        config = self.layout.config
-        models = getattr(self, f"models_{level}")
+        """Means and logarithms of deviations of values, all `[blocks, models, 16, 8, 8]`."""
         channels = len(models)
-        width = config.context_width
+        width = self.layout.config.context_width
         biases = side[Kind.CONTEXT_BIAS][models]
-        x = values.transpose(0, 1)
-        mask = inside.transpose(0, 1).repeat_interleave(width, 1)
+        x = values
+        mask = inside.repeat_interleave(width, 1)
         parts = torch.split(biases, [width, width, biases.shape[1] - 2 * width], 1)
         kinds = Kind.CONTEXT_FIRST, Kind.CONTEXT_SECOND, Kind.CONTEXT_LAST
         for kind, bias in zip(kinds, parts, strict=True):
             first, last = kind is kinds[0], kind is kinds[-1]
             weight = _unmasked(side[kind][models].clamp(-16, 16), strictly=first)
-            x = functional.conv3d(
-                x, weight.flatten(0, 1), bias.flatten(), padding=2, groups=channels
-            )
+            x = _convolved(x, weight.flatten(0, 1), bias.flatten(), channels)
             if not last:
                 x = functional.relu(x) * mask
         x = x.reshape(x.shape[0], channels, 2, *BLOCK)
-        return x[:, :, 0].transpose(0, 1), x[:, :, 1].transpose(0, 1)
+        return x[:, :, 0], x[:, :, 1]
 
     @torch.no_grad()
     def coded(self) -> Coded:
@@ -362,12 +364,40 @@ def _blocks(grid: Tensor) -> Tensor:
     return parts.reshape(channels, a * b * c, t, h, w)
 
 
+def _batches(models: Sequence[tuple[int, ...]]) -> list[tuple[tuple[int, ...], list[int]]]:
+    """Which context models which levels' channels go through: one for all, or each its own."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for level, own in enumerate(models):
+        found.setdefault(own[:1] if len(set(own)) == 1 else own, []).append(level)
+    return list(found.items())
+
+
+def _alike(levels: list[Tensor], models: int) -> Tensor:
+    """`[blocks, models, 16, 8, 8]` of levels' `[C, blocks, 16, 8, 8]`; channels of one model are
+    blocks like any others."""
+    parts = [x.flatten(0, 1)[:, None] if models == 1 else x.transpose(0, 1) for x in levels]
+    return torch.cat(parts)
+
+
 def _unmasked(weight: Tensor, *, strictly: bool) -> Tensor:
-    """A convolution's `[..., 5, 5, 5]`, of what it sees."""
+    """A convolution's `[..., 3, 5, 5]`, of what it sees: two frames before, and a part of its own."""
     side = CONTEXT_KERNEL
-    count = len(causal(strictly=strictly))
-    whole = functional.pad(weight, (0, side**3 - count))
-    return whole.reshape(*weight.shape[:-1], side, side, side)
+    shape = side // 2 + 1, side, side
+    whole = functional.pad(weight, (0, prod(shape) - len(causal(strictly=strictly))))
+    return whole.reshape(*weight.shape[:-1], *shape)
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
+    """`[blocks, C, 16, 8, 8]`, by frames with those before as channels: three times as fast."""
+    blocks, _, frames, *sides = x.shape
+    before = weight.shape[2] - 1
+    padded = functional.pad(x, (0, 0, 0, 0, before, 0))
+    seen = torch.stack([padded[:, :, t : t + frames] for t in range(before + 1)], 2)
+    seen = seen.permute(0, 3, 1, 2, 4, 5).reshape(blocks * frames, -1, *sides)
+    made = functional.conv2d(
+        seen, weight.flatten(1, 2), bias, padding=CONTEXT_KERNEL // 2, groups=groups
+    )
+    return made.reshape(blocks, frames, -1, *sides).transpose(1, 2)
 
 
 def _nearest(values: NDArray[np.float64], most: int) -> Integers:
