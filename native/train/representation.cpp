@@ -11,7 +11,7 @@ constexpr int kTaps = 9;
 constexpr int kHidden = 4;  // times as many as a unit's outputs
 // Shares of a picture with gradients of their own, so that sums don't depend on the threads.
 constexpr int kBands = 8;
-constexpr int kTileFloats = 24576;  // of what is hidden
+constexpr int kTileFloats = 32768;  // of what is hidden
 
 // Where a unit's parameters are, from its start.
 struct Offsets {
@@ -75,6 +75,8 @@ std::size_t unit_scratch(const Unit& unit, int samples) {
   const int lanes = (samples + 63) / 64 * 64;
   const int pointers = 2 * unit.inputs + 2 * unit.hidden + unit.outputs;
   return static_cast<std::size_t>(lanes) * static_cast<std::size_t>(pointers + 1) + kBehind +
+         static_cast<std::size_t>(lanes) *
+             static_cast<std::size_t>(std::max(unit.inputs, unit.outputs) + 16) +
          2 * static_cast<std::size_t>(pointers);
 }
 
@@ -306,7 +308,7 @@ void Representation::unit_backward(const LayerShape& shape, const Packed& packed
   const int bands = std::min<int>(kBands, static_cast<int>(tiles.size()));
   const std::size_t need = most_scratch(unit, tiles);
   const int depthwise = unit.inputs * (kTaps + 1), layers = static_cast<int>(packed.own.size());
-  const std::size_t sums = static_cast<std::size_t>((depthwise + layers) * kernels_.lanes);
+  const std::size_t sums = static_cast<std::size_t>(kernels_.unit_sums(unit));
   const Features made = features(unit.inputs, x.height, x.width);
   std::vector<std::vector<float>> reduced(static_cast<std::size_t>(bands));
   pool_.run(bands, [&](int band, int worker) {
@@ -317,10 +319,10 @@ void Representation::unit_backward(const LayerShape& shape, const Packed& packed
     const int count = static_cast<int>(tiles.size());
     for (int t = count * band / bands; t < count * (band + 1) / bands; ++t)
       kernels_.unit_backward(unit, tiles[static_cast<std::size_t>(t)], x, d_out, made.planes(),
-                             own.data(), own.data() + depthwise * kernels_.lanes, memory);
+                             own.data(), memory);
     auto& found = reduced[static_cast<std::size_t>(band)];
     found.resize(static_cast<std::size_t>(depthwise + layers));
-    kernels_.reduce(own.data(), depthwise + layers, found.data());
+    kernels_.unit_reduce(unit, own.data(), found.data());
   });
   for (std::size_t band = 1; band < reduced.size(); ++band)
     for (std::size_t i = 0; i < reduced[0].size(); ++i) reduced[0][i] += reduced[band][i];

@@ -26,10 +26,38 @@ struct Rows {
 
 int lanes_of(const Tile& tile) { return (tile.rows * tile.columns + 63) / 64 * 64; }
 
+// Whether gradients of a layer with so many channels at its narrow end are vectors of channels,
+// not of samples, whose partial sums would be as many again for each weight.
+bool by_channel(int narrow) { return narrow >= 16 && (narrow + W - 1) / W * W * 3 <= narrow * 4; }
+
+int whole_vectors(int n) { return (n + W - 1) / W * W; }
+
+// A layer's numbers of channels, and which end has more.
+struct Ends {
+  bool widens;
+  int wide, narrow, stride;
+  bool is_by_channel;
+
+  explicit Ends(const Layer& layer)
+      : widens(layer.outputs > layer.inputs),
+        wide(std::max(layer.outputs, layer.inputs)),
+        narrow(std::min(layer.outputs, layer.inputs)),
+        stride(whole_vectors(narrow)),
+        is_by_channel(by_channel(narrow)) {}
+};
+
+// Of a layer's gradients: partial sums of weights and biases as `outer` has them, or [wide, narrow
+// in whole vectors] and a vector for each bias.
+int layer_sums(const Layer& layer) {
+  const Ends ends(layer);
+  return ends.wide * (ends.is_by_channel ? ends.stride : ends.narrow * W) + layer.outputs * W;
+}
+
 // A unit's scratch: pointers to rows, then rows of lanes.
 struct UnitMemory {
   Rows made, hidden, slope, end, d_norm;
   float* inverse;  // of deviations
+  float* turned;   // the narrow end of a layer, sample by sample
   float** pointers;
 
   UnitMemory(const Unit& unit, int lanes, float* scratch)
@@ -39,7 +67,9 @@ struct UnitMemory {
         end(slope.behind(unit.hidden)),
         d_norm(end.behind(unit.outputs)),
         inverse(d_norm[unit.inputs]),
-        pointers(reinterpret_cast<float**>(d_norm[unit.inputs + 1] + kBehind)) {}
+        turned(inverse + lanes + kBehind),
+        pointers(reinterpret_cast<float**>(
+            turned + lanes * whole_vectors(std::max(unit.inputs, unit.outputs)))) {}
 
   float** rows(const Rows& rows, int count, int at) const {
     for (int i = 0; i < count; ++i) pointers[at + i] = rows[i];
@@ -196,8 +226,95 @@ void depthwise_sums(const Tile& tile, const FeaturePlanes& x, const FeaturePlane
   for (int k = 0; k <= kTaps; ++k) store(sums + k * W, total[k]);
 }
 
+template <int M, int N>
+void add_products(const float* const* wide, const float* narrow, int stride, int lanes,
+                  float* sums) {
+  Vf total[M][N];
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 8
+    for (int v = 0; v < N; ++v) total[m][v] = load(sums + m * stride + v * W);
+  }
+  for (int p = 0; p < lanes; ++p, narrow += stride) {
+    Vf own[N];
+#pragma GCC unroll 8
+    for (int v = 0; v < N; ++v) own[v] = load(narrow + v * W);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+      const Vf factor = splat(wide[m][p]);
+#pragma GCC unroll 8
+      for (int v = 0; v < N; ++v) total[m][v] += factor * own[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 8
+    for (int v = 0; v < N; ++v) store(sums + m * stride + v * W, total[m][v]);
+  }
+}
+
+void turn(const float* const* rows, int count, int lanes, float* turned) {
+  const int stride = whole_vectors(count);
+  for (int c = 0; c < count; ++c)
+    for (int p = 0; p < lanes; ++p) turned[p * stride + c] = rows[c][p];
+  for (int p = 0; p < lanes; ++p)
+    for (int c = count; c < stride; ++c) turned[p * stride + c] = 0;
+}
+
+// Adds a layer's gradients from those of its outputs: `layer_sums`.
+void layer_gradients(const Layer& layer, const float* const* g, const float* const* x, int lanes,
+                     float* turned, float* sums) {
+  const Ends ends(layer);
+  if (!ends.is_by_channel) return outer(layer, g, x, lanes, sums - layer.weight_at * W);
+  turn(ends.widens ? x : g, ends.narrow, lanes, turned);
+  const float* const* rows = ends.widens ? g : x;
+  in_blocks<OUTPUTS>(ends.wide, [&](int m, auto ms) {
+    in_blocks<VECTORS>(ends.stride / W, [&](int v, auto vs) {
+      add_products<decltype(ms)::value, decltype(vs)::value>(
+          rows + m, turned + v * W, ends.stride, lanes, sums + m * ends.stride + v * W);
+    });
+  });
+  float* biases = sums + ends.wide * ends.stride;
+  for (int o = 0; o < layer.outputs; ++o) {
+    Vf total = load(biases + o * W);
+    for (int at = 0; at < lanes; at += W) total += load(g[o] + at);
+    store(biases + o * W, total);
+  }
+}
+
+// Weights [outputs, inputs] and biases of what `layer_gradients` added.
+float* layer_reduce(const Layer& layer, const float* sums, float* out) {
+  const Ends ends(layer);
+  const int weights = ends.wide * ends.narrow;
+  float* behind = out + weights + layer.outputs;
+  if (!ends.is_by_channel) {
+    reduce(sums, weights + layer.outputs, out);
+    return behind;
+  }
+  for (int m = 0; m < ends.wide; ++m)
+    for (int n = 0; n < ends.narrow; ++n)
+      out[ends.widens ? m * ends.narrow + n : n * ends.wide + m] = sums[m * ends.stride + n];
+  reduce(sums + ends.wide * ends.stride, layer.outputs, out + weights);
+  return behind;
+}
+
+int unit_sums(const Unit& unit) {
+  return unit.inputs * (kTaps + 1) * W + layer_sums(unit.expand) +
+         layer_sums(unit.project);
+}
+
+void unit_reduce(const Unit& unit, const float* sums, float* out) {
+  const int depthwise = unit.inputs * (kTaps + 1);
+  reduce(sums, depthwise, out);
+  sums += depthwise * W;
+  out = layer_reduce(unit.expand, sums, out + depthwise);
+  layer_reduce(unit.project, sums + layer_sums(unit.expand), out);
+}
+
 void unit_backward(const Unit& unit, const Tile& tile, const FeaturePlanes& x, const FeaturePlanes& d_out,
-                   const FeaturePlanes& d_made, float* d_depthwise, float* d_layers, float* scratch) {
+                   const FeaturePlanes& d_made, float* sums, float* scratch) {
+  float* d_expand = sums + unit.inputs * (kTaps + 1) * W;
+  float* d_project = d_expand + layer_sums(unit.expand);
   const int lanes = lanes_of(tile), samples = tile.rows * tile.columns;
   const UnitMemory memory(unit, lanes, scratch);
   normalised(unit, tile, x, memory);
@@ -221,13 +338,13 @@ void unit_backward(const Unit& unit, const Tile& tile, const FeaturePlanes& x, c
       std::copy_n(d_out.row(c, tile.top + r) + tile.left, tile.columns, end[c] + r * tile.columns);
     std::fill(end[c] + samples, end[c] + lanes, 0.0f);
   }
-  outer(unit.project, end, hidden, lanes, d_layers);
+  layer_gradients(unit.project, end, hidden, lanes, memory.turned, d_project);
   // From here on what was hidden is the gradient of what went into the gelu.
   product<Tail::linear>(unit.project.backward, unit.outputs, unit.hidden, end, hidden, lanes);
   for (int c = 0; c < unit.hidden; ++c)
     for (int at = 0; at < lanes; at += W)
       store(hidden[c] + at, load(hidden[c] + at) * load(slope[c] + at));
-  outer(unit.expand, hidden, made, lanes, d_layers);
+  layer_gradients(unit.expand, hidden, made, lanes, memory.turned, d_expand);
   product<Tail::linear>(unit.expand.backward, unit.hidden, unit.inputs, hidden, d_norm, lanes);
   const float share = 1.0f / static_cast<float>(unit.inputs);
   for (int at = 0; at < lanes; at += W) {
@@ -249,7 +366,7 @@ void unit_backward(const Unit& unit, const Tile& tile, const FeaturePlanes& x, c
     for (int r = 0; r < tile.rows; ++r)
       std::copy_n(d_norm[c] + r * tile.columns, tile.columns,
                   d_made.row(c, tile.top + r) + tile.left);
-    depthwise_sums(tile, x, d_made, c, d_depthwise + c * (kTaps + 1) * W);
+    depthwise_sums(tile, x, d_made, c, sums + c * (kTaps + 1) * W);
   }
 }
 
@@ -428,8 +545,8 @@ void head_backward(const Head& head, int y, const FeaturePlanes& x, const float*
 }  // namespace
 
 const RepresentationKernels representation_kernels = {
-    VIREO_TEXT(VIREO_ISA), W, pack_layer, unit_forward, unit_backward, depthwise_backward,
-    enlarge, enlarge_backward, head_forward, head_backward, reduce,
+    VIREO_TEXT(VIREO_ISA), W, pack_layer, unit_forward, unit_sums, unit_backward, unit_reduce,
+    depthwise_backward, enlarge, enlarge_backward, head_forward, head_backward, reduce,
 };
 
 }  // namespace vireo::train::VIREO_ISA

@@ -65,10 +65,14 @@ struct RepresentationKernels {
   int lanes;  // of a partial sum of the gradients of parameters
   void (*pack)(const Layer&, const float* parameters);
   void (*unit_forward)(const Unit&, const Tile&, const FeaturePlanes& x, const FeaturePlanes& out, float* scratch);
-  // From the output's gradients: those of what the depthwise convolution made, and, added, partial
-  // sums of those of [depthwise, its bias] and of the layers.
-  void (*unit_backward)(const Unit&, const Tile&, const FeaturePlanes& x, const FeaturePlanes& d_out,
-                        const FeaturePlanes& d_made, float* d_depthwise, float* d_layers, float* scratch);
+  // From the output's gradients: those of what the depthwise convolution made, and, added to
+  // `unit_sums` floats, those of parameters.
+  int (*unit_sums)(const Unit&);
+  void (*unit_backward)(const Unit&, const Tile&, const FeaturePlanes& x,
+                        const FeaturePlanes& d_out, const FeaturePlanes& d_made, float* sums,
+                        float* scratch);
+  // Gradients of [inputs, 9 and the bias], and weights and biases of both layers.
+  void (*unit_reduce)(const Unit&, const float* sums, float* out);
   // A row of the input's gradients, of one channel.
   void (*depthwise_backward)(const Unit&, int channel, int y, const FeaturePlanes& d_made,
                              const FeaturePlanes& d_out, const FeaturePlanes& d_x);

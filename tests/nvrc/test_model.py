@@ -115,7 +115,7 @@ def made_and_gradients(
     [
         (XXS, None),
         (XXS, Patch(4, 3, 2, 5)),
-        (Config("odd", (20, 11, 7, 3), 1, 2, 1, "all", 4), Patch(1, 0, 5, 9)),
+        (Config("odd", (39, 17, 3, 2), 1, 2, 1, "all", 4), Patch(1, 0, 5, 9)),
     ],
 )
 def test_native_stages_are_those_of_pytorch(config: Config, patch: Patch | None, isa: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
@@ -16,7 +17,7 @@ from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CELL, Extent
 from vireo.codecs.nvrc.layout import Layout
 from vireo.codecs.nvrc.model import Native, Patch, halved, pictures
-from vireo.codecs.nvrc.stages import Stages
+from vireo.codecs.nvrc.stages import Stages, one_thread_of_pytorch
 from vireo.exact import PROCESSOR, full_precision
 
 _MOST_CELLS = 1024  # of a picture that is made at once; of 0.6 million samples
@@ -69,24 +70,23 @@ class Network:
         luma = np.empty((extent.rows * CELL, extent.columns * CELL), np.uint8)
         chroma = np.empty((2, luma.shape[0] // 2, luma.shape[1] // 2), np.uint8)
         place = torch.tensor([frame], device=self.grids[0].device)
-        for patch in patches(extent, patch_cells):
-            with full_precision(place.device.type):
-                made = pictures(
-                    self.layout.config,
-                    extent,
-                    self.grids,
-                    self._tensors,
-                    place,
-                    patch,
-                    self._native,
-                )
-            rows = slice(patch.top * CELL, (patch.top + patch.rows) * CELL)
-            columns = slice(patch.left * CELL, (patch.left + patch.columns) * CELL)
-            luma[rows, columns] = _samples(made[0, 0])
-            half = (slice(s.start // 2, s.stop // 2) for s in (rows, columns))
-            chroma[:, *half] = _samples(halved(made[:, 1:])[0])
+        with one_thread_of_pytorch() if self._native else nullcontext():
+            for patch in patches(extent, patch_cells):
+                made = self._made(place, patch)
+                rows = slice(patch.top * CELL, (patch.top + patch.rows) * CELL)
+                columns = slice(patch.left * CELL, (patch.left + patch.columns) * CELL)
+                luma[rows, columns] = _samples(made[0, 0])
+                half = (slice(s.start // 2, s.stop // 2) for s in (rows, columns))
+                chroma[:, *half] = _samples(halved(made[:, 1:])[0])
         y, u, v = luma[:height, :width], *chroma[:, : height // 2, : width // 2]
         return np.ascontiguousarray(y), np.ascontiguousarray(u), np.ascontiguousarray(v)
+
+    def _made(self, frames: Tensor, patch: Patch) -> Tensor:
+        own = self.layout
+        with full_precision(frames.device.type):
+            return pictures(
+                own.config, own.extent, self.grids, self._tensors, frames, patch, self._native
+            )
 
 
 def patches(extent: Extent, most: int) -> list[Patch]:

@@ -380,7 +380,7 @@ def _alike(levels: list[Tensor], models: int) -> Tensor:
 
 
 def _unmasked(weight: Tensor, *, strictly: bool) -> Tensor:
-    """A convolution's `[..., 3, 5, 5]`, of what it sees: two frames before, and a part of its own."""
+    """A convolution's `[..., 3, 5, 5]`: two frames before, and what it sees of its own."""
     side = CONTEXT_KERNEL
     shape = side // 2 + 1, side, side
     whole = functional.pad(weight, (0, prod(shape) - len(causal(strictly=strictly))))

@@ -6,7 +6,8 @@ against.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -60,9 +61,21 @@ class Stages:
             crops: what to keep of each stage.
         """
         with self._lock:
-            apply: Any = _Pictures.apply
-            found: Tensor = apply(self._native, list(crops), vector, stem, *additions)
+            found: Tensor = _Pictures.apply(  # type: ignore[no-untyped-call]
+                self._native, list(crops), vector, stem, *additions
+            )
         return found
+
+
+@contextmanager
+def one_thread_of_pytorch() -> Iterator[None]:
+    """Its others would wait in a loop, on the cores that the stages' threads are to have."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Pictures(torch.autograd.Function):

@@ -32,7 +32,7 @@ from vireo.codecs.nvrc.network import patches
 from vireo.codecs.nvrc.optimiser import OrthogonalUpdates
 from vireo.codecs.nvrc.presets import STANDARD, Preset, Recipe
 from vireo.codecs.nvrc.quantise import Numbers, Rounding, partly, soft
-from vireo.codecs.nvrc.stages import Stages
+from vireo.codecs.nvrc.stages import Stages, one_thread_of_pytorch
 from vireo.exact import PROCESSOR
 from vireo.metrics import PLANE_WEIGHTS
 from vireo.nn.losses import similarity_measure
@@ -167,6 +167,9 @@ class Trainer:
             if self.step == self._first:
                 self._graphs.forget()
             self._graphs.run(kind, lambda: self._change(kind))
+        elif self._stages is not None:
+            with one_thread_of_pytorch():
+                self._change(kind)
         else:
             self._change(kind)
         self.step += 1
