@@ -28,14 +28,17 @@ from vireo.codecs.insta.prior import FARTHEST
 from vireo.codecs.insta.updates import update_grids, write
 from vireo.errors import UsageError
 from vireo.exact import Grid, InexactError
+from vireo.nn.orthogonal import OrthogonalUpdates, is_matrix
 
 FRAMES = 3  # of a clip of a step (InstA, section 4.3), at most
 LEARNING_RATE = 3e-4  # at first; the paper takes 1e-5 for some hundred thousand steps
+MATRIX_RATE = 10.0  # of the encoder's matrices, whose updates are orthogonal, in learning rates
 FALLING = 100  # after so many steps the learning rate falls with the root of their number
 AVERAGED = 0.2  # of the steps so far, about, are averaged: what is sent
 CROP = 256  # side of a step's pictures, at most
 FIRST_TRIAL = 40  # steps; each further trial comes after half as many again
 SAVE_SECONDS = 60.0
+VERSION = 2  # of what a checkpoint holds
 _ROUND = Grid(0, -FARTHEST, FARTHEST)
 
 Evaluate = Callable[[dict[str, Tensor], bytes], tuple[float, Mapping[int, Planes]]]
@@ -59,10 +62,14 @@ class Kept:
             state = checkpoint.load(self.path) if self.path.exists() else {}
         except UsageError:
             return None
-        return state if state.get("identity") == self.identity else None
+        return state if state.get("identity") == self._written else None
 
     def save(self, state: Mapping[str, Any]) -> None:
-        checkpoint.save(self.path, {"identity": self.identity, **state})
+        checkpoint.save(self.path, {"identity": self._written, **state})
+
+    @property
+    def _written(self) -> str:
+        return f"{VERSION} {self.identity}"
 
 
 @dataclass(frozen=True)
@@ -184,6 +191,8 @@ class Adaptation:
             groups.append({"params": [update], "lr": LEARNING_RATE / self._grids[name].unit})
         self._optimiser = torch.optim.Adam(groups)
         self._rates = [group["lr"] for group in self._optimiser.param_groups]
+        matrices = [own for own in self._own.values() if is_matrix(own)]
+        self._orthogonal = OrthogonalUpdates(matrices, MATRIX_RATE)
 
     def run(
         self, seconds: float, progress: Callable[[float, float], None], kept: Kept | None = None
@@ -239,6 +248,7 @@ class Adaptation:
             "average": self._average,
             "decoded": {n: [torch.from_numpy(p) for p in self._decoded[n]] for n in self._decoded},
             "optimiser": self._optimiser.state_dict(),
+            "orthogonal": self._orthogonal.state_dict(),
         }
 
     @torch.no_grad()
@@ -254,6 +264,7 @@ class Adaptation:
             n: (y.numpy(), u.numpy(), v.numpy()) for n, (y, u, v) in state["decoded"].items()
         }
         self._optimiser.load_state_dict(state["optimiser"])
+        self._orthogonal.load_state_dict(state["orthogonal"])
         return Adapted.of(state["best"]), _Progress(**state["progress"])
 
     def _better(self, best: Adapted, step: int) -> Adapted:
@@ -283,6 +294,7 @@ class Adaptation:
             for p in group["params"]
             if p.grad is not None
         ):
+            self._orthogonal.step(self._optimiser.param_groups[0]["lr"])
             self._optimiser.step()
             self._move_average(step)
 

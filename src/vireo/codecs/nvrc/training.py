@@ -29,7 +29,7 @@ from vireo.codecs.nvrc.config import CELL, Config, Extent
 from vireo.codecs.nvrc.layout import Layout, Method
 from vireo.codecs.nvrc.model import Patch, halved, pictures
 from vireo.codecs.nvrc.network import patches
-from vireo.codecs.nvrc.optimiser import OrthogonalUpdates
+from vireo.codecs.nvrc.optimiser import VectorUpdates
 from vireo.codecs.nvrc.presets import STANDARD, Preset, Recipe
 from vireo.codecs.nvrc.quantise import Numbers, Rounding, partly, soft
 from vireo.codecs.nvrc.stages import Stages, one_thread_of_pytorch
@@ -111,7 +111,7 @@ class Trainer:
         self._matrices = None
         if job.recipe.matrix_rate:
             places = [p for n, p in self.layout.layers.items() if is_matrix(n)]
-            self._matrices = OrthogonalUpdates(self.numbers.layers, places, job.recipe.matrix_rate)
+            self._matrices = VectorUpdates(self.numbers.layers, places, job.recipe.matrix_rate)
         self._stages = None
         if self._device.type == "cpu":
             self._stages = Stages(self.layout, torch.get_num_threads())
@@ -256,8 +256,7 @@ class Trainer:
         luma = self._luma[frames, :, top:bottom, left:right]
         chroma = self._chroma[frames, :, top // 2 : bottom // 2, left // 2 : right // 2]
         luma, chroma = luma.float() / 255, chroma.float() / 255
-        made = made[:, :, : luma.shape[2], : luma.shape[3]]
-        return self._distortion(made[:, :1], halved(made[:, 1:]), luma, chroma)
+        return self._distortion(made, luma, chroma)
 
     def _shown(self, patch: Patch) -> tuple[int, int]:
         """Rows and columns of a patch that are of the picture."""
@@ -335,27 +334,64 @@ def is_matrix(name: str) -> bool:
     return name.endswith("weight") and "depthwise" not in name and "head" not in name
 
 
+def _shown(made: Tensor, luma: Tensor) -> tuple[Tensor, Tensor]:
+    """Luma, and chroma at its size, of what is shown of pictures."""
+    made = made[:, :, : luma.shape[2], : luma.shape[3]]
+    return made[:, :1], halved(made[:, 1:])
+
+
 def _squares(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).square().mean((0, 2, 3))
 
 
-def _mse(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
-    y, uv = _squares(luma, luma_to), _squares(chroma, chroma_to)
-    of_luma, of_u, of_v = PLANE_WEIGHTS
-    return of_luma * y[0] + of_u * uv[0] + of_v * uv[1]
+class _WeightedError(torch.autograd.Function):
+    """The weighted mean squared error and its gradient in one go: as many passes over pictures as
+    autograd needs for the gradient alone."""
+
+    @staticmethod
+    def forward(ctx: Any, made: Tensor, luma: Tensor, chroma: Tensor) -> Tensor:
+        gradient = torch.zeros_like(made)
+        own = gradient[:, :, : luma.shape[2], : luma.shape[3]]
+        of_luma, of_chroma = (
+            a - b for a, b in zip(_shown(made, luma), (luma, chroma), strict=True)
+        )
+        share = PLANE_WEIGHTS[0] / luma.numel()
+        found = share * of_luma.square().sum()
+        torch.mul(of_luma, 2 * share, out=own[:, :1])
+        for plane, weight in zip((1, 2), PLANE_WEIGHTS[1:], strict=True):
+            share = weight / (chroma.numel() / 2)
+            error = of_chroma[:, plane - 1]
+            found = found + share * error.square().sum()
+            part = error * (share / 2)  # a sample of chroma is the mean of four
+            for row in (0, 1):
+                for column in (0, 1):
+                    own[:, plane, row::2, column::2] = part
+        ctx.save_for_backward(gradient)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * gradients[0], None, None
 
 
-def _yuv(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
+def _mse(made: Tensor, luma: Tensor, chroma: Tensor) -> Tensor:
+    found: Tensor = _WeightedError.apply(made, luma, chroma)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _yuv(made: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
     """Equation 11, chroma at its own size."""
+    luma, chroma = _shown(made, luma_to)
     y, uv = _squares(luma, luma_to)[0], _squares(chroma, chroma_to)
     squares = y ** (6 / 8) * uv[0] ** (1 / 8) * uv[1] ** (1 / 8)
     return 0.99 * squares + 0.01 * (1 - _similarity(luma, luma_to))
 
 
-def _rgb(luma: Tensor, chroma: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
+def _rgb(made: Tensor, luma_to: Tensor, chroma_to: Tensor) -> Tensor:
     """Equation 10, of BT.601's R, G and B."""
-    made, wanted = _to_rgb(luma, chroma), _to_rgb(luma_to, chroma_to)
-    return 0.7 * (made - wanted).abs().mean() + 0.3 * (1 - _similarity(made, wanted))
+    found, wanted = _to_rgb(*_shown(made, luma_to)), _to_rgb(luma_to, chroma_to)
+    return 0.7 * (found - wanted).abs().mean() + 0.3 * (1 - _similarity(found, wanted))
 
 
 def _to_rgb(luma: Tensor, chroma: Tensor) -> Tensor:
