@@ -35,6 +35,20 @@ def test_matrices_are_moved_and_the_rest_is_left_to_adam() -> None:
     assert torch.equal(vector.grad[16:], torch.arange(16.0, 20.0))
 
 
+def test_training_does_not_depend_on_the_threads() -> None:
+    frames = [f.planes for f in moving(120, 72, 3)]
+    job = Job(CONFIG, Method.of(CONFIG), frames, 1e-3, Preset(2, 1))
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        own = Trainer(job)
+        own.train()
+        found.append(own.numbers.state_dict())
+    torch.set_num_threads(before)
+    for name, values in found[0].items():
+        assert torch.equal(values, found[1][name]), name
+
+
 def test_quant_noise_rounds_its_share_which_then_learns_nothing() -> None:
     x = torch.rand(4000, requires_grad=True)
     rounded = partly(0.3, torch.Generator().manual_seed(1))(x)
