@@ -12,6 +12,7 @@
 
 #include "binding/arrays.hpp"
 #include "binding/representation.hpp"
+#include "train/orthogonal.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -87,9 +88,42 @@ nb::tuple backward(Representation& r, const Held& held, Floats<4> d_out, Floats<
   return nb::make_tuple(d_stem.object, d_locals, d_parameters.object);
 }
 
+// A vector's matrices; its pool stays from step to step.
+class Orthogonal {
+ public:
+  Orthogonal(const std::vector<Numbers>& matrices, int threads, const std::string& isa)
+      : kernel_(choose_orthogonal_kernel(isa)), pool_(std::max(1, threads)) {
+    for (const auto& [start, rows, columns] : matrices) {
+      require(start >= 0 && rows >= 1 && columns >= 1, "matrices have rows and columns");
+      shapes_.push_back({start, rows, columns});
+      least_ = std::max(least_, at(start) + at(rows) * at(columns));
+    }
+  }
+
+  nb::object of(Floats<1> vector) {
+    require(vector.size() >= least_, "the vector is shorter than its matrices");
+    const Array out = make({vector.size()});
+    {
+      nb::gil_scoped_release release;
+      make_orthogonal(kernel_, shapes_, vector.data(), out.data, pool_);
+    }
+    return out.object;
+  }
+
+ private:
+  const OrthogonalKernel& kernel_;
+  Pool pool_;
+  std::vector<MatrixShape> shapes_;
+  std::size_t least_ = 0;
+};
+
 }  // namespace
 
 void bind_representation(nb::module_& m) {
+  nb::class_<Orthogonal>(m, "Orthogonal", "Matrices of a vector, with singular values about 1.")
+      .def(nb::init<const std::vector<Numbers>&, int, const std::string&>(), "matrices"_a,
+           "threads"_a = 1, "isa"_a = "")
+      .def("of", &Orthogonal::of, "vector"_a);
   nb::class_<Held>(m, "Held", "What a forward pass leaves for the one back.");
   nb::class_<Representation>(m, "Representation",
                              "The stages of an NVRC network behind its stem, in floats.")

@@ -5,6 +5,7 @@
 
 #include "train/frame_trainer.hpp"
 #include "train/motion_kernels.hpp"
+#include "train/orthogonal.hpp"
 #include "train/representation_kernels.hpp"
 
 namespace vireo::train {
@@ -47,6 +48,14 @@ const RepresentationKernels* const REPRESENTATION_BUILDS[] = {
     &baseline::representation_kernels,
 };
 
+const OrthogonalKernel* const ORTHOGONAL_BUILDS[] = {
+#if defined(VIREO_X86_KERNELS)
+    &avx512::orthogonal_kernel,
+    &avx2::orthogonal_kernel,
+#endif
+    &baseline::orthogonal_kernel,
+};
+
 template <class Builds>
 const auto& chosen(const Builds& builds, const std::string& name) {
   for (const auto* build : builds) {
@@ -71,6 +80,10 @@ const Kernels& choose_kernels(const std::string& name) { return chosen(BUILDS, n
 
 const RepresentationKernels& choose_representation_kernels(const std::string& name) {
   return chosen(REPRESENTATION_BUILDS, name);
+}
+
+const OrthogonalKernel& choose_orthogonal_kernel(const std::string& name) {
+  return chosen(ORTHOGONAL_BUILDS, name);
 }
 
 std::vector<std::string> available_kernels() {

@@ -138,6 +138,55 @@ static inline void outer(const Layer& layer, const float* const* g, const float*
   }
 }
 
+VIREO_INLINE int whole_vectors(int n) { return (n + W - 1) / W * W; }
+
+// Rows of lanes turned round: for each lane its numbers in whole vectors, with zeros behind.
+static inline void turn(const float* const* rows, int count, int lanes, float* turned) {
+  const int stride = whole_vectors(count);
+  for (int c = 0; c < count; ++c)
+    for (int p = 0; p < lanes; ++p) turned[p * stride + c] = rows[c][p];
+  for (int p = 0; p < lanes; ++p)
+    for (int c = count; c < stride; ++c) turned[p * stride + c] = 0;
+}
+
+template <int M, int N>
+static inline void add_products_block(const float* const* wide, const float* narrow, int stride, int lanes,
+                  float* sums) {
+  Vf total[M][N];
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 8
+    for (int v = 0; v < N; ++v) total[m][v] = load(sums + m * stride + v * W);
+  }
+  for (int p = 0; p < lanes; ++p, narrow += stride) {
+    Vf own[N];
+#pragma GCC unroll 8
+    for (int v = 0; v < N; ++v) own[v] = load(narrow + v * W);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+      const Vf factor = splat(wide[m][p]);
+#pragma GCC unroll 8
+      for (int v = 0; v < N; ++v) total[m][v] += factor * own[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 8
+    for (int v = 0; v < N; ++v) store(sums + m * stride + v * W, total[m][v]);
+  }
+}
+
+// Adds to sums [wide, stride] the products of rows of lanes with others, which are turned.
+static inline void add_products(const float* const* wide, int count, const float* narrow,
+                                int stride, int lanes, float* sums) {
+  in_blocks<OUTPUTS>(count, [&](int m, auto ms) {
+    in_blocks<VECTORS>(stride / W, [&](int v, auto vs) {
+      add_products_block<decltype(ms)::value, decltype(vs)::value>(
+          wide + m, narrow + v * W, stride, lanes, sums + m * stride + v * W);
+    });
+  });
+}
+
 // A tile's activations: rows[l] are layer l's outputs, forward; then, as `backward` works
 // its way down, the gradients with respect to what stood before the ReLU.
 struct Activations {

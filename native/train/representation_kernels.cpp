@@ -30,8 +30,6 @@ int lanes_of(const Tile& tile) { return (tile.rows * tile.columns + 63) / 64 * 6
 // not of samples, whose partial sums would be as many again for each weight.
 bool by_channel(int narrow) { return narrow >= 16 && (narrow + W - 1) / W * W * 3 <= narrow * 4; }
 
-int whole_vectors(int n) { return (n + W - 1) / W * W; }
-
 // A layer's numbers of channels, and which end has more.
 struct Ends {
   bool widens;
@@ -226,54 +224,13 @@ void depthwise_sums(const Tile& tile, const FeaturePlanes& x, const FeaturePlane
   for (int k = 0; k <= kTaps; ++k) store(sums + k * W, total[k]);
 }
 
-template <int M, int N>
-void add_products(const float* const* wide, const float* narrow, int stride, int lanes,
-                  float* sums) {
-  Vf total[M][N];
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 8
-    for (int v = 0; v < N; ++v) total[m][v] = load(sums + m * stride + v * W);
-  }
-  for (int p = 0; p < lanes; ++p, narrow += stride) {
-    Vf own[N];
-#pragma GCC unroll 8
-    for (int v = 0; v < N; ++v) own[v] = load(narrow + v * W);
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
-      const Vf factor = splat(wide[m][p]);
-#pragma GCC unroll 8
-      for (int v = 0; v < N; ++v) total[m][v] += factor * own[v];
-    }
-  }
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 8
-    for (int v = 0; v < N; ++v) store(sums + m * stride + v * W, total[m][v]);
-  }
-}
-
-void turn(const float* const* rows, int count, int lanes, float* turned) {
-  const int stride = whole_vectors(count);
-  for (int c = 0; c < count; ++c)
-    for (int p = 0; p < lanes; ++p) turned[p * stride + c] = rows[c][p];
-  for (int p = 0; p < lanes; ++p)
-    for (int c = count; c < stride; ++c) turned[p * stride + c] = 0;
-}
-
 // Adds a layer's gradients from those of its outputs: `layer_sums`.
 void layer_gradients(const Layer& layer, const float* const* g, const float* const* x, int lanes,
                      float* turned, float* sums) {
   const Ends ends(layer);
   if (!ends.is_by_channel) return outer(layer, g, x, lanes, sums - layer.weight_at * W);
   turn(ends.widens ? x : g, ends.narrow, lanes, turned);
-  const float* const* rows = ends.widens ? g : x;
-  in_blocks<OUTPUTS>(ends.wide, [&](int m, auto ms) {
-    in_blocks<VECTORS>(ends.stride / W, [&](int v, auto vs) {
-      add_products<decltype(ms)::value, decltype(vs)::value>(
-          rows + m, turned + v * W, ends.stride, lanes, sums + m * ends.stride + v * W);
-    });
-  });
+  add_products(ends.widens ? g : x, ends.wide, turned, ends.stride, lanes, sums);
   float* biases = sums + ends.wide * ends.stride;
   for (int o = 0; o < layer.outputs; ++o) {
     Vf total = load(biases + o * W);

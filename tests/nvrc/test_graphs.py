@@ -96,6 +96,7 @@ def trainer(recipe: Recipe) -> Trainer:
     config = CONFIGS["xxs"]
     own = Trainer(Job(config, Method.of(config), frames, 1e-3, PRESET, recipe))
     own._stages = None
+    own._matrices = own._updates(None) if recipe.matrix_rate else None
     groups = [{**g, "lr": torch.zeros(())} for g in own._optimiser.param_groups]
     kept = ("params", "factor", "lr")
     own._optimiser = torch.optim.Adam([{k: g[k] for k in kept} for g in groups], fused=True)

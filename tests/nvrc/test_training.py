@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from tests.clips import moving
+from vireo import _train
 from vireo.codecs.nvrc.config import CONFIGS
 from vireo.codecs.nvrc.layout import Kind, Method, Place
 from vireo.codecs.nvrc.optimiser import VectorUpdates
@@ -15,6 +17,7 @@ from vireo.codecs.nvrc.presets import PAPER, STANDARD, Preset, Recipe
 from vireo.codecs.nvrc.quantise import partly
 from vireo.codecs.nvrc.training import Job, Trainer, _mse
 from vireo.metrics import weighted_mse
+from vireo.nn.orthogonal import orthogonal
 
 CONFIG = CONFIGS["xxs"]
 
@@ -33,6 +36,22 @@ def test_matrices_are_moved_and_the_rest_is_left_to_adam() -> None:
     assert not vector[16:].any()
     assert not vector.grad[4:16].any()
     assert torch.equal(vector.grad[16:], torch.arange(16.0, 20.0))
+
+
+@pytest.mark.parametrize("isa", _train.available_kernels())
+def test_native_updates_are_those_of_pytorch(isa: str) -> None:
+    sides = (8, 30), (40, 16), (3, 70), (21, 21), (1, 5)
+    random = torch.Generator().manual_seed(4)
+    matrices = [torch.randn(shape, generator=random) for shape in sides]
+    starts = np.cumsum([7, *(m.numel() for m in matrices)]).tolist()
+    vector = torch.cat([torch.zeros(7), *(m.flatten() for m in matrices)])
+    shapes = [(start, *own) for start, own in zip(starts, sides, strict=False)]
+    found = torch.from_numpy(_train.Orthogonal(shapes, 2, isa).of(vector.numpy()))
+    assert not found[:7].any()
+    for start, matrix in zip(starts, matrices, strict=False):
+        own = found[start : start + matrix.numel()].reshape(matrix.shape)
+        wanted = orthogonal(matrix.double())
+        assert float((own - wanted).norm() / wanted.norm()) < 1e-4
 
 
 def test_training_does_not_depend_on_the_threads() -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vireo import _train
 from vireo.codecs.nvrc.layout import Place
 from vireo.nn.orthogonal import MOMENTUM, as_adam, orthogonal
 
@@ -27,12 +28,29 @@ class VectorUpdates:
         vector: a parameter.
         places: of its matrices `[out, ...]`.
         factor: of the learning rate.
+        threads: for C++; PyTorch does it if none are given.
     """
 
-    def __init__(self, vector: Tensor, places: Sequence[Place], factor: float) -> None:
+    def __init__(
+        self,
+        vector: Tensor,
+        places: Sequence[Place],
+        factor: float,
+        threads: int | None = None,
+    ) -> None:
         self._vector = vector
         self._momentum = torch.zeros_like(vector)
-        self._groups = [_Group.of(g, len(vector), factor, vector.device) for g in _alike(places)]
+        self._groups: list[_Group] = []
+        self._native = None
+        if threads:
+            sides = [(p.start, p.shape[0], prod(p.shape[1:])) for p in places]
+            self._native = _train.Orthogonal(sides, threads)
+            self._factors = torch.zeros_like(vector)
+            for place in places:
+                self._factors[place.range] = factor * as_adam(_sides(place)[1])
+        else:
+            groups = _alike(places)
+            self._groups = [_Group.of(g, len(vector), factor, vector.device) for g in groups]
         moved = torch.zeros(len(vector), dtype=torch.bool)
         for place in places:
             moved[place.range] = True
@@ -52,12 +70,18 @@ class VectorUpdates:
         gradient = self._vector.grad
         assert gradient is not None
         self._momentum.lerp_(gradient, 1 - MOMENTUM)
-        ahead = functional.pad(torch.lerp(gradient, self._momentum, MOMENTUM), (0, 1))
+        ahead = torch.lerp(gradient, self._momentum, MOMENTUM)
+        self._vector.sub_(self._updates(ahead) * rate)
+        gradient.masked_fill_(self._moved, 0.0)
+
+    def _updates(self, ahead: Tensor) -> Tensor:
+        if self._native is not None:
+            return torch.from_numpy(self._native.of(ahead.numpy())) * self._factors
+        ahead = functional.pad(ahead, (0, 1))
         updates = torch.zeros_like(ahead)
         for group in self._groups:
             updates[group.entries] = orthogonal(ahead[group.entries]) * group.factors
-        self._vector.sub_(updates[:-1] * rate)
-        gradient.masked_fill_(self._moved, 0.0)
+        return updates[:-1]
 
 
 @dataclass(frozen=True)

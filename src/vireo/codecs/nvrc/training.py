@@ -108,13 +108,9 @@ class Trainer:
             fused=True if on_gpu else None,
             capturable=on_gpu,
         )
-        self._matrices = None
-        if job.recipe.matrix_rate:
-            places = [p for n, p in self.layout.layers.items() if is_matrix(n)]
-            self._matrices = VectorUpdates(self.numbers.layers, places, job.recipe.matrix_rate)
-        self._stages = None
-        if self._device.type == "cpu":
-            self._stages = Stages(self.layout, torch.get_num_threads())
+        threads = None if on_gpu else torch.get_num_threads()
+        self._stages = Stages(self.layout, threads) if threads else None
+        self._matrices = self._updates(threads) if job.recipe.matrix_rate else None
         self._generator = torch.Generator(self._device)
         # MS-SSIM brings its window from the processor, which a graph can't.
         captured = on_gpu and job.recipe.distortion == "mse"
@@ -135,6 +131,10 @@ class Trainer:
         self._identity = identity
         if self._file and self._file.exists():
             self._resume(self._file)
+
+    def _updates(self, threads: int | None) -> VectorUpdates:
+        places = [p for n, p in self.layout.layers.items() if is_matrix(n)]
+        return VectorUpdates(self.numbers.layers, places, self.job.recipe.matrix_rate, threads)
 
     @property
     def steps(self) -> int:
