@@ -32,7 +32,7 @@ from vireo.nn.orthogonal import OrthogonalUpdates, is_matrix
 
 FRAMES = 3  # of a clip of a step (InstA, section 4.3), at most
 LEARNING_RATE = 3e-4  # at first; the paper takes 1e-5 for some hundred thousand steps
-MATRIX_RATE = 10.0  # of the encoder's matrices, whose updates are orthogonal, in learning rates
+MATRIX_RATE = 4.0  # of the encoder's matrices, whose updates are orthogonal, in learning rates
 FALLING = 100  # after so many steps the learning rate falls with the root of their number
 AVERAGED = 0.2  # of the steps so far, about, are averaged: what is sent
 CROP = 256  # side of a step's pictures, at most
