@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from vireo import _core
+from vireo import _core, _train
 from vireo.codecs.base import Planes
 from vireo.codecs.encoding import pad_to_even
 from vireo.codecs.graphs import ALONE
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.coding import Coded
-from vireo.codecs.nvrc.config import CONFIGS, parameters
+from vireo.codecs.nvrc.config import CONFIGS, multiplications, parameters
 from vireo.codecs.nvrc.layout import Method
 from vireo.codecs.nvrc.network import Network
 from vireo.codecs.nvrc.presets import PRESETS, RECIPES, Recipe
@@ -227,7 +227,11 @@ def curve(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def speed(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Steps and pictures a second, and how long numbers take to be coded."""
+    """Steps and pictures a second, and how long numbers take to be coded.
+
+    On a processor beside what PyTorch alone takes, and what the multiplications would: a step has
+    those of a picture three times. `most …` is what measured peak speed would allow.
+    """
     width, height = map(int, args.size.split("x"))
     random = np.random.default_rng(1)
     y = random.integers(0, 256, (height, width), np.uint8)
@@ -235,16 +239,25 @@ def speed(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for name in args.model.split(","):
         config = CONFIGS[name]
         job = Job(config, Method.of(config), args.frames * [(y, c, c)], 1e-3, PRESETS["medium"])
-        trainer = Trainer(job, torch.device(args.device))
+        device, size = torch.device(args.device), (height, width)
+        trainer = Trainer(job, device)
         row = {
             "model": name,
             "size": args.size,
             "frames": args.frames,
             "threads": torch.get_num_threads(),
             "parameters": parameters(config, job.extent),
-            "steps a second": round(steps_a_second(trainer, args.warm, args.steps), 2),
+            "steps a second": steps_a_second(trainer, args.warm, args.steps),
+            "pictures a second": pictures_a_second(trainer, size),
         }
-        yield {**row, **pictures_a_second(trainer, (height, width)), **parsing(trainer)}
+        if args.device == "cpu":
+            twin = Trainer(job, device, native=False)
+            row["PyTorch's steps"] = steps_a_second(twin, args.warm, args.steps)
+            row["PyTorch's pictures"] = pictures_a_second(twin, size, native=False)
+            peak = _train.measure_peak() * torch.get_num_threads()
+            row["most pictures"] = round(peak / multiplications(config, job.extent), 1)
+            row["most steps"] = round(peak / (3 * multiplications(config, job.extent)), 1)
+        yield {**row, **parsing(trainer)}
 
 
 def steps_a_second(trainer: Trainer, warm: int, steps: int) -> float:
@@ -254,19 +267,19 @@ def steps_a_second(trainer: Trainer, warm: int, steps: int) -> float:
     began = trainer.now()
     for _ in range(steps):
         trainer.one()
-    return steps / (trainer.now() - began)
+    return round(steps / (trainer.now() - began), 2)
 
 
-def pictures_a_second(trainer: Trainer, size: tuple[int, int]) -> dict[str, Any]:
+def pictures_a_second(trainer: Trainer, size: tuple[int, int], *, native: bool = True) -> float:
     """Of the network as it is trained."""
     with torch.no_grad():
         sample = trainer.numbers.rounded(hard)
-        network = Network(trainer.layout, sample.grid_values(), sample.layers.values, 0)
+        network = Network(trainer.layout, sample.grid_values(), sample.layers.values, 0, native)
     network.picture(0, size)
     began = time.perf_counter()
     for index in range(5):
         network.picture(index, size)
-    return {"pictures a second": round(5 / (time.perf_counter() - began), 2)}
+    return round(5 / (time.perf_counter() - began), 2)
 
 
 def parsing(trainer: Trainer) -> dict[str, Any]:

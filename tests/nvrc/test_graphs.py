@@ -94,9 +94,8 @@ def trainer(recipe: Recipe) -> Trainer:
     """As one on a GPU: in PyTorch, with an optimiser that reads its rates when a step is taken."""
     frames = [f.planes for f in moving(48, 48, 3)]
     config = CONFIGS["xxs"]
-    own = Trainer(Job(config, Method.of(config), frames, 1e-3, PRESET, recipe))
-    own._stages = None
-    own._matrices = own._updates(None) if recipe.matrix_rate else None
+    job = Job(config, Method.of(config), frames, 1e-3, PRESET, recipe)
+    own = Trainer(job, native=False)
     groups = [{**g, "lr": torch.zeros(())} for g in own._optimiser.param_groups]
     kept = ("params", "factor", "lr")
     own._optimiser = torch.optim.Adam([{k: g[k] for k in kept} for g in groups], fused=True)

@@ -30,12 +30,14 @@ class Network:
     Attributes:
         vector: all numbers of the layers.
         crc: of all that was sent of it.
+        native: whether C++ makes pictures, on a processor; else PyTorch does.
     """
 
     layout: Layout
     grids: list[Tensor]
     vector: Tensor
     crc: int
+    native: bool = True
 
     @staticmethod
     def of(layout: Layout, coded: Coded, device: torch.device = PROCESSOR) -> Network:
@@ -54,7 +56,7 @@ class Network:
 
     @cached_property
     def _native(self) -> Native | None:
-        if self.vector.device.type != "cpu":
+        if not self.native or self.vector.device.type != "cpu":
             return None
         return partial(Stages(self.layout, torch.get_num_threads()).pictures, self.vector)
 

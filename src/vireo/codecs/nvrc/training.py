@@ -77,6 +77,8 @@ class Trainer:
         device: where to train.
         folder: for the checkpoint; one that is there is gone on from, if it is of this job.
         identity: of everything that determines the job.
+        native: whether C++ has the network's stages and the updates of matrices, on a processor;
+            else PyTorch has them, which is their twin.
     """
 
     def __init__(
@@ -85,6 +87,8 @@ class Trainer:
         device: torch.device = PROCESSOR,
         folder: Path | None = None,
         identity: str = "",
+        *,
+        native: bool = True,
     ) -> None:
         self.job = job
         self.layout = Layout(job.config, job.extent, job.method)
@@ -108,9 +112,14 @@ class Trainer:
             fused=True if on_gpu else None,
             capturable=on_gpu,
         )
-        threads = None if on_gpu else torch.get_num_threads()
+        threads = torch.get_num_threads() if native and not on_gpu else None
         self._stages = Stages(self.layout, threads) if threads else None
-        self._matrices = self._updates(threads) if job.recipe.matrix_rate else None
+        self._matrices = None
+        if job.recipe.matrix_rate:
+            places = [p for n, p in self.layout.layers.items() if is_matrix(n)]
+            self._matrices = VectorUpdates(
+                self.numbers.layers, places, job.recipe.matrix_rate, threads
+            )
         self._generator = torch.Generator(self._device)
         # MS-SSIM brings its window from the processor, which a graph can't.
         captured = on_gpu and job.recipe.distortion == "mse"
@@ -131,10 +140,6 @@ class Trainer:
         self._identity = identity
         if self._file and self._file.exists():
             self._resume(self._file)
-
-    def _updates(self, threads: int | None) -> VectorUpdates:
-        places = [p for n, p in self.layout.layers.items() if is_matrix(n)]
-        return VectorUpdates(self.numbers.layers, places, self.job.recipe.matrix_rate, threads)
 
     @property
     def steps(self) -> int:
