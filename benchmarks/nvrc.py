@@ -274,7 +274,9 @@ def pictures_a_second(trainer: Trainer, size: tuple[int, int], *, native: bool =
     """Of the network as it is trained."""
     with torch.no_grad():
         sample = trainer.numbers.rounded(hard)
-        network = Network(trainer.layout, sample.grid_values(), sample.layers.values, 0, native)
+        network = Network(
+            trainer.layout, sample.grid_values(), sample.layers.values, 0, native=native
+        )
     network.picture(0, size)
     began = time.perf_counter()
     for index in range(5):

@@ -67,6 +67,7 @@ nb::tuple forward(Representation& r, Floats<4> stem, const std::vector<Floats<4>
 
 nb::tuple backward(Representation& r, const Held& held, Floats<4> d_out, Floats<1> parameters) {
   check(r, parameters);
+  require(r.made(held), "what is held is of another representation");
   const std::size_t count = held.last.size();
   const FeaturePlanes& shown = held.last.at(0).planes();
   require(d_out.shape(0) == count && d_out.shape(1) == at(r.head().outputs) &&
@@ -129,17 +130,18 @@ void bind_representation(nb::module_& m) {
                              "The stages of an NVRC network behind its stem, in floats.")
       .def(
           "__init__",
-          [](Representation* self, const Stages& stages, const Numbers& head, float offset,
-             int threads, const std::string& isa) {
+          [](Representation* self, const Stages& stages, int expansion, const Numbers& head,
+             float offset, int threads, const std::string& isa) {
             std::vector<StageShape> shapes;
             for (const auto& [scale, units] : stages) {
               StageShape& own = shapes.emplace_back();
               own.scale = scale;
               for (const Numbers& unit : units) own.units.push_back(shape_of(unit));
             }
-            new (self) Representation(std::move(shapes), shape_of(head), offset, threads, isa);
+            new (self) Representation(std::move(shapes), expansion, shape_of(head), offset, threads,
+                                      isa);
           },
-          "stages"_a, "head"_a, "offset"_a, "threads"_a = 1, "isa"_a = "")
+          "stages"_a, "expansion"_a, "head"_a, "offset"_a, "threads"_a = 1, "isa"_a = "")
       .def("forward", &forward, "stem"_a, "locals"_a, "parameters"_a, "crops"_a, "keep"_a)
       .def("backward", &backward, "held"_a, "d_out"_a, "parameters"_a);
 }

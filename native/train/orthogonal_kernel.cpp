@@ -77,7 +77,7 @@ void run(int rows, int columns, const float* matrix, float* out, float* memory) 
       std::fill_n(g[r] + rows, side - rows, 0.0f);
       std::copy_n(g[r], rows, weight + r * m);
     }
-    multiply(layer, weight, g, y, side <= lanes ? side : lanes);
+    multiply(layer, weight, g, y, side);
     for (int r = 0; r < rows; ++r)
       for (int c = 0; c < rows; ++c)
         weight[r * m + c] = kFactors[1] * g[r][c] + kFactors[2] * y[r][c];

@@ -1,6 +1,7 @@
 #include "train/pool.hpp"
 
 #include <chrono>
+#include <utility>
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
@@ -58,7 +59,12 @@ bool Pool::take(int worker) {
   do {
     if (left == 0) return false;
   } while (!open_.compare_exchange_weak(left, left - 1, std::memory_order_acquire));
-  (*work_)(tasks_ - left, worker);
+  try {
+    (*work_)(tasks_ - left, worker);
+  } catch (...) {
+    const std::lock_guard lock(mutex_);
+    if (!failure_) failure_ = std::current_exception();
+  }
   if (pending_.fetch_sub(1) == 1 && waiting_.load()) {
     { const std::lock_guard lock(mutex_); }
     done_.notify_one();
@@ -90,12 +96,14 @@ void Pool::run(int tasks, const Work& work) {
   while (take(0)) {
   }
   const auto done = [this] { return pending_.load() == 0; };
-  if (spin(done)) return;
-  // The system has put a worker aside; it may need this thread's processor.
+  const bool is_done = spin(done);
   std::unique_lock lock(mutex_);
-  waiting_ = true;
-  done_.wait(lock, done);
-  waiting_ = false;
+  if (!is_done) {  // the system has put a worker aside; it may need this thread's processor
+    waiting_ = true;
+    done_.wait(lock, done);
+    waiting_ = false;
+  }
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 }  // namespace vireo::train

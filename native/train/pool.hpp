@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -23,7 +24,8 @@ class Pool {
 
   int size() const { return static_cast<int>(threads_.size()) + 1; }
 
-  // Calls work(task, worker) for each task; which worker does which is left to chance.
+  // Calls work(task, worker) for each task; which worker does which is left to chance. The first
+  // exception of a task is thrown when all have ended.
   void run(int tasks, const Work& work);
 
  private:
@@ -40,6 +42,7 @@ class Pool {
   // Read only by who has taken a task, and unchanged until that task has ended.
   int tasks_ = 0;
   const Work* work_ = nullptr;
+  std::exception_ptr failure_;  // under the mutex
 };
 
 }  // namespace vireo::train

@@ -8,23 +8,23 @@ namespace vireo::train {
 namespace {
 
 constexpr int kTaps = 9;
-constexpr int kHidden = 4;  // times as many as a unit's outputs
 // Shares of a picture with gradients of their own, so that sums don't depend on the threads.
 constexpr int kBands = 8;
 constexpr int kTileFloats = 32768;  // of what is hidden
+constexpr std::size_t kKeptFloats = std::size_t{1} << 23;
 
 // Where a unit's parameters are, from its start.
 struct Offsets {
   int bias, scale, shift, expand, expand_bias, project, project_bias, end;
 
-  explicit Offsets(const LayerShape& s)
+  Offsets(const LayerShape& s, int hidden)
       : bias(kTaps * s.inputs),
         scale(bias + s.inputs),
         shift(scale + s.inputs),
         expand(shift + s.inputs),
-        expand_bias(expand + kHidden * s.outputs * s.inputs),
-        project(expand_bias + kHidden * s.outputs),
-        project_bias(project + kHidden * s.outputs * s.outputs),
+        expand_bias(expand + hidden * s.inputs),
+        project(expand_bias + hidden),
+        project_bias(project + hidden * s.outputs),
         end(project_bias + s.outputs) {}
 };
 
@@ -88,12 +88,15 @@ std::vector<float> Store::take(std::size_t size) {
       best = i;
   if (best == free_.size() || free_[best].size() > 2 * size) return std::vector<float>(size);
   std::vector<float> found = std::move(free_[best]);
+  kept_ -= found.size();
   free_.erase(free_.begin() + static_cast<std::ptrdiff_t>(best));
   return found;
 }
 
 void Store::give(std::vector<float> memory) {
   const std::lock_guard lock(mutex_);
+  if (kept_ + memory.size() > kKeptFloats) return;
+  kept_ += memory.size();
   free_.push_back(std::move(memory));
 }
 
@@ -120,16 +123,17 @@ void Features::swap(Features& other) noexcept {
   std::swap(channels_, other.channels_);
 }
 
-Representation::Representation(std::vector<StageShape> stages, LayerShape head, float offset,
-                               int threads, const std::string& build)
+Representation::Representation(std::vector<StageShape> stages, int expansion, LayerShape head,
+                               float offset, int threads, const std::string& build)
     : stages_(std::move(stages)),
+      expansion_(expansion),
       head_shape_(head),
       kernels_(choose_representation_kernels(build)),
       pool_(std::max(1, threads)),
       scratch_(static_cast<std::size_t>(std::max(1, threads))),
       sums_(kBands) {
   int channels = stages_.empty() || stages_[0].units.empty() ? 0 : stages_[0].units[0].inputs;
-  if (channels < 1) throw std::invalid_argument("a representation has stages, and these units");
+  if (channels < 1 || expansion < 1) throw std::invalid_argument("a representation has stages, and these units");
   for (const StageShape& stage : stages_) {
     if (stage.scale < 1 || stage.units.empty())
       throw std::invalid_argument("stages enlarge, and have units");
@@ -139,7 +143,7 @@ Representation::Representation(std::vector<StageShape> stages, LayerShape head, 
         throw std::invalid_argument("a unit gets what the one before makes");
       channels = shape.outputs;
       Packed& p = packed.emplace_back();
-      const int hidden = kHidden * shape.outputs;
+      const int hidden = expansion * shape.outputs;
       p.unit.inputs = shape.inputs;
       p.unit.hidden = hidden;
       p.unit.outputs = shape.outputs;
@@ -148,7 +152,7 @@ Representation::Representation(std::vector<StageShape> stages, LayerShape head, 
                              p.project_forward, p.project_backward);
       p.own.resize(static_cast<std::size_t>((shape.inputs + 1) * hidden +
                                             (hidden + 1) * shape.outputs));
-      parameters_ = std::max(parameters_, shape.start + Offsets(shape).end);
+      parameters_ = std::max(parameters_, shape.start + Offsets(shape, hidden).end);
     }
   }
   if (head.inputs != channels || head.outputs < 1 || head.start < 0)
@@ -160,6 +164,7 @@ Representation::Representation(std::vector<StageShape> stages, LayerShape head, 
 
 std::pair<int, int> Representation::size(int height, int width,
                                          const std::vector<Crop>& crops) const {
+  if (height < 1 || width < 1) throw std::invalid_argument("features have rows and columns");
   if (!crops.empty() && crops.size() != stages_.size())
     throw std::invalid_argument("each stage is cropped, or none");
   for (std::size_t s = 0; s < stages_.size(); ++s) {
@@ -192,7 +197,7 @@ void Representation::pack(const float* parameters) {
     for (std::size_t u = 0; u < stages_[s].units.size(); ++u) {
       const LayerShape& shape = stages_[s].units[u];
       Packed& p = packed_[s][u];
-      const Offsets at(shape);
+      const Offsets at(shape, p.unit.hidden);
       const float* own = parameters + shape.start;
       p.unit.depthwise = own;
       p.unit.depthwise_bias = own + at.bias;
@@ -227,8 +232,10 @@ void Representation::forward(int count, int height, int width, const float* stem
                              const std::vector<const float*>& locals, const float* parameters,
                              const std::vector<Crop>& crops, float* out, Held* held) {
   const auto [rows, columns] = size(height, width, crops);
+  const std::lock_guard lock(mutex_);
   pack(parameters);
   if (held) {
+    held->owner = this;
     held->height = height;
     held->width = width;
     held->crops = crops;
@@ -264,8 +271,7 @@ void Representation::forward(int count, int height, int width, const float* stem
       }
     }
     const std::ptrdiff_t area = static_cast<std::ptrdiff_t>(rows) * columns;
-    const std::size_t need = static_cast<std::size_t>((columns + 64) * 8 * (head_.layer.inputs +
-                                                                           head_.layer.outputs));
+    const std::size_t need = head_scratch(head_, columns);
     pool_.run(rows, [&](int task, int worker) {
       kernels_.head_forward(head_, task, x.planes(), out, area, scratch(worker, need));
     });
@@ -281,7 +287,7 @@ void Representation::forward(int count, int height, int width, const float* stem
 // From gradients of what `pack` made to those of parameters.
 void Representation::unfold(const LayerShape& shape, const Unit& unit, const float* parameters,
                             const float* folded, float* d_parameters) const {
-  const Offsets at(shape);
+  const Offsets at(shape, unit.hidden);
   const float* own = parameters + shape.start;
   float* to = d_parameters + shape.start;
   const float* d_bias = folded + unit.expand.bias_at;
@@ -343,6 +349,7 @@ void Representation::unit_backward(const LayerShape& shape, const Packed& packed
 void Representation::backward(const Held& held, const float* d_out, const float* parameters,
                               float* d_stem, const std::vector<float*>& d_locals,
                               float* d_parameters) {
+  const std::lock_guard lock(mutex_);
   pack(parameters);
   for (std::size_t n = 0; n < held.last.size(); ++n) {
     const Features& last = held.last[n];
@@ -350,8 +357,7 @@ void Representation::backward(const Held& held, const float* d_out, const float*
     const std::ptrdiff_t area = static_cast<std::ptrdiff_t>(rows) * columns;
     Features d = features(last.channels(), rows, columns);
     const int bands = std::min(kBands, rows), count = static_cast<int>(head_forward_.size());
-    const std::size_t need = static_cast<std::size_t>((columns + 64) * 8 * (head_.layer.inputs +
-                                                                           head_.layer.outputs));
+    const std::size_t need = head_scratch(head_, columns);
     std::vector<std::vector<float>> reduced(static_cast<std::size_t>(bands));
     pool_.run(bands, [&](int band, int worker) {
       std::vector<float> sums(static_cast<std::size_t>(count * kernels_.lanes));

@@ -14,7 +14,7 @@ namespace vireo::train {
 
 // Where a layer's parameters begin in the vector of all, and what it makes of what. A unit's are
 // [inputs, 9], [inputs], scale and shift of the normalisation [inputs] each, [hidden, inputs],
-// [hidden], [outputs, hidden], [outputs].
+// [hidden], [outputs, hidden], [outputs]; hidden is `expansion` times outputs.
 struct LayerShape {
   int start, inputs, outputs;
 };
@@ -29,7 +29,7 @@ struct Crop {
   int top, left, height, width;
 };
 
-// Memory that is used again: fresh pages cost as much as what is computed in them.
+// Memory that is used again, some of it: fresh pages cost as much as what is computed in them.
 class Store {
  public:
   std::vector<float> take(std::size_t size);
@@ -38,6 +38,7 @@ class Store {
  private:
   std::mutex mutex_;
   std::vector<std::vector<float>> free_;
+  std::size_t kept_ = 0;  // floats
 };
 
 // Features with a memory of their own; only their border is set, to zeros.
@@ -71,6 +72,7 @@ struct Held {
   Held(const Held&) = delete;
   Held& operator=(const Held&) = delete;
 
+  const void* owner = nullptr;
   int height = 0, width = 0;  // of the stem's features
   std::vector<Crop> crops;
   std::vector<std::vector<Features>> small, inputs;
@@ -80,8 +82,8 @@ struct Held {
 class Representation {
  public:
   // Throws std::invalid_argument for shapes that don't fit each other, or an unknown build.
-  Representation(std::vector<StageShape> stages, LayerShape head, float offset, int threads,
-                 const std::string& build);
+  Representation(std::vector<StageShape> stages, int expansion, LayerShape head, float offset,
+                 int threads, const std::string& build);
 
   // How many rows and columns pictures have of a stem's features, with such crops.
   std::pair<int, int> size(int height, int width, const std::vector<Crop>& crops) const;
@@ -93,12 +95,13 @@ class Representation {
                const std::vector<const float*>& locals, const float* parameters,
                const std::vector<Crop>& crops, float* out, Held* held);
 
-  // Gradients of all that `forward` got, by those of what it made; with the same parameters.
+  // Gradients of all that `forward` of this representation got, by those of what it made; with the same parameters.
   // `d_parameters` begins as zeros.
   void backward(const Held& held, const float* d_out, const float* parameters, float* d_stem,
                 const std::vector<float*>& d_locals, float* d_parameters);
 
   const std::vector<StageShape>& stages() const { return stages_; }
+  bool made(const Held& held) const { return held.owner == this; }
   const LayerShape& head() const { return head_shape_; }
   int parameters() const { return parameters_; }
   int channels() const { return stages_.front().units.front().inputs; }
@@ -118,7 +121,9 @@ class Representation {
   float* scratch(int worker, std::size_t size);
   Features features(int channels, int height, int width) const;
 
+  std::mutex mutex_;  // forward and backward take turns
   std::vector<StageShape> stages_;
+  int expansion_;
   LayerShape head_shape_;
   Head head_{};
   std::vector<float> head_own_, head_forward_, head_backward_;

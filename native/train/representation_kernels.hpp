@@ -60,6 +60,11 @@ struct Head {
   float offset;  // that outputs get besides
 };
 
+inline std::size_t head_scratch(const Head& head, int width) {
+  return static_cast<std::size_t>(width + 64) * 2 *
+         static_cast<std::size_t>(head.layer.inputs + head.layer.outputs) + 4 * kBehind;
+}
+
 struct RepresentationKernels {
   const char* name;
   int lanes;  // of a partial sum of the gradients of parameters

@@ -34,6 +34,7 @@ class Representation:
     def __init__(
         self,
         stages: Sequence[tuple[int, Sequence[tuple[int, int, int]]]],
+        expansion: int,
         head: tuple[int, int, int],
         offset: float,
         threads: int = 1,

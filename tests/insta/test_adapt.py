@@ -256,6 +256,7 @@ def test_an_interrupted_adaptation_goes_on(
     state = kept.load()
     assert state is not None
     assert state["progress"]["step"] == 3
+    assert any(momentum.any() for momentum in state["orthogonal"]["momenta"])
     straight = adaptation(folder)
     steps: list[int] = []
     made = Adaptation._step

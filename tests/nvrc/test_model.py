@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import prod
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from vireo import _train
-from vireo.codecs.nvrc.config import CELL, CONFIGS, Config, Extent
+from vireo.codecs.base import Planes
+from vireo.codecs.nvrc.config import CELL, CONFIGS, STRIDES, Config, Extent
 from vireo.codecs.nvrc.layout import Layout, Method
 from vireo.codecs.nvrc.model import Patch, pictures
 from vireo.codecs.nvrc.network import Network, patches
@@ -18,6 +21,7 @@ from vireo.codecs.nvrc.stages import Stages
 
 XXS = CONFIGS["xxs"]
 EXTENT = Extent.of(5, 12 * CELL - 10, 9 * CELL)
+WIDE = Extent.of(5, CELL, 1920)  # so that a row takes several tiles
 LAYOUT = Layout(XXS, EXTENT, Method.of(XXS))
 KERNELS = _train.available_kernels()
 
@@ -111,15 +115,19 @@ def made_and_gradients(
 
 @pytest.mark.parametrize("isa", KERNELS)
 @pytest.mark.parametrize(
-    ("config", "patch"),
+    ("config", "extent", "patch"),
     [
-        (XXS, None),
-        (XXS, Patch(4, 3, 2, 5)),
-        (Config("odd", (39, 17, 3, 2), 1, 2, 1, "all", 4), Patch(1, 0, 5, 9)),
+        (XXS, EXTENT, None),
+        (XXS, WIDE, None),
+        (XXS, EXTENT, Patch(4, 3, 2, 5)),
+        (Config("odd", (39, 17, 3, 2), 1, 2, 1, "all", 4), EXTENT, Patch(1, 0, 5, 9)),
+        (Config("wide", (150, 70, 20, 9), 1, 2, 1, "all", 4), EXTENT, Patch(3, 2, 1, 2)),
     ],
 )
-def test_native_stages_are_those_of_pytorch(config: Config, patch: Patch | None, isa: str) -> None:
-    layout = Layout(config, EXTENT, Method.of(config))
+def test_native_stages_are_those_of_pytorch(
+    config: Config, extent: Extent, patch: Patch | None, isa: str
+) -> None:
+    layout = Layout(config, extent, Method.of(config))
     frames = torch.tensor([1, 4])
     wanted = made_and_gradients(layout, torch.float64, frames, patch)
     found = made_and_gradients(layout, torch.float32, frames, patch, Stages(layout, 2, isa))
@@ -136,3 +144,37 @@ def test_sums_do_not_depend_on_the_threads() -> None:
     )
     for a, b in zip(one, three, strict=True):
         assert torch.equal(a, b)
+
+
+def test_pictures_side_by_side_leave_pytorch_its_threads() -> None:
+    network = Network(LAYOUT, *vectors(LAYOUT), 0)
+    size = 12 * CELL - 10, 9 * CELL
+    wanted = [network.picture(frame, size) for frame in range(5)]
+    before = torch.get_num_threads()
+
+    def picture(frame: int) -> tuple[Planes, int]:
+        return network.picture(frame, size), torch.get_num_threads()
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(picture, [*range(5), *range(5)]))
+    for (planes, threads), expected in zip(found, [*wanted, *wanted], strict=True):
+        assert threads == before
+        for a, b in zip(planes, expected, strict=True):
+            assert np.array_equal(a, b)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == before
+
+
+def test_features_without_columns_are_refused() -> None:
+    native = Stages(LAYOUT)._native
+    additions = [
+        np.zeros((1, s, s, c), np.float32) for s, c in zip(STRIDES, XXS.inputs, strict=True)
+    ]
+    vector = np.zeros(LAYOUT.layer_count, np.float32)
+    with pytest.raises(ValueError, match="rows and columns"):
+        native.forward(np.zeros((1, 32, 3, 0), np.float32), additions, vector, [], False)
+    _, held = native.forward(np.zeros((1, 32, 1, 1), np.float32), additions, vector, [], True)
+    gradient = np.zeros((1, 3, CELL, CELL), np.float32)
+    assert held is not None
+    with pytest.raises(ValueError, match="another"):
+        Stages(LAYOUT)._native.backward(held, gradient, vector)

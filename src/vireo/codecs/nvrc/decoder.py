@@ -63,6 +63,7 @@ class NvrcDecoder(ReadsAlone, GopsStandAlone):
     ) -> None:
         self._shape = NvrcShape.read(header.profile, header.configuration)
         self._device = device
+        self._threads = torch.get_num_threads()  # here, not where a picture is made
         video = header.video_format
         self._shown = video.height, video.width
         self._size = coded_size(video.height, video.width, 2)
@@ -83,7 +84,7 @@ class NvrcDecoder(ReadsAlone, GopsStandAlone):
     def _decode(self, parsed: ParsedPicture, sections: Sections, frames: int) -> None:
         layout = Layout(self._shape.config, self._extent(frames), self._shape.method)
         coded = coding.decode(layout, sections.side, sections.layers, sections.grids)
-        parsed.network = Network.of(layout, coded, self._device)
+        parsed.network = Network.of(layout, coded, self._device, self._threads)
 
     def begin(self, parsed: ParsedPicture, references: Sequence[None]) -> None:
         """Pictures need a whole network."""

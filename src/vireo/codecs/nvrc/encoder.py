@@ -108,7 +108,7 @@ class NvrcEncoder:
             settings.seed + job.index,
         )
         folder = self._folder / f"segment-{job.index}"
-        trainer = Trainer(training, settings.device, folder, self._source)
+        trainer = Trainer(training, settings.device, folder, self._source, threads=settings.threads)
         with measured(self._times, "training"):
             if settings.seconds is not None and trainer.step == 0:
                 self._fit(trainer, settings.seconds * len(job.gop), progress)
@@ -116,7 +116,8 @@ class NvrcEncoder:
         with measured(self._times, "coding"):
             coded = trainer.coded()
             sections = coding.encode(trainer.layout, coded)
-            return Network.of(trainer.layout, coded, settings.device), sections, trainer.step
+            network = Network.of(trainer.layout, coded, settings.device, settings.threads)
+            return network, sections, trainer.step
 
     def _fit(self, trainer: Trainer, seconds: float, progress: Callable[[int, int], None]) -> None:
         """Chooses a length for the time that there is, by that of the first steps."""

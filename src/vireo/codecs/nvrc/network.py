@@ -30,17 +30,24 @@ class Network:
     Attributes:
         vector: all numbers of the layers.
         crc: of all that was sent of it.
-        native: whether C++ makes pictures, on a processor; else PyTorch does.
+        threads: of which pictures are made, on a processor; by default as many as PyTorch has.
+        native: whether C++ makes them, on a processor; else PyTorch does.
     """
 
     layout: Layout
     grids: list[Tensor]
     vector: Tensor
     crc: int
+    threads: int | None = None
     native: bool = True
 
     @staticmethod
-    def of(layout: Layout, coded: Coded, device: torch.device = PROCESSOR) -> Network:
+    def of(
+        layout: Layout,
+        coded: Coded,
+        device: torch.device = PROCESSOR,
+        threads: int | None = None,
+    ) -> Network:
         """From the numbers that were sent."""
         vector, grids = coding.values(layout, coded)
         return Network(
@@ -48,6 +55,7 @@ class Network:
             [torch.from_numpy(grid).to(device) for grid in grids],
             torch.from_numpy(vector).to(device),
             coding.crc(coded),
+            threads,
         )
 
     @cached_property
@@ -58,7 +66,11 @@ class Network:
     def _native(self) -> Native | None:
         if not self.native or self.vector.device.type != "cpu":
             return None
-        return partial(Stages(self.layout, torch.get_num_threads()).pictures, self.vector)
+        return partial(Stages(self.layout, self._threads).pictures, self.vector)
+
+    @cached_property
+    def _threads(self) -> int:
+        return self.threads or torch.get_num_threads()
 
     @torch.inference_mode()
     def picture(self, frame: int, size: tuple[int, int], patch_cells: int = _MOST_CELLS) -> Planes:
@@ -72,7 +84,7 @@ class Network:
         luma = np.empty((extent.rows * CELL, extent.columns * CELL), np.uint8)
         chroma = np.empty((2, luma.shape[0] // 2, luma.shape[1] // 2), np.uint8)
         place = torch.tensor([frame], device=self.grids[0].device)
-        with one_thread_of_pytorch() if self._native else nullcontext():
+        with one_thread_of_pytorch(self._threads) if self._native else nullcontext():
             for patch in patches(extent, patch_cells):
                 made = self._made(place, patch)
                 rows = slice(patch.top * CELL, (patch.top + patch.rows) * CELL)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vireo import _train
-from vireo.codecs.nvrc.config import DEPTHS, STRIDES
+from vireo.codecs.nvrc.config import DEPTHS, EXPANSION, STRIDES
 from vireo.codecs.nvrc.layout import Layout
 
 OFFSET = 0.5  # of samples, that the head needn't learn
@@ -44,9 +43,8 @@ class Stages:
             stages.append((scale, units))
         head = layout.layers["head.weight"]
         outputs, inputs = head.shape
-        self._lock = Lock()  # its memory is used again
         self._native = _train.Representation(
-            stages, (head.start, inputs, outputs), OFFSET, threads, isa
+            stages, EXPANSION, (head.start, inputs, outputs), OFFSET, threads, isa
         )
 
     def pictures(
@@ -60,22 +58,23 @@ class Stages:
             additions: of each stage, `[B, scale, scale, C]`.
             crops: what to keep of each stage.
         """
-        with self._lock:
-            found: Tensor = _Pictures.apply(  # type: ignore[no-untyped-call]
-                self._native, list(crops), vector, stem, *additions
-            )
+        found: Tensor = _Pictures.apply(  # type: ignore[no-untyped-call]
+            self._native, list(crops), vector, stem, *additions
+        )
         return found
 
 
 @contextmanager
-def one_thread_of_pytorch() -> Iterator[None]:
-    """Its others would wait in a loop, on the cores that the stages' threads are to have."""
-    before = torch.get_num_threads()
+def one_thread_of_pytorch(usual: int) -> Iterator[None]:
+    """Its others would wait in a loop, on the cores that the stages' threads are to have.
+
+    Afterwards there are `usual` again: what was found might be another thread's, in here as well.
+    """
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(usual)
 
 
 class _Pictures(torch.autograd.Function):

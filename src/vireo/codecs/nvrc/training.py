@@ -77,6 +77,7 @@ class Trainer:
         device: where to train.
         folder: for the checkpoint; one that is there is gone on from, if it is of this job.
         identity: of everything that determines the job.
+        threads: on a processor; by default as many as PyTorch has. Numbers don't depend on them.
         native: whether C++ has the network's stages and the updates of matrices, on a processor;
             else PyTorch has them, which is their twin.
     """
@@ -88,6 +89,7 @@ class Trainer:
         folder: Path | None = None,
         identity: str = "",
         *,
+        threads: int | None = None,
         native: bool = True,
     ) -> None:
         self.job = job
@@ -112,13 +114,14 @@ class Trainer:
             fused=True if on_gpu else None,
             capturable=on_gpu,
         )
-        threads = torch.get_num_threads() if native and not on_gpu else None
-        self._stages = Stages(self.layout, threads) if threads else None
+        self._threads = threads or torch.get_num_threads()
+        shared = self._threads if native and not on_gpu else None
+        self._stages = Stages(self.layout, shared) if shared else None
         self._matrices = None
         if job.recipe.matrix_rate:
             places = [p for n, p in self.layout.layers.items() if is_matrix(n)]
             self._matrices = VectorUpdates(
-                self.numbers.layers, places, job.recipe.matrix_rate, threads
+                self.numbers.layers, places, job.recipe.matrix_rate, shared
             )
         self._generator = torch.Generator(self._device)
         # MS-SSIM brings its window from the processor, which a graph can't.
@@ -173,7 +176,7 @@ class Trainer:
                 self._graphs.forget()
             self._graphs.run(kind, lambda: self._change(kind))
         elif self._stages is not None:
-            with one_thread_of_pytorch():
+            with one_thread_of_pytorch(self._threads):
                 self._change(kind)
         else:
             self._change(kind)
