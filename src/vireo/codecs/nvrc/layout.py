@@ -88,6 +88,18 @@ class Place:
         return slice(self.start, self.start + prod(self.shape))
 
 
+LINEAR = (
+    Kind.MEAN_OUT,
+    Kind.MEAN_IN,
+    Kind.GRID_MEAN,
+    Kind.CONTEXT_FIRST,
+    Kind.CONTEXT_SECOND,
+    Kind.CONTEXT_LAST,
+    Kind.CONTEXT_BIAS,
+)
+"""Side information that is not in octaves."""
+
+
 class Layout:
     """The order of everything that is coded.
 

@@ -51,6 +51,7 @@ class Recipe:
         decay: of weights, at first; it falls to nothing over the first stage.
         clip: the largest norm of a step's gradient.
         side_rate: the learning rate of side information, in octaves, against that of the rest.
+        linear_rate: the same of side information that isn't in octaves: means and context models.
         grid_rate: the same of feature grids.
         matrix_rate: the same of matrices, whose updates are orthogonal (`optimiser`); 0 where they
             are Adam's, as the paper has it.
@@ -68,6 +69,7 @@ class Recipe:
     decay: float = 1e-6
     clip: float = 1.0
     side_rate: float = 1.0
+    linear_rate: float = 1.0
     grid_rate: float = 1.0
     matrix_rate: float = 0.0
     straight: bool = False
@@ -75,7 +77,7 @@ class Recipe:
 
 
 PAPER = Recipe(distortion="yuv")
-STANDARD = Recipe(side_rate=30.0, grid_rate=10.0, matrix_rate=8.0, straight=True)
+STANDARD = Recipe(side_rate=30.0, linear_rate=4.0, grid_rate=10.0, matrix_rate=8.0, straight=True)
 RECIPES = {"standard": STANDARD, "paper": PAPER}
 
 

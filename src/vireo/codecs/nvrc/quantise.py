@@ -16,7 +16,7 @@ from torch.nn import functional
 from vireo.codecs.nvrc import fixed
 from vireo.codecs.nvrc.coding import Coded, Side, spread
 from vireo.codecs.nvrc.config import BLOCK, CONTEXT_KERNEL, blocks_of
-from vireo.codecs.nvrc.layout import PER_AXIS, WORDS, Kind, Layout, causal, to_blocks
+from vireo.codecs.nvrc.layout import LINEAR, PER_AXIS, WORDS, Kind, Layout, causal, to_blocks
 from vireo.entropy.normal import SCALES, standard_deviation
 from vireo.nn.latents import LEAST_MASS, lower_bound, normal_mass
 from vireo.nn.rounding import kumaraswamy, noisy_quantise
@@ -101,9 +101,12 @@ class Numbers(nn.Module):
     Args:
         grid_steps: whether grids' steps are learned; else they keep the logarithm -4 / ln 2 (the
             paper's variant V5).
+        linear_unit: in what units the words of means of kinds in `layout.LINEAR` are trained.
     """
 
-    def __init__(self, layout: Layout, seed: int, *, grid_steps: bool = True) -> None:
+    def __init__(
+        self, layout: Layout, seed: int, *, grid_steps: bool = True, linear_unit: float = 1.0
+    ) -> None:
         super().__init__()
         self.layout = layout
         self._grid_steps = grid_steps
@@ -128,7 +131,11 @@ class Numbers(nn.Module):
             spread = float(own.std()) if own.numel() > 1 else 0.0
             row[0] = own.mean() if own.numel() else 0.0
             row[1], row[2] = log2(max(spread, 2.0**step)), step
-        self.words = nn.Parameter(words)
+        units = torch.ones_like(words)
+        units[[kind in LINEAR for kind in layout.kinds], 0] = linear_unit
+        self.words = nn.Parameter(words / units)
+        self._units: Tensor
+        self.register_buffer("_units", units, persistent=False)
         self.rows: Tensor
         self.columns: Tensor
         for name, values in (("rows", layout.rows), ("columns", layout.columns)):
@@ -170,7 +177,8 @@ class Numbers(nn.Module):
 
     def _words(self) -> Tensor:
         """In half precision; the gradient passes."""
-        return self.words + (self.words.half().float() - self.words).detach()
+        words = self.words * self._units
+        return words + (words.half().float() - words).detach()
 
     def _rounded_side(self, kind: Kind, rounding: Rounding, words: Tensor) -> _Rounded:
         own = self.side[kind.name]
@@ -277,7 +285,7 @@ class Numbers(nn.Module):
     def coded(self) -> Coded:
         """The numbers that are sent."""
         layout = self.layout
-        words = self.words.half().cpu().numpy()
+        words = (self.words * self._units).half().cpu().numpy()
         flat = torch.cat([self.side[k.name].flatten() for k in layout.kinds]).cpu().double()
         most = fixed.MOST_QUANTISED
         if layout.method.coded:

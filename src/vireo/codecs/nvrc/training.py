@@ -26,7 +26,7 @@ from vireo.codecs.base import Planes
 from vireo.codecs.graphs import Graphs
 from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CELL, Config, Extent
-from vireo.codecs.nvrc.layout import Layout, Method
+from vireo.codecs.nvrc.layout import LINEAR, Kind, Layout, Method
 from vireo.codecs.nvrc.model import Patch, halved, pictures
 from vireo.codecs.nvrc.network import patches
 from vireo.codecs.nvrc.optimiser import VectorUpdates
@@ -96,10 +96,17 @@ class Trainer:
         self.layout = Layout(job.config, job.extent, job.method)
         self._device = device
         self._file = folder / CHECKPOINT if folder else None
-        numbers = Numbers(self.layout, job.seed, grid_steps=job.recipe.grid_steps)
+        recipe = job.recipe
+        numbers = Numbers(
+            self.layout,
+            job.seed,
+            grid_steps=recipe.grid_steps,
+            linear_unit=recipe.linear_rate / recipe.side_rate,
+        )
         self.numbers = numbers.to(self._device)
         self._luma, self._chroma = self._targets(job.frames)
-        side = [*self.numbers.side.values(), self.numbers.words]
+        linear = [own for kind, own in self.numbers.side.items() if Kind[kind] in LINEAR]
+        octaves = [own for kind, own in self.numbers.side.items() if Kind[kind] not in LINEAR]
         on_gpu = self._device.type == "cuda"
         rate: Any = torch.zeros((), device=self._device) if on_gpu else 0.0
         self._optimiser = torch.optim.Adam(
@@ -108,7 +115,8 @@ class Trainer:
                 for own, factor in (
                     ([self.numbers.layers], 1.0),
                     ([*self.numbers.grids], job.recipe.grid_rate),
-                    (side, job.recipe.side_rate),
+                    ([*octaves, self.numbers.words], job.recipe.side_rate),
+                    (linear, job.recipe.linear_rate),
                 )
             ],
             fused=True if on_gpu else None,
