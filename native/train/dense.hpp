@@ -138,7 +138,8 @@ static inline void outer(const Layer& layer, const float* const* g, const float*
   }
 }
 
-VIREO_INLINE int whole_vectors(int n) { return (n + W - 1) / W * W; }
+VIREO_INLINE int whole_vectors(int n) { return static_cast<int>(round_up(n, W)); }
+VIREO_INLINE int whole_lanes(int n) { return static_cast<int>(round_up(n, 64)); }
 
 // Rows of lanes turned round: for each lane its numbers in whole vectors, with zeros behind.
 static inline void turn(const float* const* rows, int count, int lanes, float* turned) {

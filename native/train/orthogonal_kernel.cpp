@@ -16,8 +16,6 @@ constexpr int kIterations = 5;
 constexpr float kFactors[] = {3.4445f, -4.7750f, 2.0315f};
 constexpr float kLeastNorm = 1e-12f;
 
-int whole_lanes(int n) { return (n + 63) / 64 * 64; }
-
 // Rows of a memory that is handed out piece by piece.
 struct Memory {
   float* free;

@@ -72,7 +72,7 @@ bool is_all(const Crop& crop, const Features& whole) {
 }  // namespace
 
 std::size_t unit_scratch(const Unit& unit, int samples) {
-  const int lanes = (samples + 63) / 64 * 64;
+  const int lanes = static_cast<int>(round_up(samples, 64));
   const int pointers = 2 * unit.inputs + 2 * unit.hidden + unit.outputs;
   return static_cast<std::size_t>(lanes) * static_cast<std::size_t>(pointers + 1) + kBehind +
          static_cast<std::size_t>(lanes) *
@@ -126,14 +126,14 @@ void Features::swap(Features& other) noexcept {
 Representation::Representation(std::vector<StageShape> stages, int expansion, LayerShape head,
                                float offset, int threads, const std::string& build)
     : stages_(std::move(stages)),
-      expansion_(expansion),
       head_shape_(head),
       kernels_(choose_representation_kernels(build)),
       pool_(std::max(1, threads)),
       scratch_(static_cast<std::size_t>(std::max(1, threads))),
       sums_(kBands) {
   int channels = stages_.empty() || stages_[0].units.empty() ? 0 : stages_[0].units[0].inputs;
-  if (channels < 1 || expansion < 1) throw std::invalid_argument("a representation has stages, and these units");
+  if (channels < 1 || expansion < 1)
+    throw std::invalid_argument("a representation has stages, and these units");
   for (const StageShape& stage : stages_) {
     if (stage.scale < 1 || stage.units.empty())
       throw std::invalid_argument("stages enlarge, and have units");
@@ -219,7 +219,8 @@ void Representation::pack(const float* parameters) {
   kernels_.pack(head_.layer, parameters + head_shape_.start);
 }
 
-void Representation::run_unit(const Packed& packed, const FeaturePlanes& x, const FeaturePlanes& out) {
+void Representation::run_unit(const Packed& packed, const FeaturePlanes& x,
+                              const FeaturePlanes& out) {
   const auto tiles = tiles_of(packed.unit, x.height, x.width);
   const std::size_t size = most_scratch(packed.unit, tiles);
   pool_.run(static_cast<int>(tiles.size()), [&](int task, int worker) {
@@ -307,8 +308,9 @@ void Representation::unfold(const LayerShape& shape, const Unit& unit, const flo
 }
 
 void Representation::unit_backward(const LayerShape& shape, const Packed& packed,
-                                   const float* parameters, const FeaturePlanes& x, const FeaturePlanes& d_out,
-                                   const FeaturePlanes& d_x, float* d_parameters) {
+                                   const float* parameters, const FeaturePlanes& x,
+                                   const FeaturePlanes& d_out, const FeaturePlanes& d_x,
+                                   float* d_parameters) {
   const Unit& unit = packed.unit;
   const auto tiles = tiles_of(unit, x.height, x.width);
   const int bands = std::min<int>(kBands, static_cast<int>(tiles.size()));
@@ -369,7 +371,8 @@ void Representation::backward(const Held& held, const float* d_out, const float*
       kernels_.reduce(sums.data(), count, found.data());
     });
     for (const auto& found : reduced)
-      for (int i = 0; i < count; ++i) d_parameters[head_shape_.start + i] += found[static_cast<std::size_t>(i)];
+      for (int i = 0; i < count; ++i)
+        d_parameters[head_shape_.start + i] += found[static_cast<std::size_t>(i)];
     d_out += area * head_.layer.outputs;
     std::size_t input = held.inputs[n].size();
     for (std::size_t s = stages_.size(); s-- > 0;) {

@@ -95,8 +95,8 @@ class Representation {
                const std::vector<const float*>& locals, const float* parameters,
                const std::vector<Crop>& crops, float* out, Held* held);
 
-  // Gradients of all that `forward` of this representation got, by those of what it made; with the same parameters.
-  // `d_parameters` begins as zeros.
+  // Gradients of all that `forward` of this representation got, by those of what it made; with the
+  // same parameters. `d_parameters` begins as zeros.
   void backward(const Held& held, const float* d_out, const float* parameters, float* d_stem,
                 const std::vector<float*>& d_locals, float* d_parameters);
 
@@ -115,7 +115,8 @@ class Representation {
   void pack(const float* parameters);
   void run_unit(const Packed& packed, const FeaturePlanes& x, const FeaturePlanes& out);
   void unit_backward(const LayerShape& shape, const Packed& packed, const float* parameters,
-                     const FeaturePlanes& x, const FeaturePlanes& d_out, const FeaturePlanes& d_x, float* d_parameters);
+                     const FeaturePlanes& x, const FeaturePlanes& d_out, const FeaturePlanes& d_x,
+                     float* d_parameters);
   void unfold(const LayerShape& shape, const Unit& unit, const float* parameters,
               const float* folded, float* d_parameters) const;
   float* scratch(int worker, std::size_t size);
@@ -123,7 +124,6 @@ class Representation {
 
   std::mutex mutex_;  // forward and backward take turns
   std::vector<StageShape> stages_;
-  int expansion_;
   LayerShape head_shape_;
   Head head_{};
   std::vector<float> head_own_, head_forward_, head_backward_;

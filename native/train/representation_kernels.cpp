@@ -24,11 +24,11 @@ struct Rows {
   Rows behind(int rows) const { return {(*this)[rows], lanes}; }
 };
 
-int lanes_of(const Tile& tile) { return (tile.rows * tile.columns + 63) / 64 * 64; }
+int lanes_of(const Tile& tile) { return whole_lanes(tile.rows * tile.columns); }
 
 // Whether gradients of a layer with so many channels at its narrow end are vectors of channels,
 // not of samples, whose partial sums would be as many again for each weight.
-bool by_channel(int narrow) { return narrow >= 16 && (narrow + W - 1) / W * W * 3 <= narrow * 4; }
+bool by_channel(int narrow) { return narrow >= 16 && whole_vectors(narrow) * 3 <= narrow * 4; }
 
 // A layer's numbers of channels, and which end has more.
 struct Ends {
@@ -51,27 +51,24 @@ int layer_sums(const Layer& layer) {
   return ends.wide * (ends.is_by_channel ? ends.stride : ends.narrow * W) + layer.outputs * W;
 }
 
-// A unit's scratch: pointers to rows, then rows of lanes.
+// A unit's scratch: rows of lanes, and pointers to them.
 struct UnitMemory {
-  Rows made, hidden, slope, end, d_norm;
+  int lanes;
   float* inverse;  // of deviations
   float* turned;   // the narrow end of a layer, sample by sample
-  float** pointers;
+  float **made, **hidden, **slope, **end, **d_norm;
 
-  UnitMemory(const Unit& unit, int lanes, float* scratch)
-      : made{scratch, lanes},
-        hidden(made.behind(unit.inputs)),
-        slope(hidden.behind(unit.hidden)),
-        end(slope.behind(unit.hidden)),
-        d_norm(end.behind(unit.outputs)),
-        inverse(d_norm[unit.inputs]),
-        turned(inverse + lanes + kBehind),
-        pointers(reinterpret_cast<float**>(
-            turned + lanes * whole_vectors(std::max(unit.inputs, unit.outputs)))) {}
-
-  float** rows(const Rows& rows, int count, int at) const {
-    for (int i = 0; i < count; ++i) pointers[at + i] = rows[i];
-    return pointers + at;
+  UnitMemory(const Unit& unit, int lane_count, float* scratch) : lanes(lane_count) {
+    const int rows = 2 * unit.inputs + 2 * unit.hidden + unit.outputs;
+    inverse = scratch + static_cast<std::ptrdiff_t>(rows) * lanes;
+    turned = inverse + lanes + kBehind;
+    made = reinterpret_cast<float**>(
+        turned + lanes * whole_vectors(std::max(unit.inputs, unit.outputs)));
+    for (int i = 0; i < rows; ++i) made[i] = scratch + static_cast<std::ptrdiff_t>(i) * lanes;
+    hidden = made + unit.inputs;
+    slope = hidden + unit.hidden;
+    end = slope + unit.hidden;
+    d_norm = end + unit.outputs;
   }
 };
 
@@ -88,26 +85,11 @@ VIREO_INLINE Vf inverse_of(Vf x) {  // to two units in the last place
 #endif
 }
 
-// 2**-x of what is not below 0; the polynomial is that of `exp2`.
-VIREO_INLINE Vf exp2_of_minus(Vf x) {
-  x = x > 126.0f ? splat(126.0f) : x;
-  const Vf n = (x + 12582912.0f) - 12582912.0f;
-  const Vf f = n - x;
-  Vf p = splat(1.535336188319500e-4f);
-  p = p * f + 1.339887440266574e-3f;
-  p = p * f + 9.618437357674640e-3f;
-  p = p * f + 5.550332471162809e-2f;
-  p = p * f + 2.402264791363012e-1f;
-  p = p * f + 6.931472028550421e-1f;
-  p = p * f + 1.0f;
-  return p * (Vf)((127 - to_int(n)) << 23);
-}
-
 // The distribution function of the normal distribution and its density: Abramowitz and Stegun,
 // 7.1.26, to 1.5e-7.
 VIREO_INLINE void normal(Vf x, Vf& below, Vf& density) {
   const Vf t = inverse_of(1.0f + magnitude(x) * (0.3275911f * 0.70710678f));
-  const Vf bell = exp2_of_minus(x * x * 0.72134752f);
+  const Vf bell = exp2(x * x * -0.72134752f);
   Vf p = splat(0.5f * 1.061405429f);
   p = p * t - 0.5f * 1.453152027f;
   p = p * t + 0.5f * 1.421413741f;
@@ -118,27 +100,30 @@ VIREO_INLINE void normal(Vf x, Vf& below, Vf& density) {
   density = bell * 0.39894228f;
 }
 
+// What nine taps add, the first of them at `from`.
+VIREO_INLINE Vf with_taps(Vf total, const Vf* w, const float* from, std::ptrdiff_t stride) {
+#pragma GCC unroll 3
+  for (int r = 0; r < 3; ++r, from += stride) {
+    total += w[3 * r] * load(from);
+    total += w[3 * r + 1] * load(from + 1);
+    total += w[3 * r + 2] * load(from + 2);
+  }
+  return total;
+}
+
 void convolve(const float* weight, float bias, const float* above, std::ptrdiff_t stride,
               int columns, float* out) {
   Vf w[kTaps];
 #pragma GCC unroll 9
   for (int k = 0; k < kTaps; ++k) w[k] = splat(weight[k]);
-  for (int x = 0; x < columns; x += W) {
-    Vf total = splat(bias);
-    const float* at = above + x;
-#pragma GCC unroll 3
-    for (int r = 0; r < 3; ++r, at += stride) {
-      total += w[3 * r] * load(at);
-      total += w[3 * r + 1] * load(at + 1);
-      total += w[3 * r + 2] * load(at + 2);
-    }
-    store(out + x, total);
-  }
+  for (int x = 0; x < columns; x += W)
+    store(out + x, with_taps(splat(bias), w, above + x, stride));
 }
 
 // What the depthwise convolution makes of a tile, normalised, and the inverse deviations.
-void normalised(const Unit& unit, const Tile& tile, const FeaturePlanes& x, const UnitMemory& memory) {
-  const int lanes = memory.made.lanes, samples = tile.rows * tile.columns;
+void normalised(const Unit& unit, const Tile& tile, const FeaturePlanes& x,
+                const UnitMemory& memory) {
+  const int lanes = memory.lanes, samples = tile.rows * tile.columns;
   for (int c = 0; c < unit.inputs; ++c) {
     float* made = memory.made[c];
     for (int r = 0; r < tile.rows; ++r)
@@ -165,23 +150,32 @@ void normalised(const Unit& unit, const Tile& tile, const FeaturePlanes& x, cons
   }
 }
 
-void unit_forward(const Unit& unit, const Tile& tile, const FeaturePlanes& x, const FeaturePlanes& out,
-                  float* scratch) {
-  const int lanes = lanes_of(tile);
-  const UnitMemory memory(unit, lanes, scratch);
+// What is hidden, and with `slopes` how it answers to what goes into the gelu.
+template <bool slopes>
+void expanded(const Unit& unit, const Tile& tile, const FeaturePlanes& x,
+              const UnitMemory& memory) {
   normalised(unit, tile, x, memory);
-  float** made = memory.rows(memory.made, unit.inputs, 0);
-  float** hidden = memory.rows(memory.hidden, unit.hidden, unit.inputs);
-  float** end = memory.rows(memory.end, unit.outputs, unit.inputs + unit.hidden);
-  product<Tail::linear>(unit.expand.forward, unit.inputs, unit.hidden, made, hidden, lanes);
-  for (int c = 0; c < unit.hidden; ++c)
-    for (int at = 0; at < lanes; at += W) {
-      const Vf value = load(hidden[c] + at);
+  product<Tail::linear>(unit.expand.forward, unit.inputs, unit.hidden, memory.made, memory.hidden,
+                        memory.lanes);
+  for (int c = 0; c < unit.hidden; ++c) {
+    float *hidden = memory.hidden[c], *slope = memory.slope[c];
+    for (int at = 0; at < memory.lanes; at += W) {
+      const Vf value = load(hidden + at);
       Vf below, density;
       normal(value, below, density);
-      store(hidden[c] + at, value * below);
+      store(hidden + at, value * below);
+      if constexpr (slopes) store(slope + at, below + value * density);
     }
-  product<Tail::linear>(unit.project.forward, unit.hidden, unit.outputs, hidden, end, lanes);
+  }
+}
+
+void unit_forward(const Unit& unit, const Tile& tile, const FeaturePlanes& x,
+                  const FeaturePlanes& out, float* scratch) {
+  const UnitMemory memory(unit, lanes_of(tile), scratch);
+  float** end = memory.end;
+  expanded<false>(unit, tile, x, memory);
+  product<Tail::linear>(unit.project.forward, unit.hidden, unit.outputs, memory.hidden, end,
+                        memory.lanes);
   for (int c = 0; c < unit.outputs; ++c)
     for (int r = 0; r < tile.rows; ++r) {
       const float* from = end[c] + r * tile.columns;
@@ -196,7 +190,8 @@ void unit_forward(const Unit& unit, const Tile& tile, const FeaturePlanes& x, co
 }
 
 // Adds the gradients of a channel's depthwise convolution, a vector of partial sums for each.
-void depthwise_sums(const Tile& tile, const FeaturePlanes& x, const FeaturePlanes& d_made, int c, float* sums) {
+void depthwise_sums(const Tile& tile, const FeaturePlanes& x, const FeaturePlanes& d_made, int c,
+                    float* sums) {
   Vf total[kTaps + 1];
 #pragma GCC unroll 10
   for (int k = 0; k <= kTaps; ++k) total[k] = load(sums + k * W);
@@ -268,28 +263,16 @@ void unit_reduce(const Unit& unit, const float* sums, float* out) {
   layer_reduce(unit.project, sums + layer_sums(unit.expand), out);
 }
 
-void unit_backward(const Unit& unit, const Tile& tile, const FeaturePlanes& x, const FeaturePlanes& d_out,
-                   const FeaturePlanes& d_made, float* sums, float* scratch) {
+void unit_backward(const Unit& unit, const Tile& tile, const FeaturePlanes& x,
+                   const FeaturePlanes& d_out, const FeaturePlanes& d_made, float* sums,
+                   float* scratch) {
   float* d_expand = sums + unit.inputs * (kTaps + 1) * W;
   float* d_project = d_expand + layer_sums(unit.expand);
   const int lanes = lanes_of(tile), samples = tile.rows * tile.columns;
   const UnitMemory memory(unit, lanes, scratch);
-  normalised(unit, tile, x, memory);
-  float** made = memory.rows(memory.made, unit.inputs, 0);
-  float** hidden = memory.rows(memory.hidden, unit.hidden, unit.inputs);
-  float** slope = memory.rows(memory.slope, unit.hidden, unit.inputs + unit.hidden);
-  float** end = memory.rows(memory.end, unit.outputs, unit.inputs + 2 * unit.hidden);
-  float** d_norm = memory.rows(memory.d_norm, unit.inputs,
-                               unit.inputs + 2 * unit.hidden + unit.outputs);
-  product<Tail::linear>(unit.expand.forward, unit.inputs, unit.hidden, made, hidden, lanes);
-  for (int c = 0; c < unit.hidden; ++c)
-    for (int at = 0; at < lanes; at += W) {
-      const Vf value = load(hidden[c] + at);
-      Vf below, density;
-      normal(value, below, density);
-      store(hidden[c] + at, value * below);
-      store(slope[c] + at, below + value * density);
-    }
+  float **made = memory.made, **hidden = memory.hidden, **slope = memory.slope;
+  float **end = memory.end, **d_norm = memory.d_norm;
+  expanded<true>(unit, tile, x, memory);
   for (int c = 0; c < unit.outputs; ++c) {
     for (int r = 0; r < tile.rows; ++r)
       std::copy_n(d_out.row(c, tile.top + r) + tile.left, tile.columns, end[c] + r * tile.columns);
@@ -339,15 +322,7 @@ void depthwise_backward(const Unit& unit, int channel, int y, const FeaturePlane
   const float* above = d_made.row(channel, y - 1) - 1;
   const float* around = unit.has_way_around() ? d_out.row(channel, y) : nullptr;
   const auto at = [&](int x) {
-    Vf total = around ? load(around + x) : Vf{};
-    const float* from = above + x;
-#pragma GCC unroll 3
-    for (int r = 0; r < 3; ++r, from += d_made.stride) {
-      total += w[3 * r] * load(from);
-      total += w[3 * r + 1] * load(from + 1);
-      total += w[3 * r + 2] * load(from + 2);
-    }
-    return total;
+    return with_taps(around ? load(around + x) : Vf{}, w, above + x, d_made.stride);
   };
   int x = 0;
   for (; x + W <= d_x.width; x += W) store(out + x, at(x));
@@ -464,7 +439,7 @@ void enlarge_backward(const Enlarging& e, int channel, float* scratch) {
 
 void head_forward(const Head& head, int y, const FeaturePlanes& x, float* out, std::ptrdiff_t size,
                   float* scratch) {
-  const int lanes = (x.width + 63) / 64 * 64;
+  const int lanes = whole_lanes(x.width);
   const Rows made{scratch, lanes};
   float** pointers = reinterpret_cast<float**>(made[head.layer.outputs]);
   for (int c = 0; c < head.layer.outputs; ++c) pointers[c] = made[c];
@@ -480,7 +455,7 @@ void head_forward(const Head& head, int y, const FeaturePlanes& x, float* out, s
 
 void head_backward(const Head& head, int y, const FeaturePlanes& x, const float* d_out,
                    std::ptrdiff_t size, const FeaturePlanes& d_x, float* sums, float* scratch) {
-  const int lanes = (x.width + 63) / 64 * 64;
+  const int lanes = whole_lanes(x.width);
   const Rows given{scratch, lanes}, made = given.behind(head.layer.outputs);
   float** pointers = reinterpret_cast<float**>(made[head.layer.inputs]);
   float **g = pointers, **to = g + head.layer.outputs, **in = to + head.layer.inputs;

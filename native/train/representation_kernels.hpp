@@ -69,7 +69,8 @@ struct RepresentationKernels {
   const char* name;
   int lanes;  // of a partial sum of the gradients of parameters
   void (*pack)(const Layer&, const float* parameters);
-  void (*unit_forward)(const Unit&, const Tile&, const FeaturePlanes& x, const FeaturePlanes& out, float* scratch);
+  void (*unit_forward)(const Unit&, const Tile&, const FeaturePlanes& x, const FeaturePlanes& out,
+                       float* scratch);
   // From the output's gradients: those of what the depthwise convolution made, and, added to
   // `unit_sums` floats, those of parameters.
   int (*unit_sums)(const Unit&);
