@@ -141,7 +141,9 @@ def encode(
         target_psnr: in place of a quality: dB that `EncodeReport.psnr` shall come to within
             0.1, by whole encodes at different lambdas.
         target_bitrate: the same for `EncodeReport.bit_rate`, bits per second, within 5 %.
-        preset: of coolchic and nvrc, how long to train: "ultrafast" … "placebo".
+        preset: of coolchic and nvrc, how long to train: "ultrafast" … "placebo". Of ssf how long
+            to refine the symbols of each picture, not at all with "ultrafast"; "medium" if not
+            given, but of ssf without `adapt` "ultrafast".
         time_budget: seconds to spend on the video, in place of the preset's training length; of
             ssf, on adaptation (10 minutes if not given).
         distortion: of nvrc, what is lowered: "mse", as the other codecs do; "yuv" or "rgb", the

@@ -133,7 +133,8 @@ def main() -> None:
     "--preset",
     metavar="NAME",
     help="Of coolchic and nvrc: how long to train: ultrafast, faster, fast, medium, slow, slower, "
-    "placebo. Frames that gain little by it have less.  [default: medium]",
+    "placebo. Frames that gain little by it have less. Of ssf: how long to refine what is sent of "
+    "each picture; ultrafast doesn't.  [default: medium; of ssf without --adapt: ultrafast]",
 )
 @click.option(
     "--time-budget",

@@ -15,6 +15,7 @@ from vireo.codecs.coolchic.presets import DEFAULT_PRESET, PRESETS
 from vireo.codecs.dhvc.config import SCALES
 from vireo.codecs.nvrc import presets as nvrc
 from vireo.codecs.nvrc.config import CONFIGS as NVRC_MODELS
+from vireo.codecs.ssf import presets as ssf
 from vireo.errors import UsageError
 from vireo.gop import GopStructure
 from vireo.stream.losses import lowest_layers
@@ -49,7 +50,12 @@ _OWN: dict[str, dict[str, Any]] = {
         "gop_size": 32,
         "preset": DEFAULT_PRESET,
     },
-    "ssf": {"gop": GopStructure.LOW_DELAY, "gop_size": 11, "model": "ssf1"},
+    "ssf": {
+        "gop": GopStructure.LOW_DELAY,
+        "gop_size": 11,
+        "model": "ssf1",
+        "preset": ssf.ONE_PASS,
+    },
     "dhvc": {"gop": GopStructure.LOW_DELAY, "gop_size": 31, "model": "small"},
     "codebook": {"gop": GopStructure.LOW_DELAY, "gop_size": 31, "model": "small"},
     "nvrc": {
@@ -108,7 +114,10 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         _one_of("codec", self.codec, CODECS)
-        for name, own in {"profile": PROFILES[self.codec][0], **_OWN[self.codec]}.items():
+        defaults = {"profile": PROFILES[self.codec][0], **_OWN[self.codec]}
+        if self.codec == "ssf" and self.adapt != Adapt.NONE:
+            defaults["preset"] = ssf.ADAPTED
+        for name, own in defaults.items():
             if getattr(self, name) in ("", _NOT_ASKED):
                 object.__setattr__(self, name, own)
         _one_of("profile", self.profile, PROFILES[self.codec])
@@ -173,12 +182,14 @@ class EncodeOptions:
         _one_of("adaptation", self.adapt, tuple(Adapt))
         if self.codec != "ssf" and self.adapt != Adapt.NONE:
             raise UsageError(f"adaptation is for ssf: {self.codec} has none")
-        if self.preset:
+        if self.codec == "ssf":
+            _one_of("preset", self.preset, tuple(ssf.PRESETS))
+        elif self.preset:
             raise UsageError(f"{self.codec} has no presets: its networks are trained already")
         if self.gop == GopStructure.RANDOM_ACCESS:
             raise UsageError(f"{self.codec} has I and P frames only: use low-delay or intra")
         if self.time_budget is not None and self.adapt == Adapt.NONE:
-            raise UsageError(f"{self.codec} encodes in one pass: a time budget is for --adapt")
+            raise UsageError(f"{self.codec} is trained already: a time budget is for --adapt")
 
     @property
     def is_pretrained(self) -> bool:

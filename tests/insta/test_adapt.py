@@ -72,6 +72,7 @@ def adapt(source: Path, target: Path, how: str, seconds: float) -> vireo.EncodeR
         adapt=how,
         time_budget=seconds,
         lambda_=LAMBDA,
+        preset="ultrafast",
         gop_size=1,
         overwrite=True,
     )

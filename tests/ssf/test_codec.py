@@ -191,7 +191,7 @@ def test_wrong_weights_are_an_error(
     ("options", "message"),
     [
         ({"gop": "random-access"}, "I and P frames"),
-        ({"time_budget": 10.0}, "one pass"),
+        ({"time_budget": 10.0}, "trained already"),
         ({"profile": "paper"}, "profile"),
     ],
 )

@@ -104,7 +104,7 @@ class Autoencoder(nn.Module):
             place: between the config's rate points, in STEP_PARTS from the lowest.
             context: latents that the synthesis gets besides.
         """
-        scaled, z = self._analysed(x, place)
+        scaled, z = self.analysed(x, place)
         mean, deviation = self.distributions(HYPERLATENTS.nearest(z), scaled.shape[-2:])
         deviation = lower_bound(deviation, LEAST_DEVIATION)
         symbols = rounded(scaled - mean)
@@ -120,12 +120,15 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def encode(self, x: Tensor, place: int) -> Symbols:
         """What is sent at a place between the rate points, in STEP_PARTS from the lowest."""
-        scaled, z = self._analysed(x, place)
-        z = HYPERLATENTS.nearest(z)
-        mean, deviation = self.distributions(z, scaled.shape[-2:])
-        return Symbols(rounded(scaled - mean), z, mean, deviation)
+        return self.symbols(*self.analysed(x, place))
 
-    def _analysed(self, x: Tensor, place: int) -> tuple[Tensor, Tensor]:
+    def symbols(self, latents: Tensor, hyperlatents: Tensor) -> Symbols:
+        """What is sent of latents in their steps and of hyperlatents, not rounded."""
+        z = HYPERLATENTS.nearest(hyperlatents)
+        mean, deviation = self.distributions(z, latents.shape[-2:])
+        return Symbols(rounded(latents - mean), z, mean, deviation)
+
+    def analysed(self, x: Tensor, place: int) -> tuple[Tensor, Tensor]:
         """Latents in their steps, and hyperlatents, not rounded."""
         scaled = _scaled(_full(self.analysis(x)), self.steps_at(place))
         seen = _padded(scaled)

@@ -1,8 +1,8 @@
-"""Encodes pictures of scale-space flow: one pass of the analysis networks."""
+"""Encodes pictures of scale-space flow: by the analysis networks, and by gradients if asked to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,8 +14,9 @@ from vireo.codecs.pretrained import padded
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import STRIDE
 from vireo.codecs.ssf.decoder import SsfDecoder
+from vireo.codecs.ssf.refinement import Progress, Refinement, worth
 from vireo.codecs.ssf.stream import SectionKind, SentUpdates
-from vireo.container import StreamHeader
+from vireo.container import Section, StreamHeader
 from vireo.exact import full_precision
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.nn.picture import picture_of
@@ -58,54 +59,97 @@ class SameCoder:
 
 
 class SsfEncoder:
-    """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
+    """A stream's picture encoder (see `codecs.encoding.PictureEncoder`).
 
-    def __init__(self, coders: Coders, times: TimeProfile | None = None) -> None:
+    Args:
+        coders: of each picture its coder.
+        refinement: of pictures' symbols; one pass of the analysis networks if there is none.
+        times: told where the time goes.
+    """
+
+    def __init__(
+        self,
+        coders: Coders,
+        refinement: Refinement | None = None,
+        times: TimeProfile | None = None,
+    ) -> None:
         self._coders = coders
+        self._refinement = refinement
         self._times = times
 
     @property
     def identity(self) -> str:
         return self._coders.identity
 
-    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+    def encode(self, job: PictureJob, progress: Progress) -> EncodedPicture:
         """One picture, from its reference as it was decoded."""
         coder = self._coders.of(job.index)
-        picture = self.picture(coder, padded(job.target, STRIDE), job.references)
+        target = padded(job.target, STRIDE)
+        picture = self.picture(coder, target, job.references, job.importance, progress)
         if coder.updates and not job.references:
             again = not self._coders.is_first(job.index)
             first = SentUpdates.section(coder.updates, again=again)
             picture = replace(picture, sections=(first, *picture.sections))
         return picture
 
-    def picture(self, coder: Coder, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
+    def picture(
+        self,
+        coder: Coder,
+        target: Planes,
+        references: Sequence[Planes],
+        importance: float = 1.0,
+        progress: Progress = lambda done, planned: None,
+    ) -> EncodedPicture:
         """One picture at the coded size, without updates of the weights."""
-        encode = self._inter if references else self._intra
+        steps = self._refinement.steps if self._refinement else 0
         with torch.inference_mode():
-            return encode(coder, target, references)
+            if references:
+                sections, planes = self._inter(coder, target, references[0], importance, progress)
+            else:
+                sections, planes = self._intra(coder, target, importance, progress)
+        return EncodedPicture(sections, planes, steps)
 
-    def _intra(self, coder: Coder, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
+    def _intra(
+        self, coder: Coder, target: Planes, importance: float, progress: Progress
+    ) -> tuple[tuple[Section, ...], Planes]:
         model = coder.model
-        with measured(self._times, "analysis"), full_precision(coder.device.type):
-            wanted = picture_of(target, coder.device)
-            symbols = model.intra.encode(model.intra_input(wanted), coder.places.intra)
+        if self._refinement:
+            with measured(self._times, "refinement"):
+                symbols = self._refinement.intra(coder, target, importance, progress)
+        else:
+            with measured(self._times, "analysis"), full_precision(coder.device.type):
+                wanted = picture_of(target, coder.device)
+                symbols = model.intra.encode(model.intra_input(wanted), coder.places.intra)
         with measured(self._times, "coding"):
             section = coder.write(SectionKind.INTRA, symbols)
         with measured(self._times, "synthesis"):
             planes = coder.intra(coder.latents(SectionKind.INTRA, symbols))
-        return EncodedPicture((section,), planes, 0)
+        return (section,), planes
 
-    def _inter(self, coder: Coder, target: Planes, references: Sequence[Planes]) -> EncodedPicture:
-        model = coder.model
+    def _inter(
+        self,
+        coder: Coder,
+        target: Planes,
+        reference: Planes,
+        importance: float,
+        progress: Progress,
+    ) -> tuple[tuple[Section, ...], Planes]:
+        model, place = coder.model, coder.places.inter
         wanted = picture_of(target, coder.device)
-        with measured(self._times, "analysis"), full_precision(coder.device.type):
-            pair = model.flow_input(wanted, picture_of(references[0], coder.device))
-            flow = model.flow.encode(pair, coder.places.inter)
+        rest = None
+        if self._refinement:
+            with measured(self._times, "refinement"):
+                flow, rest = self._refinement.inter(coder, target, reference, importance, progress)
+        else:
+            with measured(self._times, "analysis"), full_precision(coder.device.type):
+                pair = model.flow_input(wanted, picture_of(reference, coder.device))
+                flow = model.flow.encode(pair, place)
         with measured(self._times, "flow and warp"):
             flow_latents = coder.latents(SectionKind.FLOW, flow)
-            moved = coder.moved(references[0], flow_latents)
-        with measured(self._times, "analysis"), full_precision(coder.device.type):
-            rest = model.residual.encode(model.residual_input(wanted, moved), coder.places.inter)
+            moved = coder.moved(reference, flow_latents)
+        if rest is None:
+            with measured(self._times, "analysis"), full_precision(coder.device.type):
+                rest = model.residual.encode(model.residual_input(wanted, moved), place)
         with measured(self._times, "coding"):
             sections = (
                 coder.write(SectionKind.FLOW, flow),
@@ -113,11 +157,16 @@ class SsfEncoder:
             )
         with measured(self._times, "synthesis"):
             planes = coder.inter(moved, flow_latents, coder.latents(SectionKind.RESIDUAL, rest))
-        return EncodedPicture(sections, planes, 0)
+        return sections, planes
 
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """Each frame from the one before (InstA, section 3.1)."""
-        return plan_gop(structure, len(gop))
+        return tuple(
+            replace(frame, importance=worth(after, intra=not frame.references))
+            for after, frame in zip(
+                reversed(range(len(gop))), plan_gop(structure, len(gop)), strict=True
+            )
+        )
 
     def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:
         """That of the picture's coder."""

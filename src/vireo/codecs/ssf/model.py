@@ -135,10 +135,18 @@ class Model(nn.Module):
 
 def warp(reference: Picture, flow: Flow) -> Picture:
     """The reference, moved and blurred; of the grid STACK."""
-    return Picture(
-        scale_space_warp(blur_stack(reference.luma), *flow.luma),
-        scale_space_warp(blur_stack(reference.chroma), *flow.chroma),
-    )
+    return moved(blur_stacks(reference), flow)
+
+
+def blur_stacks(reference: Picture) -> tuple[Tensor, Tensor]:
+    """Luma and chroma, more and more blurred (`nn.warp.blur_stack`)."""
+    return blur_stack(reference.luma), blur_stack(reference.chroma)
+
+
+def moved(stacks: tuple[Tensor, Tensor], flow: Flow) -> Picture:
+    """As `warp`, where what is blurred is there already."""
+    luma, chroma = stacks
+    return Picture(scale_space_warp(luma, *flow.luma), scale_space_warp(chroma, *flow.chroma))
 
 
 def _last(network: nn.Module) -> Any:

@@ -9,6 +9,8 @@ from vireo.codecs.pretrained import PretrainedShape
 from vireo.codecs.rate_points import places_of
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.encoder import INTRA_FINER, Coders, SameCoder, SsfEncoder
+from vireo.codecs.ssf.presets import PRESETS
+from vireo.codecs.ssf.refinement import Refinement
 from vireo.codecs.ssf.stream import CONFIGURATION
 from vireo.gop import GopStructure
 from vireo.options import Adapt
@@ -28,4 +30,6 @@ def open_picture_encoder(opening: Opening) -> tuple[PictureEncoder, PretrainedSh
 
         coders = AdaptedCoders(coder, opening)
     shape = PretrainedShape(CONFIGURATION, found.identity, places)
-    return SsfEncoder(coders, opening.times), shape
+    steps = PRESETS[options.preset]
+    refinement = Refinement(steps, options.resolved_lambda) if steps else None
+    return SsfEncoder(coders, refinement, opening.times), shape

@@ -1,0 +1,88 @@
+"""Symbols refined by gradients: a lower cost, exact streams, and never worse than one pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vireo
+from tests.clips import moving, write_y4m
+from vireo.codecs.encoding import FrameProgress
+from vireo.codecs.ssf import refinement
+from vireo.codecs.ssf.refinement import worth
+from vireo.errors import UsageError
+from vireo.options import EncodeOptions
+
+LAMBDA = 1e-3
+FRAMES, WIDTH, HEIGHT = 4, 136, 104
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a size that is no multiple of a latent's."""
+    folder = tmp_path_factory.mktemp("source")
+    return write_y4m(folder / "source.y4m", moving(WIDTH, HEIGHT, FRAMES))
+
+
+def _cost(source: Path, target: Path, preset: str) -> float:
+    """Distortion and lambda times rate of what the file holds, which decodes as it was encoded."""
+    report = vireo.encode(source, target, codec="ssf", lambda_=LAMBDA, preset=preset, threads=1)
+    assert vireo.verify(target).frames == FRAMES
+    rate = 8 * report.video_size / (FRAMES * WIDTH * HEIGHT)
+    return float(10 ** (-report.psnr / 10) + LAMBDA * rate)
+
+
+def test_more_steps_cost_less(source: Path, tmp_path: Path) -> None:
+    one_pass, few, more = (
+        _cost(source, tmp_path / f"{preset}.mkv", preset)
+        for preset in ("ultrafast", "faster", "medium")
+    )
+    assert few < 0.98 * one_pass
+    assert more < few
+
+
+def test_the_same_steps_give_the_same_file(source: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.mkv", tmp_path / "second.mkv"
+    for target in (first, second):
+        _cost(source, target, "faster")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_steps_that_only_harm_are_not_taken(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refinement, "LEARNING_RATE", 30.0)
+    one_pass, harmed = tmp_path / "one_pass.mkv", tmp_path / "harmed.mkv"
+    _cost(source, one_pass, "ultrafast")
+    _cost(source, harmed, "faster")
+    assert harmed.read_bytes() == one_pass.read_bytes()
+
+
+def test_progress_counts_the_steps_of_each_picture(source: Path, tmp_path: Path) -> None:
+    seen = []
+
+    def listen(event: object) -> None:
+        if isinstance(event, FrameProgress):
+            seen.append((event.iterations, event.planned))
+
+    vireo.encode(
+        source, tmp_path / "out.mkv", codec="ssf", preset="faster", frames=2, listener=listen
+    )
+    assert seen == [(n + 1, 10) for _ in range(2) for n in range(10)]
+
+
+def test_what_others_refer_to_is_worth_more() -> None:
+    assert worth(0, intra=True) == worth(0, intra=False) == 1
+    assert worth(1, intra=False) < worth(1, intra=True) < worth(11, intra=True) < 4
+    assert worth(11, intra=False) < 2
+
+
+def test_presets() -> None:
+    assert EncodeOptions(codec="ssf").preset == "ultrafast"
+    assert EncodeOptions(codec="ssf", adapt="full").preset == "medium"
+    assert EncodeOptions(codec="ssf", adapt="full", preset="faster").preset == "faster"
+    with pytest.raises(UsageError, match="no preset 'best'; there is ultrafast, faster"):
+        EncodeOptions(codec="ssf", preset="best")
+    with pytest.raises(UsageError, match="dhvc has no presets"):
+        EncodeOptions(codec="dhvc", preset="fast")
