@@ -28,8 +28,8 @@ from vireo.nn.rounding import soft_round
 TEMPERATURES = 0.15, 0.03  # of soft rounding, at the first step and at the last
 LEARNING_RATE = 0.01  # of symbols, with `_STEPS`; it goes with the root of one over their number
 _STEPS = 40
-_KEPT_INTRA = 0.75  # of an I frame's error, in the error of the frame behind it, and so on
-_KEPT = 0.5  # the same of a P frame's
+_KEPT_INTRA = 0.8  # of an I frame's error, in the error of the frame behind it, and so on
+_KEPT = 1 / 3  # the same of a P frame's
 
 Progress = Callable[[int, int], None]
 
