@@ -6,8 +6,9 @@
 
 `run` adapts to a clip at each quality and appends, for every trial on the way, the seconds since
 the start, bits per luma sample (sections and updates, without packets' headers) and PSNR. What
-trials take is counted. `report` makes BD-rates against the model as it was, by time: a quality has
-what its best trial so far gave.
+trials take is counted. In the end the clip is coded by what was best with symbols refined, as
+`--preset` says. `report` makes BD-rates against the model as it was, by time: a quality has
+what its best trial so far gave; and of the refined end, which has the time that that takes besides.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from vireo.codecs.base import Planes
 from vireo.codecs.encoding import pad_to_even
 from vireo.codecs.pretrained import padded
 from vireo.codecs.rate_points import places_of
-from vireo.codecs.ssf.adaptation import adaptation_of, try_out
+from vireo.codecs.ssf.adaptation import Trial, adaptation_of, try_out
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import STRIDE
 from vireo.codecs.ssf.encoder import INTRA_FINER
+from vireo.codecs.ssf.presets import ADAPTED, PRESETS
+from vireo.codecs.ssf.refinement import Refinement
 from vireo.metrics import psnr
 from vireo.metrics.bd_rate import Curve, bd_rate
 from vireo.options import lambda_of_quality
@@ -46,38 +49,53 @@ def run(args: argparse.Namespace) -> None:
         video = [padded(pad_to_even(f), STRIDE) for f in islice(source, args.frames)]
     for quality in args.qualities:
         line = {"clip": args.clip.stem, "how": args.how, "model": found.name, "quality": quality}
-        line |= adapt(found, video, lambda_of_quality(quality), args.how, 60 * args.minutes)
+        lambda_ = lambda_of_quality(quality)
+        seconds = 0.0 if args.how == "none" else 60 * args.minutes
+        line |= adapt(found, video, lambda_, args.how, seconds, PRESETS[args.preset])
         with args.results.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
 
 def adapt(
-    found: weights.Weights, video: list[Planes], lambda_: float, how: str, seconds: float
+    found: weights.Weights,
+    video: list[Planes],
+    lambda_: float,
+    how: str,
+    seconds: float,
+    refinements: int,
 ) -> dict[str, Any]:
-    """Steps and trials of one adaptation."""
+    """Steps and trials of one adaptation, and what its best comes to with symbols refined."""
     coder = Coder(found, places_of(lambda_, found.lambdas, finer=INTRA_FINER, say=print))
     trials: list[dict[str, float]] = []
     began = perf_counter()
 
+    def tried(
+        own: dict[str, Tensor], updates: bytes, refinement: Refinement | None = None
+    ) -> tuple[dict[str, float], Trial]:
+        coded = Coder(found, coder.places, updates, own)
+        trial = try_out(coded, video, GOP, refinement=refinement)
+        return {
+            "seconds": round(perf_counter() - began, 1),
+            "bits": trial.bits,
+            "psnr": psnr(trial.distortion * 255**2),
+            "cost": trial.cost(lambda_),
+            "updates": len(updates),
+        }, trial
+
     def evaluate(own: dict[str, Tensor], updates: bytes) -> tuple[float, dict[int, Planes]]:
-        trial = try_out(Coder(found, coder.places, updates, own), video, GOP)
-        trials.append(
-            {
-                "seconds": round(perf_counter() - began, 1),
-                "bits": trial.bits,
-                "psnr": psnr(trial.distortion * 255**2),
-                "cost": trial.cost(lambda_),
-                "updates": len(updates),
-            }
-        )
-        return trials[-1]["cost"], dict(enumerate(trial.decoded))
+        measured, trial = tried(own, updates)
+        trials.append(measured)
+        return measured["cost"], dict(enumerate(trial.decoded))
 
     adaptation = adaptation_of(coder, lambda_, video, evaluate, decoder=how == "full", gop=GOP)
     adapted = adaptation.run(
         seconds, lambda share, cost: print(f"{share:6.1%} {cost:.4f}", flush=True)
     )
     samples = sum(planes[0].size for planes in video)
-    return {"steps": adapted.steps, "samples": samples, "trials": trials}
+    line = {"steps": adapted.steps, "samples": samples, "trials": trials}
+    if refinements:
+        line["refined"], _ = tried(adapted.state, adapted.updates, Refinement(refinements, lambda_))
+    return line
 
 
 def report(args: argparse.Namespace) -> None:
@@ -85,8 +103,8 @@ def report(args: argparse.Namespace) -> None:
     for text in args.results.read_text().splitlines():
         line = json.loads(text)
         runs[line["clip"], line["how"]].append(line)
-    print("| clip | what | " + " | ".join(f"{m} min" for m in MINUTES) + " | updates |")
-    print("|---|---|" + "---:|" * (len(MINUTES) + 1))
+    print("| clip | what | " + " | ".join(f"{m} min" for m in MINUTES) + " | refined | updates |")
+    print("|---|---|" + "---:|" * (len(MINUTES) + 2))
     for (clip, how), lines in sorted(runs.items()):
         lines.sort(key=lambda line: line["quality"])
         base = curve([line["trials"][0] for line in lines])
@@ -95,14 +113,20 @@ def report(args: argparse.Namespace) -> None:
             if max(line["trials"][-1]["seconds"] for line in lines) < 40 * minutes:
                 cells.append("")
                 continue
-            found = bd_rate(base, curve([best(line, 60 * minutes) for line in lines]))
-            cells.append("–" if found.value is None else f"{found.value:+.1f} %")
+            cells.append(saved(base, curve([best(line, 60 * minutes) for line in lines])))
+        refined = [line["refined"] for line in lines if "refined" in line]
+        cells.append(saved(base, curve(refined)) if len(refined) == len(lines) else "")
         shares = [
             8 * trial["updates"] / (trial["bits"] * line["samples"])
             for line, trial in ((line, best(line, 1e9)) for line in lines)
         ]
         share = sum(shares) / len(shares)
         print(f"| {clip} | {how} | " + " | ".join(cells) + f" | {share:.1%} |")
+
+
+def saved(base: Curve, other: Curve) -> str:
+    found = bd_rate(base, other)
+    return "–" if found.value is None else f"{found.value:+.1f} %"
 
 
 def best(line: dict[str, Any], seconds: float) -> dict[str, float]:
@@ -121,10 +145,11 @@ def main() -> None:
     runs = commands.add_parser("run")
     runs.add_argument("clip", type=Path)
     runs.add_argument("--model", default="ssf1")
-    runs.add_argument("--how", choices=("full", "encoder"), default="full")
+    runs.add_argument("--how", choices=("full", "encoder", "none"), default="full")
     runs.add_argument("--qualities", type=float, nargs="+", default=[20, 40, 60, 80])
     runs.add_argument("--frames", type=int, default=33)
     runs.add_argument("--minutes", type=float, default=20)
+    runs.add_argument("--preset", choices=tuple(PRESETS), default=ADAPTED)
     runs.add_argument("--results", type=Path, default=Path("adaptation.jsonl"))
     runs.set_defaults(call=run)
     reports = commands.add_parser("report")

@@ -20,6 +20,7 @@ from vireo.codecs.rate_points import STEP_PARTS
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import STRIDE
 from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder
+from vireo.codecs.ssf.refinement import Refinement, worth
 from vireo.codecs.ssf.training import ClipLoss
 from vireo.gop import GopStructure, gop_frames
 from vireo.metrics import plane_mse, weighted_mse
@@ -155,17 +156,27 @@ class Trial:
         return self.distortion + lambda_ * self.bits
 
 
-def try_out(coder: Coder, video: Sequence[Planes], gop: int, updates_share: float = 1.0) -> Trial:
+def try_out(
+    coder: Coder,
+    video: Sequence[Planes],
+    gop: int,
+    updates_share: float = 1.0,
+    refinement: Refinement | None = None,
+) -> Trial:
     """Codes frames in GOPs of so many.
 
-    `updates_share`: how much of the updates these frames have to pay for.
+    Args:
+        updates_share: how much of the updates these frames have to pay for.
+        refinement: of symbols; one pass if there is none.
     """
-    encoder = SsfEncoder(SameCoder(coder))
+    encoder = SsfEncoder(SameCoder(coder), refinement)
     size, distortion, samples = updates_share * len(coder.updates), 0.0, 0
     decoded: list[Planes] = []
     for place, target in enumerate(video):
         references = decoded[-1:] if place % gop else []
-        picture = encoder.picture(coder, target, references)
+        followers = min(gop - place % gop, len(video) - place) - 1
+        importance = worth(followers, intra=not references)
+        picture = encoder.picture(coder, target, references, importance)
         decoded.append(picture.decoded)
         size += sum(len(section.data) for section in picture.sections)
         errors = [plane_mse(a, b) for a, b in zip(picture.decoded, target, strict=True)]
