@@ -61,7 +61,8 @@ QUALITIES = (20, 50, 80)
 FULL = {"random-access": "all tools", "low-delay": "all tools, low delay"}
 MIDDLE_LAMBDA = 1e-3  # of the shipped sets
 SEARCH = "native/train/motion_search.cpp"
-CHOOSE_ANEW = SEARCH, "k >= least_level; --k) choose_anew(k);", "k >= least_level; --k) {}"
+MOVES, CELLS, SWEEPS = (f"native/train/motion_{name}.cpp" for name in ("moves", "cells", "sweeps"))
+CHOOSE_ANEW = SEARCH, "k >= finest; --k) moves_.choose_anew(k);", "k >= finest; --k) {}"
 
 Patches = list[AbstractContextManager[Any]]
 set_encoder = partial(patch.multiple, parts_encoder)
@@ -232,34 +233,34 @@ SWITCHES = (
     Switch("motion search: cells chosen anew", edits=(CHOOSE_ANEW,)),
     Switch(
         "motion search: B frames' measured price",
-        edits=((SEARCH, "lambda_ < kLeastMeasured) return;", "true) return;"),),
+        edits=((MOVES, "lambda_ < kLeastMeasured) return;", "true) return;"),),
     ),
     Switch(
         "motion search: descents from smaller cells",
-        edits=((SEARCH, "int from = std::min(coarsest - 1, kSquareLevel + 1)", "int from = 0"),),
+        edits=((SEARCH, "int from = std::min(coarsest_ - 1, kSquareLevel + 1)", "int from = 0"),),
     ),
     Switch(
         # Steps of four quarters of a sample; large cells still move smoothly between them.
         "motion search: vectors in parts of samples",
         edits=(
             (
-                SEARCH,
+                CELLS,
                 "add({(x - here.x + 8) >> 4, (y - here.y + 8) >> 4});",
                 "add({4 * ((x - here.x + 32) >> 6), 4 * ((y - here.y + 32) >> 6)});",
             ),
-            (SEARCH, "for (const int size : {8, 4, 2, 1})", "for (const int size : {8, 4})"),
+            (CELLS, "for (const int size : {8, 4, 2, 1})", "for (const int size : {8, 4})"),
             (
-                SEARCH,
+                SWEEPS,
                 "return static_cast<int>(std::lround(std::clamp(v, -farthest, farthest)));",
                 "return 4 * static_cast<int>(std::lround(std::clamp(v / 4, -farthest, farthest)));",
             ),
             (
-                SEARCH,
+                CELLS,
                 "steps.push_back({difference(2 * r), difference(2 * r + 1)});",
                 "steps.push_back({4 * (difference(2 * r) / 4), 4 * (difference(2 * r + 1) / 4)});",
             ),
             (
-                SEARCH,
+                SWEEPS,
                 "const bool x = step(1, 0) || step(-1, 0), y = step(0, 1) || step(0, -1);",
                 "const bool x = step(4, 0) || step(-4, 0), y = step(0, 4) || step(0, -4);",
             ),
@@ -274,19 +275,19 @@ SWITCHES = (
     Switch(
         "motion search: blocks without prediction",
         edits=(
-            (SEARCH, "if (pass == 0 && k >= kSquareLevel) search_alpha(k);", ""),
-            (SEARCH, "sweep_blending(alpha, k);", ""),
+            (SEARCH, "if (pass == 0 && k >= kSquareLevel) moves_.search_alpha(k);", ""),
+            (SEARCH, "moves_.sweep_blending(fields.alpha(), k);", ""),
         ),
     ),
     Switch(
         "motion search: weights of two references",
         edits=(
-            (SEARCH, "if (references == 2) sweep_blending(state_.fields.beta(), k);", ""),
             (
                 SEARCH,
-                "for (int k = coarsest; k >= first; --k) sweep_blending(beta, k);",
-                "static_cast<void>(beta);",
+                "if (references_ == 2) moves_.sweep_blending(moves_.state().fields.beta(), k);",
+                "",
             ),
+            (SEARCH, "moves_.sweep_blending(fields.beta(), k);", "{}"),
             CHOOSE_ANEW,
         ),
     ),
@@ -314,7 +315,7 @@ SWITCHES = (
     ),
     Switch(
         "motion search: rates learnt on the way",
-        edits=((SEARCH, "learn_rates();\n    if (references == 2)", "if (references == 2)"),),
+        edits=((SEARCH, "moves_.learn_rates();\n", ""),),
     ),
     Switch(
         "moved references alone", lambda: [patch.object(PartsEncoder, "_moved", lambda *_: None)]

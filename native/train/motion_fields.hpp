@@ -7,8 +7,13 @@
 #include <vector>
 
 #include "core/coolchic.hpp"
+#include "core/motion_syntax.hpp"
 
 namespace vireo::train {
+
+using Step = MotionVector;  // a change of a vector's latents, or the latents
+inline Step operator+(Step a, Step b) { return {a.x + b.x, a.y + b.y}; }
+inline Step operator-(Step a, Step b) { return {a.x - b.x, a.y - b.y}; }
 
 // A rectangle of a picture's squares: rows top ... bottom - 1, columns left ... right - 1.
 struct Region {
@@ -43,8 +48,24 @@ class MotionFields {
   int latent(std::size_t field, const Place& at) const {
     return grid(field, at.level).row(at.row)[at.column];
   }
+  Step vector(std::size_t reference, const Place& at) const {
+    return {latent(2 * reference, at), latent(2 * reference + 1, at)};
+  }
   // Adds to a latent; the values of blocks follow.
   void add(std::size_t field, const Place& at, int change);
+  void set_vector(std::size_t reference, const Place& at, Step vector) {
+    const Step change = vector - this->vector(reference, at);
+    add(2 * reference, at, change.x);
+    add(2 * reference + 1, at, change.y);
+  }
+
+  // Calls visit(place) for all of a level, row by row.
+  template <class Visit>
+  void for_places(int level, Visit&& visit) const {
+    const auto& grid = this->grid(0, level);
+    for (int row = 0; row < grid.height; ++row)
+      for (int column = 0; column < grid.width; ++column) visit(Place{level, row, column});
+  }
 
   // Squares that a latent has a say in, and those that lie in its cell.
   Region reach(const Place& at) const;
