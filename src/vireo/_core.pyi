@@ -1,4 +1,4 @@
-"""Types of the compiled core; `native/binding/core.cpp` holds the definitions."""
+"""Types of the compiled core; `native/binding` holds the definitions."""
 
 from collections.abc import Sequence
 from enum import Enum
