@@ -86,3 +86,12 @@ def test_presets() -> None:
         EncodeOptions(codec="ssf", preset="best")
     with pytest.raises(UsageError, match="dhvc has no presets"):
         EncodeOptions(codec="dhvc", preset="fast")
+
+
+def test_threads_change_no_file(source: Path, tmp_path: Path) -> None:
+    files = []
+    for threads in (1, 2, 3):
+        target = tmp_path / f"{threads}.mkv"
+        vireo.encode(source, target, codec="ssf", preset="faster", gop_size=1, threads=threads)
+        files.append(target.read_bytes())
+    assert files[0] == files[1] == files[2]

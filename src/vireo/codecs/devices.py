@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vireo.errors import UsageError
@@ -22,3 +24,18 @@ def torch_device(name: str) -> torch.device:
         raise UsageError("device cuda: PyTorch finds no CUDA device here")
     # By its number: which one is current is each thread's own.
     return torch.device("cuda", torch.cuda.current_device())
+
+
+@contextmanager
+def threads_of_pytorch(count: int, usual: int) -> Iterator[None]:
+    """So many compute in here: more would wait in a loop, on cores that others are to have.
+
+    Afterwards there are `usual` again: what was found might be another thread's, in here as well.
+    """
+    import torch
+
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)

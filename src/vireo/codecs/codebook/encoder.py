@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vireo.codecs.base import PictureDecoder, Planes
@@ -13,6 +14,7 @@ from vireo.codecs.codebook.coding import Coder, Decoded, reconstruct, with_twin
 from vireo.codecs.codebook.decoder import STRIDE, CodebookDecoder
 from vireo.codecs.codebook.indices import Flat, Indices, Past
 from vireo.codecs.codebook.stream import SectionKind
+from vireo.codecs.devices import threads_of_pytorch
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.codecs.pretrained import cropped, padded
 from vireo.codecs.probes import Probes
@@ -52,9 +54,14 @@ class CodebookEncoder:
         self._lambda = lambda_
         self._times = times
         self._decoder: CodebookDecoder | None = None
+        self._threads = torch.get_num_threads()  # here, not where a picture is encoded
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """One picture, from the one before as it was decoded."""
+        with threads_of_pytorch(job.threads, self._threads):
+            return self._encoded(job)
+
+    def _encoded(self, job: PictureJob) -> EncodedPicture:
         target = padded(job.target, STRIDE)
         reference: Decoded | None = job.references[0] if job.references else None
         past: Past | None = job.parsed[0].state if job.parsed else None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
+
 from vireo.codecs.base import PictureDecoder
+from vireo.codecs.devices import threads_of_pytorch
 from vireo.codecs.dhvc.coding import Coder
 from vireo.codecs.dhvc.config import SCALES, STRIDE
 from vireo.codecs.dhvc.decoder import DhvcDecoder
@@ -40,12 +43,16 @@ class DhvcEncoder:
         self._coder = coder
         self._resynchronised = resynchronised
         self._times = times
+        self._threads = torch.get_num_threads()  # here, not where a picture is encoded
 
     def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
         """One picture, from the one before as it was decoded."""
         reference = job.references[0] if job.references else None
         alone = self._alone(job.index) if reference else frozenset()
-        with measured(self._times, "networks"):
+        with (
+            threads_of_pytorch(job.threads, self._threads),
+            measured(self._times, "networks"),
+        ):
             data, decoded = self._coder.encode(padded(job.target, STRIDE), reference, alone)
         sections = (section_of(n, data[n], resynchronised=n in alone) for n in data)
         return EncodedPicture(tuple(sections), decoded, 0)

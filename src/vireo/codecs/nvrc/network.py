@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from vireo.codecs.base import Planes
+from vireo.codecs.devices import threads_of_pytorch
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CELL, Extent
 from vireo.codecs.nvrc.layout import Layout
 from vireo.codecs.nvrc.model import Native, Patch, halved, pictures
-from vireo.codecs.nvrc.stages import Stages, one_thread_of_pytorch
+from vireo.codecs.nvrc.stages import Stages
 from vireo.exact import PROCESSOR, full_precision
 
 _MOST_CELLS = 1024  # of a picture that is made at once; of 0.6 million samples
@@ -84,7 +85,7 @@ class Network:
         luma = np.empty((extent.rows * CELL, extent.columns * CELL), np.uint8)
         chroma = np.empty((2, luma.shape[0] // 2, luma.shape[1] // 2), np.uint8)
         place = torch.tensor([frame], device=self.grids[0].device)
-        with one_thread_of_pytorch(self._threads) if self._native else nullcontext():
+        with threads_of_pytorch(1, self._threads) if self._native else nullcontext():
             for patch in patches(extent, patch_cells):
                 made = self._made(place, patch)
                 rows = slice(patch.top * CELL, (patch.top + patch.rows) * CELL)

@@ -6,8 +6,7 @@ against.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -62,19 +61,6 @@ class Stages:
             self._native, list(crops), vector, stem, *additions
         )
         return found
-
-
-@contextmanager
-def one_thread_of_pytorch(usual: int) -> Iterator[None]:
-    """Its others would wait in a loop, on the cores that the stages' threads are to have.
-
-    Afterwards there are `usual` again: what was found might be another thread's, in here as well.
-    """
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(usual)
 
 
 class _Pictures(torch.autograd.Function):

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from vireo import checkpoint
 from vireo.codecs.base import Planes
+from vireo.codecs.devices import threads_of_pytorch
 from vireo.codecs.graphs import Graphs
 from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CELL, Config, Extent
@@ -32,7 +33,7 @@ from vireo.codecs.nvrc.network import patches
 from vireo.codecs.nvrc.optimiser import VectorUpdates
 from vireo.codecs.nvrc.presets import STANDARD, Preset, Recipe
 from vireo.codecs.nvrc.quantise import Numbers, Rounding, partly, soft
-from vireo.codecs.nvrc.stages import Stages, one_thread_of_pytorch
+from vireo.codecs.nvrc.stages import Stages
 from vireo.exact import PROCESSOR
 from vireo.metrics import PLANE_WEIGHTS
 from vireo.nn.losses import similarity_measure
@@ -184,7 +185,7 @@ class Trainer:
                 self._graphs.forget()
             self._graphs.run(kind, lambda: self._change(kind))
         elif self._stages is not None:
-            with one_thread_of_pytorch(self._threads):
+            with threads_of_pytorch(1, self._threads):
                 self._change(kind)
         else:
             self._change(kind)

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from vireo.codecs.base import PictureDecoder, Planes
+from vireo.codecs.devices import threads_of_pytorch
 from vireo.codecs.encoding import EncodedPicture, PictureJob
 from vireo.codecs.pretrained import padded
 from vireo.codecs.ssf.coding import Coder
@@ -76,6 +77,7 @@ class SsfEncoder:
         self._coders = coders
         self._refinement = refinement
         self._times = times
+        self._threads = torch.get_num_threads()  # here, not where a picture is encoded
 
     @property
     def identity(self) -> str:
@@ -85,7 +87,8 @@ class SsfEncoder:
         """One picture, from its reference as it was decoded."""
         coder = self._coders.of(job.index)
         target = padded(job.target, STRIDE)
-        picture = self.picture(coder, target, job.references, job.importance, progress)
+        with threads_of_pytorch(job.threads, self._threads):
+            picture = self.picture(coder, target, job.references, job.importance, progress)
         if coder.updates and not job.references:
             again = not self._coders.is_first(job.index)
             first = SentUpdates.section(coder.updates, again=again)
