@@ -26,7 +26,8 @@ from vireo.nn.picture import Picture, picture_of
 from vireo.nn.rounding import soft_round
 
 TEMPERATURES = 0.15, 0.03  # of soft rounding, at the first step and at the last
-LEARNING_RATE = 0.01  # of symbols, with `_STEPS`; it goes with the root of one over their number
+LEARNING_RATE = 0.015  # of symbols, at first; of other numbers of steps as 1 over their root
+MOMENTS = 0.8, 0.95  # Adam's: short, as there are few steps
 _STEPS = 40
 _KEPT_INTRA = 0.8  # of an I frame's error, in the error of the frame behind it, and so on
 _KEPT = 1 / 3  # the same of a P frame's
@@ -116,13 +117,13 @@ class Refinement:
             first, before = now()
         variables = [v for part in parts for v in (part.latents, part.hyperlatents)]
         rate = LEARNING_RATE * sqrt(_STEPS / self.steps)
-        optimiser = torch.optim.Adam(variables, rate)
+        optimiser = torch.optim.Adam(variables, rate, MOMENTS)
         high, low = TEMPERATURES
         with torch.enable_grad():
             for step in range(self.steps):
                 share = step / self.steps
                 for group in optimiser.param_groups:
-                    group["lr"] = rate * sqrt(1 - share)
+                    group["lr"] = rate * (1 - share)
                 optimiser.zero_grad(set_to_none=True)
                 temperature = high * (low / high) ** share
                 loss = cost(*zip(*(part.soft(temperature) for part in parts), strict=True))
