@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
         video = [padded(pad_to_even(f), STRIDE) for f in islice(source, args.frames)]
     for quality in args.qualities:
         line = {"clip": args.clip.stem, "how": args.how, "model": found.name, "quality": quality}
+        line["preset"] = args.preset
         lambda_ = lambda_of_quality(quality)
         seconds = 0.0 if args.how == "none" else 60 * args.minutes
         line |= adapt(found, video, lambda_, args.how, seconds, PRESETS[args.preset])
@@ -62,7 +63,7 @@ def adapt(
     lambda_: float,
     how: str,
     seconds: float,
-    refinements: int,
+    steps: int,
 ) -> dict[str, Any]:
     """Steps and trials of one adaptation, and what its best comes to with symbols refined."""
     coder = Coder(found, places_of(lambda_, found.lambdas, finer=INTRA_FINER, say=print))
@@ -93,19 +94,19 @@ def adapt(
     )
     samples = sum(planes[0].size for planes in video)
     line = {"steps": adapted.steps, "samples": samples, "trials": trials}
-    if refinements:
-        line["refined"], _ = tried(adapted.state, adapted.updates, Refinement(refinements, lambda_))
+    if steps:
+        line["refined"], _ = tried(adapted.state, adapted.updates, Refinement(steps, lambda_))
     return line
 
 
 def report(args: argparse.Namespace) -> None:
-    runs: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    runs: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for text in args.results.read_text().splitlines():
         line = json.loads(text)
-        runs[line["clip"], line["how"]].append(line)
+        runs[line["clip"], line["how"], line.get("preset", "")].append(line)
     print("| clip | what | " + " | ".join(f"{m} min" for m in MINUTES) + " | refined | updates |")
     print("|---|---|" + "---:|" * (len(MINUTES) + 2))
-    for (clip, how), lines in sorted(runs.items()):
+    for (clip, how, preset), lines in sorted(runs.items()):
         lines.sort(key=lambda line: line["quality"])
         base = curve([line["trials"][0] for line in lines])
         cells = []
@@ -121,7 +122,7 @@ def report(args: argparse.Namespace) -> None:
             for line, trial in ((line, best(line, 1e9)) for line in lines)
         ]
         share = sum(shares) / len(shares)
-        print(f"| {clip} | {how} | " + " | ".join(cells) + f" | {share:.1%} |")
+        print(f"| {clip} | {how}, {preset} | " + " | ".join(cells) + f" | {share:.1%} |")
 
 
 def saved(base: Curve, other: Curve) -> str:

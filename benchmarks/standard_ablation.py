@@ -62,7 +62,7 @@ FULL = {"random-access": "all tools", "low-delay": "all tools, low delay"}
 MIDDLE_LAMBDA = 1e-3  # of the shipped sets
 SEARCH = "native/train/motion_search.cpp"
 MOVES, CELLS, SWEEPS = (f"native/train/motion_{name}.cpp" for name in ("moves", "cells", "sweeps"))
-CHOOSE_ANEW = SEARCH, "k >= finest; --k) moves_.choose_anew(k);", "k >= finest; --k) {}"
+CHOOSE_ANEW = SEARCH, "k >= finest_; --k) moves_.choose_anew(k);", "k >= finest_; --k) {}"
 
 Patches = list[AbstractContextManager[Any]]
 set_encoder = partial(patch.multiple, parts_encoder)

@@ -104,7 +104,8 @@ vireo::InheritedMotion to_inherited(const std::vector<Matrix<std::int32_t>>& pla
 
 void check_inherited(const Networks& networks, const vireo::InheritedMotion& inherited) {
   if (networks.begins() == inherited.empty())
-    throw std::invalid_argument("what vectors begin with is given where networks say so, and only there");
+    throw std::invalid_argument(
+        "what vectors begin with is given where networks say so, and only there");
 }
 
 vireo::TemporalContexts to_temporal(const Architecture& architecture, int references,
@@ -112,7 +113,8 @@ vireo::TemporalContexts to_temporal(const Architecture& architecture, int refere
                                     const std::vector<Matrix<std::int16_t>>& planes) {
   vireo::TemporalContexts temporal;
   if (planes.empty()) return temporal;
-  if (!architecture.parts || references == 0 || planes.size() != static_cast<std::size_t>(architecture.grids))
+  if (!architecture.parts || references == 0 ||
+      planes.size() != static_cast<std::size_t>(architecture.grids))
     throw std::invalid_argument(
         "luma's grids have a temporal context each, with parts and references");
   for (std::size_t k = 0; k < planes.size(); ++k) {

@@ -164,7 +164,8 @@ void bind_latents(nb::module_& m) {
              const References& references, vireo::StageTimes* times) {
             check_fits(a, n);
             if (r.latents().size() != a.latent_grids(n.references).size())
-              throw std::invalid_argument("as many latent grids as the architecture has are needed");
+              throw std::invalid_argument(
+                  "as many latent grids as the architecture has are needed");
             return reconstruct(a, n, r.latents(), references, false, r.inherited(), times);
           },
           "architecture"_a, "networks"_a, "references"_a, "times"_a = nb::none());

@@ -25,7 +25,8 @@ Architecture make_architecture(int grids, const Context& context,
   a.band_rows_log2 = band_rows_log2;
   a.block_log2 = block_log2;
   a.parts = std::move(parts);
-  if (!a.valid()) throw std::invalid_argument("not a Cool-chic architecture that a stream may have");
+  if (!a.valid())
+    throw std::invalid_argument("not a Cool-chic architecture that a stream may have");
   return a;
 }
 
@@ -54,7 +55,8 @@ Networks decode_update(const Architecture& architecture, int references, const B
       throw std::invalid_argument("a reference's networks are of another architecture");
   }
   if (!vireo::decode_update(data.data(), data.size(), known, networks))
-    throw nb::value_error("a network parameter or a corner's motion is out of range, or the base doesn't exist");
+    throw nb::value_error(
+        "a network parameter or a corner's motion is out of range, or the base doesn't exist");
   if (networks.inherits && std::none_of(bases.begin(), bases.end(),
                                         [](const Networks& base) { return base.references > 0; }))
     throw nb::value_error("motion is inherited where no reference has any");
@@ -166,7 +168,8 @@ void bind_networks(nb::module_& m) {
       .def("set_kernel",
            [](Networks& n, const Integers& p, int bits) {
              check_parts(n, false);
-             if (p.size() != n.kernel.size()) throw std::invalid_argument("the kernel has another size");
+             if (p.size() != n.kernel.size())
+               throw std::invalid_argument("the kernel has another size");
              check_weights(p.data(), p.size());
              std::copy_n(p.data(), p.size(), n.kernel.begin());
              n.kernel_bits = bits;

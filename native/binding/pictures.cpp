@@ -75,7 +75,8 @@ nb::tuple predict(const std::vector<Matrix<std::int32_t>>& fields, const Referen
                   int height, int width) {
   const vireo::BlockFields blocks = to_block_fields(fields, references, height, width);
   const std::vector<vireo::PictureView> pictures = to_pictures(references, height, width);
-  Plane<std::int16_t> planes[3] = {{height, width}, {height / 2, width / 2}, {height / 2, width / 2}};
+  Plane<std::int16_t> planes[3] = {
+      {height, width}, {height / 2, width / 2}, {height / 2, width / 2}};
   {
     nb::gil_scoped_release release;
     const vireo::Predictor predictor(blocks, pictures, height, width);

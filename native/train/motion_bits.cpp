@@ -24,20 +24,20 @@ int MotionBits::Present::operator()(int f, int depth, int row, int column) const
 }
 
 VectorContext MotionBits::vector_context(const Present& latents, std::size_t r,
-                                     const Place& at) const {
+                                         const Place& at) const {
   return vireo::vector_context(static_cast<int>(r), depth(at.level), at.row, at.column,
                                fields_.grid(2 * r, at.level).width, latents);
 }
 
 BlendingContext MotionBits::blending_context(const Present& latents, std::size_t field,
-                                         const Place& at) const {
+                                             const Place& at) const {
   return vireo::blending_context(static_cast<int>(field),
                                  static_cast<int>(field - fields_.alpha()), depth(at.level),
                                  at.row, at.column, latents);
 }
 
 float MotionBits::of_vector(const Present& latents, std::size_t r, const Place& at,
-                          Step vector) const {
+                            Step vector) const {
   return rates_.bits(vector_context(latents, r, at), vector);
 }
 
@@ -53,7 +53,7 @@ float MotionBits::rate(std::size_t r, const Place& at, Step vector) const {
     if (row >= grid.height || column < 0 || column >= grid.width) return;
     const int f = static_cast<int>(2 * reference), d = depth(at.level);
     bits += of_vector(latents, reference, {at.level, row, column},
-                        {latents(f, d, row, column), latents(f + 1, d, row, column)});
+                      {latents(f, d, row, column), latents(f + 1, d, row, column)});
   };
   add(r, at.row, at.column + 1);
   add(r, at.row + 1, at.column);
@@ -67,7 +67,7 @@ float MotionBits::mirrored(const Place& at, Step vector) const {
 }
 
 float MotionBits::of_blending(const Present& latents, std::size_t field, const Place& at,
-                            int latent) const {
+                              int latent) const {
   return rates_.bits(blending_context(latents, field, at), latent);
 }
 

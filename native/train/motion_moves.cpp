@@ -37,7 +37,7 @@ MotionState MotionMoves::make_state(const InheritedMotion& inherited) const {
 }
 
 void MotionMoves::begin(const InheritedMotion& inherited) {
-  bits_.reset(!inherited.empty());
+  bits_.reset(true);
   state_ = make_state(inherited);
 }
 

@@ -14,7 +14,6 @@
 
 namespace vireo::train {
 
-inline constexpr int kLargest = kMaxMotion;
 inline constexpr float kFewBits = 4;        // a latent that is not 0 hardly takes less
 inline constexpr int kSquareLevel = 3;      // of grids with one cell a square
 inline constexpr float kLeastGain = 0.01f;  // bits that a change must save
@@ -22,7 +21,7 @@ inline constexpr int kNothing = -3;         // alpha's latent where nothing is p
 inline constexpr float kInfinite = std::numeric_limits<float>::max();
 
 inline bool is_too_large(Step s) {
-  return s.x > kLargest || s.x < -kLargest || s.y > kLargest || s.y < -kLargest;
+  return s.x > kMaxMotion || s.x < -kMaxMotion || s.y > kMaxMotion || s.y < -kMaxMotion;
 }
 
 // What is searched for, and how far it has come.
@@ -44,7 +43,7 @@ class MotionMoves {
 
   MotionState& state() { return state_; }
   const MotionState& state() const { return state_; }
-  // Starts anew, from latents that are 0; vectors begin with what is inherited.
+  // Starts anew, from latents that are 0; vectors begin with what is inherited, which is something.
   void begin(const InheritedMotion& inherited);
   // From here on residuals cost what was measured. Of one reference's predictions, and at high
   // rates, many residuals are so large that this hardly says what is better: the guide stays.

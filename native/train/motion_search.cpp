@@ -18,6 +18,7 @@ class Search {
       : moves_(target, references, settings),
         references_(references.size()),
         first_(settings.first),
+        finest_(std::max(settings.first, kSquareLevel)),
         coarsest_(settings.first + settings.grids - 1) {}
 
   // Finds latents; what they cost. Vectors begin with what is inherited, or at 0 if nothing is; a
@@ -38,7 +39,9 @@ class Search {
 
   MotionMoves moves_;
   const std::size_t references_;
-  const int first_, coarsest_;
+  const int first_;
+  const int finest_;  // of those whose cells are moved as a whole
+  const int coarsest_;
 };
 
 void Search::search_both(int level) {
@@ -58,7 +61,7 @@ void Search::search_both(int level) {
 }
 
 void Search::descend(int from) {
-  for (int k = from; k >= std::max(first_, kSquareLevel); --k) {
+  for (int k = from; k >= finest_; --k) {
     if (references_ == 2 && k == from)
       search_both(k);
     else
@@ -80,8 +83,7 @@ void Search::improve() {
     }
     for (int k = coarsest_; k >= first_; --k)
       for (std::size_t r = 0; r < references_; ++r) moves_.sweep_vectors(r, k);
-    const int finest = std::max(first_, kSquareLevel);
-    for (int k = std::min(kSmoothLevel - 1, coarsest_); k >= finest; --k) moves_.choose_anew(k);
+    for (int k = std::min(kSmoothLevel - 1, coarsest_); k >= finest_; --k) moves_.choose_anew(k);
   }
 }
 
@@ -91,8 +93,7 @@ double Search::run(const InheritedMotion& inherited) {
   // Where much moves on its own, what large cells have in common only misleads.
   descend(coarsest_);
   double least = moves_.loss();
-  const int finest = std::max(first_, kSquareLevel);
-  for (int from = std::min(coarsest_ - 1, kSquareLevel + 1); from >= finest; --from) {
+  for (int from = std::min(coarsest_ - 1, kSquareLevel + 1); from >= finest_; --from) {
     MotionState best = std::move(moves_.state());
     moves_.state() = start;
     descend(from);

@@ -71,7 +71,7 @@ Step MotionMoves::downhill(std::size_t r, const Place& at, const Region& region)
   double most = 0;
   for (const Step s : {Step{whole((yy * xr - xy * yr) / det), whole((xx * yr - xy * xr) / det)},
                        Step{whole(xr / xx), 0}, Step{0, whole(yr / yy)}}) {
-    if (std::abs(now.x + s.x) > kLargest || std::abs(now.y + s.y) > kLargest) continue;
+    if (is_too_large(now + s)) continue;
     const double gain = 2 * (s.x * xr + s.y * yr) -
                         (s.x * s.x * xx + 2 * s.x * s.y * xy + s.y * s.y * yy) -
                         lambda_ * (bits_.rate(r, at, now + s) - bits_.rate(r, at, now));

@@ -250,10 +250,11 @@ class _Job:
                     GopStructure(asked.gop),
                     asked.gop_size,
                     threads=asked.resolved_threads,
-                    # With a time budget each frame has all of the clock, and on a GPU all of that;
-                    # but frames of coolchic take their steps there together.
+                    # With a time budget each frame has all of the clock, but that of a pretrained
+                    # codec is over by now; and on a GPU all of that, but frames of coolchic take
+                    # their steps there together.
                     side_by_side=(asked.device == "cpu" or asked.codec == "coolchic")
-                    and asked.time_budget is None,
+                    and (asked.time_budget is None or asked.is_pretrained),
                     journal=journal,
                     listener=totals,
                 )

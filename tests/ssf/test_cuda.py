@@ -18,5 +18,6 @@ def test_the_shipped_stream_decodes_to_the_same_samples(precision: str, tmp_path
 
 
 @needs_cuda
-def test_what_one_device_encodes_the_other_decodes(tmp_path: Path) -> None:
-    check_encoders(tmp_path, codec="ssf")
+@pytest.mark.parametrize("preset", ["ultrafast", "faster"])
+def test_what_one_device_encodes_the_other_decodes(preset: str, tmp_path: Path) -> None:
+    check_encoders(tmp_path, codec="ssf", preset=preset)

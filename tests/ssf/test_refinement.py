@@ -5,13 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 import vireo
 from tests.clips import moving, write_y4m
+from vireo import weights
 from vireo.codecs.encoding import FrameProgress
+from vireo.codecs.pretrained import padded
+from vireo.codecs.rate_points import Places
 from vireo.codecs.ssf import refinement
-from vireo.codecs.ssf.refinement import worth
+from vireo.codecs.ssf.coding import Coder
+from vireo.codecs.ssf.config import STRIDE
+from vireo.codecs.ssf.encoder import SameCoder, SsfEncoder
+from vireo.codecs.ssf.refinement import Refinement, worth
+from vireo.codecs.ssf.training import error
 from vireo.errors import UsageError
+from vireo.gop import GopStructure
+from vireo.metrics import plane_mse
 from vireo.options import EncodeOptions
 
 LAMBDA = 1e-3
@@ -88,10 +98,42 @@ def test_presets() -> None:
         EncodeOptions(codec="dhvc", preset="fast")
 
 
-def test_threads_change_no_file(source: Path, tmp_path: Path) -> None:
+def test_threads_change_no_file(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In larger pictures the gradient's last bits would: it is worked out in one thread."""
+    used = set()
+
+    def noted(*pictures: object) -> torch.Tensor:
+        used.add(torch.get_num_threads())
+        return error(*pictures)
+
+    monkeypatch.setattr(refinement, "error", noted)
     files = []
     for threads in (1, 2, 3):
         target = tmp_path / f"{threads}.mkv"
         vireo.encode(source, target, codec="ssf", preset="faster", gop_size=1, threads=threads)
         files.append(target.read_bytes())
     assert files[0] == files[1] == files[2]
+    assert used == {1}
+
+
+def test_pictures_count_as_many_as_follow_them() -> None:
+    video = moving(WIDTH, HEIGHT, FRAMES)
+    found = weights.named("ssf1")
+    coder = Coder(found, Places(16, 16))
+    encoder = SsfEncoder(SameCoder(coder))
+    low_delay = encoder.plan(GopStructure.LOW_DELAY, video)
+    assert [f.importance for f in low_delay] == [
+        worth(3, intra=True), worth(2, intra=False), worth(1, intra=False), 1.0
+    ]  # fmt: skip
+    assert [f.importance for f in encoder.plan(GopStructure.INTRA, video)] == [1.0] * FRAMES
+
+
+def test_what_counts_more_is_better(source: Path) -> None:
+    coder = Coder(weights.named("ssf1"), Places(16, 16))
+    target = padded(moving(WIDTH, HEIGHT, 1)[0].planes, STRIDE)
+    encoder = SsfEncoder(SameCoder(coder), Refinement(10, LAMBDA))
+    little, much = (encoder.picture(coder, target, [], importance) for importance in (1.0, 6.0))
+    assert plane_mse(much.decoded[0], target[0]) < plane_mse(little.decoded[0], target[0])
+    assert len(much.sections[0].data) > len(little.sections[0].data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from vireo.errors import UsageError
@@ -34,8 +34,22 @@ def threads_of_pytorch(count: int, usual: int) -> Iterator[None]:
     """
     import torch
 
+    torch.get_num_threads()  # else a new thread's first operation takes what others have set
     torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(usual)
+
+
+class ComputesWithPyTorch:
+    """Picture encoders whose networks PyTorch computes (see `codecs.encoding.PictureEncoder`)."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self._usual = torch.get_num_threads()  # here, not where a picture is encoded
+
+    def computing(self, threads: int) -> AbstractContextManager[None]:
+        """PyTorch has so many."""
+        return threads_of_pytorch(threads, self._usual)

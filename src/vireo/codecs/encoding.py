@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -97,7 +97,7 @@ class FrameReport:
         size: bytes of the packet.
         mse: mean squared error of Y, U and V in squared sample values.
         seconds: time it took; 0 where a journal had it already.
-        iterations: training steps.
+        iterations: steps of training or of refinement.
     """
 
     index: int
@@ -110,7 +110,7 @@ class FrameReport:
 
 @dataclass(frozen=True)
 class FrameProgress:
-    """How far the frame at hand is: training steps done and planned."""
+    """How far the frame at hand is: steps done and planned."""
 
     index: int
     frame_type: FrameType
@@ -119,6 +119,8 @@ class FrameProgress:
 
 
 Listener = Callable[[FrameReport | FrameProgress], None]
+Progress = Callable[[int, int], None]
+"""Told of iterations done and planned."""
 
 
 class PictureEncoder(Protocol):
@@ -131,8 +133,11 @@ class PictureEncoder(Protocol):
     @property
     def identity(self) -> str: ...
 
-    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
-        """Encode one picture; calls `progress(iterations done, planned)` now and then."""
+    def computing(self, threads: int) -> AbstractContextManager[None]:
+        """In which a picture is worked at, by its thread, with so many of the codec's."""
+
+    def encode(self, job: PictureJob, progress: Progress) -> EncodedPicture:
+        """Encode one picture; calls `progress` now and then."""
 
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """Which of a GOP's frames is coded when, from which (`gop.plan_gop`)."""
@@ -142,6 +147,14 @@ class PictureEncoder(Protocol):
 
     def held_pictures(self, structure: GopStructure, frames: int) -> int:
         """The most reference pictures that a decoder holds in a GOP of up to so many frames."""
+
+
+class HasOwnThreads:
+    """Picture encoders whose jobs say how many threads to use, and nothing else does."""
+
+    def computing(self, threads: int) -> AbstractContextManager[None]:
+        """Nothing is to be done."""
+        return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -287,6 +300,10 @@ class GopEncoder:
 
     def _work(self, task: Task, threads: int) -> _Finished:
         """One picture, made or taken from the journal; runs in a thread of its own."""
+        with self._pictures.computing(threads):
+            return self._made(task, threads)
+
+    def _made(self, task: Task, threads: int) -> _Finished:
         began = perf_counter()
         decoder = self._pictures.decoder(self.header, task.index)
         if task.coding_index in self._known:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from vireo.codecs.base import PictureDecoder, Planes
@@ -14,8 +13,8 @@ from vireo.codecs.codebook.coding import Coder, Decoded, reconstruct, with_twin
 from vireo.codecs.codebook.decoder import STRIDE, CodebookDecoder
 from vireo.codecs.codebook.indices import Flat, Indices, Past
 from vireo.codecs.codebook.stream import SectionKind
-from vireo.codecs.devices import threads_of_pytorch
-from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.codecs.devices import ComputesWithPyTorch
+from vireo.codecs.encoding import EncodedPicture, PictureJob, Progress
 from vireo.codecs.pretrained import cropped, padded
 from vireo.codecs.probes import Probes
 from vireo.container import StreamHeader
@@ -25,7 +24,7 @@ from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
 
 
-class CodebookEncoder:
+class CodebookEncoder(ComputesWithPyTorch):
     """A stream's picture encoder (see `codecs.encoding.PictureEncoder`).
 
     Args:
@@ -47,6 +46,7 @@ class CodebookEncoder:
         lambda_: float,
         times: TimeProfile | None = None,
     ) -> None:
+        super().__init__()
         self._coder = coder
         self._twin = twin
         self._code = coder.index_code(profile)
@@ -54,14 +54,9 @@ class CodebookEncoder:
         self._lambda = lambda_
         self._times = times
         self._decoder: CodebookDecoder | None = None
-        self._threads = torch.get_num_threads()  # here, not where a picture is encoded
 
-    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+    def encode(self, job: PictureJob, progress: Progress) -> EncodedPicture:
         """One picture, from the one before as it was decoded."""
-        with threads_of_pytorch(job.threads, self._threads):
-            return self._encoded(job)
-
-    def _encoded(self, job: PictureJob) -> EncodedPicture:
         target = padded(job.target, STRIDE)
         reference: Decoded | None = job.references[0] if job.references else None
         past: Past | None = job.parsed[0].state if job.parsed else None

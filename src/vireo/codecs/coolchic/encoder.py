@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from time import perf_counter
@@ -21,7 +21,7 @@ from vireo.codecs.coolchic.schedule import final_stage, main_stage, warm_up
 from vireo.codecs.coolchic.skip import best_skip
 from vireo.codecs.coolchic.stream import SectionKind, StreamShape
 from vireo.codecs.coolchic.training import Budget, Trainer, TrainerFactory, Training, account
-from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.codecs.encoding import EncodedPicture, HasOwnThreads, PictureJob, Progress
 from vireo.container import Section, StreamHeader
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
 from vireo.profiling import TimeProfile, measured
@@ -60,7 +60,7 @@ class _Coded:
     cost: float
 
 
-class CoolchicEncoder:
+class CoolchicEncoder(HasOwnThreads):
     """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
 
     identity = ""  # shape and options say all
@@ -80,7 +80,7 @@ class CoolchicEncoder:
         self._times = times
         self._core = shape.core()
 
-    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+    def encode(self, job: PictureJob, progress: Progress) -> EncodedPicture:
         """Train, quantise and code one picture; on a CPU the same seed and job give the same."""
         lambda_ = self.settings.lambda_
         with measured(self._times, "motion search"):
@@ -154,7 +154,7 @@ class _Training:
         job: PictureJob,
         flows: list[Floats],
         lambda_: float,
-        progress: Callable[[int, int], None],
+        progress: Progress,
     ) -> None:
         self._settings = encoder.settings
         self._architecture = encoder.shape.architecture

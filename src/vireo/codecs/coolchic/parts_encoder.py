@@ -7,7 +7,7 @@ changes of them is coded where it pays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log
@@ -54,7 +54,7 @@ from vireo.codecs.coolchic.updates import (
     to_floats,
     with_parameters,
 )
-from vireo.codecs.encoding import EncodedPicture, PictureJob, pad_to_even
+from vireo.codecs.encoding import EncodedPicture, HasOwnThreads, PictureJob, Progress, pad_to_even
 from vireo.container import StreamHeader
 from vireo.gop import (
     FrameType,
@@ -104,7 +104,7 @@ class Coded:
     cost: float
 
 
-class PartsEncoder:
+class PartsEncoder(HasOwnThreads):
     """A stream's picture encoder (see `codecs.encoding.PictureEncoder`)."""
 
     identity = ""  # shape and options say all
@@ -127,7 +127,7 @@ class PartsEncoder:
         self._sets = shipped_sets(shape.architecture)
         self._core = shape.core()
 
-    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+    def encode(self, job: PictureJob, progress: Progress) -> EncodedPicture:
         """Train, quantise and code one picture; on a CPU the same seed and job give the same."""
         lambda_ = self._lambda(job)
         with measured(self._times, "motion search"):

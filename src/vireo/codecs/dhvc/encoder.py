@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
-
 from vireo.codecs.base import PictureDecoder
-from vireo.codecs.devices import threads_of_pytorch
+from vireo.codecs.devices import ComputesWithPyTorch
 from vireo.codecs.dhvc.coding import Coder
 from vireo.codecs.dhvc.config import SCALES, STRIDE
 from vireo.codecs.dhvc.decoder import DhvcDecoder
 from vireo.codecs.dhvc.stream import section_of
-from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.codecs.encoding import EncodedPicture, PictureJob, Progress
 from vireo.codecs.pretrained import padded
 from vireo.container import StreamHeader
 from vireo.errors import UsageError
@@ -21,7 +19,7 @@ from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
 
 
-class DhvcEncoder:
+class DhvcEncoder(ComputesWithPyTorch):
     """A stream's picture encoder (see `codecs.encoding.PictureEncoder`).
 
     Args:
@@ -40,19 +38,16 @@ class DhvcEncoder:
         resynchronised: Callable[[int], int | None] = lambda frame: None,
         times: TimeProfile | None = None,
     ) -> None:
+        super().__init__()
         self._coder = coder
         self._resynchronised = resynchronised
         self._times = times
-        self._threads = torch.get_num_threads()  # here, not where a picture is encoded
 
-    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+    def encode(self, job: PictureJob, progress: Progress) -> EncodedPicture:
         """One picture, from the one before as it was decoded."""
         reference = job.references[0] if job.references else None
         alone = self._alone(job.index) if reference else frozenset()
-        with (
-            threads_of_pytorch(job.threads, self._threads),
-            measured(self._times, "networks"),
-        ):
+        with measured(self._times, "networks"):
             data, decoded = self._coder.encode(padded(job.target, STRIDE), reference, alone)
         sections = (section_of(n, data[n], resynchronised=n in alone) for n in data)
         return EncodedPicture(tuple(sections), decoded, 0)

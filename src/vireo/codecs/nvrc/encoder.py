@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -10,7 +10,7 @@ from time import perf_counter
 import torch
 
 from vireo.codecs.base import UNLIMITED, PictureDecoder, picture_decoder
-from vireo.codecs.encoding import EncodedPicture, PictureJob, pad_to_even
+from vireo.codecs.encoding import EncodedPicture, HasOwnThreads, PictureJob, Progress, pad_to_even
 from vireo.codecs.nvrc import coding
 from vireo.codecs.nvrc.decoder import Decoded
 from vireo.codecs.nvrc.network import Network
@@ -51,7 +51,7 @@ class Settings:
     threads: int = 1
 
 
-class NvrcEncoder:
+class NvrcEncoder(HasOwnThreads):
     """A stream's picture encoder (see `codecs.encoding.PictureEncoder`).
 
     Args:
@@ -78,7 +78,7 @@ class NvrcEncoder:
         self._times = times
         torch.set_num_threads(settings.threads)  # of the process: there is one encode at a time
 
-    def encode(self, job: PictureJob, progress: Callable[[int, int], None]) -> EncodedPicture:
+    def encode(self, job: PictureJob, progress: Progress) -> EncodedPicture:
         """A key picture's network is trained on its segment; the others are made by that."""
         sections: list[Section] = []
         steps = 0
@@ -95,7 +95,7 @@ class NvrcEncoder:
         return EncodedPicture(tuple(sections), Decoded(network, planes), steps)
 
     def _segment(
-        self, job: PictureJob, progress: Callable[[int, int], None]
+        self, job: PictureJob, progress: Progress
     ) -> tuple[Network, Sequence[Section], int]:
         settings = self._settings
         training = Job(
@@ -119,7 +119,7 @@ class NvrcEncoder:
             network = Network.of(trainer.layout, coded, settings.device, settings.threads)
             return network, sections, trainer.step
 
-    def _fit(self, trainer: Trainer, seconds: float, progress: Callable[[int, int], None]) -> None:
+    def _fit(self, trainer: Trainer, seconds: float, progress: Progress) -> None:
         """Chooses a length for the time that there is, by that of the first steps."""
         first = perf_counter()
         trainer.preset = self._settings.preset.of(1e6)  # learning rates as at the beginning

@@ -7,20 +7,22 @@ from dataclasses import replace
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from vireo.codecs.base import PictureDecoder, Planes
-from vireo.codecs.devices import threads_of_pytorch
-from vireo.codecs.encoding import EncodedPicture, PictureJob
+from vireo.codecs.devices import ComputesWithPyTorch
+from vireo.codecs.encoding import EncodedPicture, PictureJob, Progress
 from vireo.codecs.pretrained import padded
+from vireo.codecs.ssf.autoencoder import Symbols
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.config import STRIDE
 from vireo.codecs.ssf.decoder import SsfDecoder
-from vireo.codecs.ssf.refinement import Progress, Refinement, worth
+from vireo.codecs.ssf.refinement import Refinement, worth
 from vireo.codecs.ssf.stream import SectionKind, SentUpdates
 from vireo.container import Section, StreamHeader
 from vireo.exact import full_precision
 from vireo.gop import GopStructure, PlannedFrame, held_pictures, plan_gop
-from vireo.nn.picture import picture_of
+from vireo.nn.picture import Picture, picture_of
 from vireo.profiling import TimeProfile, measured
 from vireo.video.frame import Frame
 
@@ -59,7 +61,7 @@ class SameCoder:
         return index == 0
 
 
-class SsfEncoder:
+class SsfEncoder(ComputesWithPyTorch):
     """A stream's picture encoder (see `codecs.encoding.PictureEncoder`).
 
     Args:
@@ -74,10 +76,10 @@ class SsfEncoder:
         refinement: Refinement | None = None,
         times: TimeProfile | None = None,
     ) -> None:
+        super().__init__()
         self._coders = coders
         self._refinement = refinement
         self._times = times
-        self._threads = torch.get_num_threads()  # here, not where a picture is encoded
 
     @property
     def identity(self) -> str:
@@ -87,8 +89,7 @@ class SsfEncoder:
         """One picture, from its reference as it was decoded."""
         coder = self._coders.of(job.index)
         target = padded(job.target, STRIDE)
-        with threads_of_pytorch(job.threads, self._threads):
-            picture = self.picture(coder, target, job.references, job.importance, progress)
+        picture = self.picture(coder, target, job.references, job.importance, progress)
         if coder.updates and not job.references:
             again = not self._coders.is_first(job.index)
             first = SentUpdates.section(coder.updates, again=again)
@@ -137,20 +138,17 @@ class SsfEncoder:
         importance: float,
         progress: Progress,
     ) -> tuple[tuple[Section, ...], Planes]:
-        model, place = coder.model, coder.places.inter
-        wanted = picture_of(target, coder.device)
-        rest = None
         if self._refinement:
             with measured(self._times, "refinement"):
                 flow, rest = self._refinement.inter(coder, target, reference, importance, progress)
+            flow_latents, moved = self._moved(coder, reference, flow)
         else:
+            model, place = coder.model, coder.places.inter
             with measured(self._times, "analysis"), full_precision(coder.device.type):
+                wanted = picture_of(target, coder.device)
                 pair = model.flow_input(wanted, picture_of(reference, coder.device))
                 flow = model.flow.encode(pair, place)
-        with measured(self._times, "flow and warp"):
-            flow_latents = coder.latents(SectionKind.FLOW, flow)
-            moved = coder.moved(reference, flow_latents)
-        if rest is None:
+            flow_latents, moved = self._moved(coder, reference, flow)
             with measured(self._times, "analysis"), full_precision(coder.device.type):
                 rest = model.residual.encode(model.residual_input(wanted, moved), place)
         with measured(self._times, "coding"):
@@ -162,13 +160,19 @@ class SsfEncoder:
             planes = coder.inter(moved, flow_latents, coder.latents(SectionKind.RESIDUAL, rest))
         return sections, planes
 
+    def _moved(self, coder: Coder, reference: Planes, flow: Symbols) -> tuple[Tensor, Picture]:
+        """A flow's latents, and the reference where they move it."""
+        with measured(self._times, "flow and warp"):
+            latents = coder.latents(SectionKind.FLOW, flow)
+            return latents, coder.moved(reference, latents)
+
     def plan(self, structure: GopStructure, gop: Sequence[Frame]) -> tuple[PlannedFrame, ...]:
         """Each frame from the one before (InstA, section 3.1)."""
+        plan = plan_gop(structure, len(gop))
+        last = 0 if structure is GopStructure.INTRA else len(gop) - 1
         return tuple(
-            replace(frame, importance=worth(after, intra=not frame.references))
-            for after, frame in zip(
-                reversed(range(len(gop))), plan_gop(structure, len(gop)), strict=True
-            )
+            replace(f, importance=worth(max(last - f.display_index, 0), intra=not f.references))
+            for f in plan
         )
 
     def decoder(self, header: StreamHeader, index: int) -> PictureDecoder:

@@ -8,7 +8,8 @@ where Yang et al. (2020) anneal noise: what a step sees is nearly what will be s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from math import sqrt
 
@@ -16,23 +17,24 @@ import torch
 from torch import Tensor
 
 from vireo.codecs.base import Planes
+from vireo.codecs.devices import threads_of_pytorch
+from vireo.codecs.encoding import Progress
 from vireo.codecs.ssf.autoencoder import HYPERLATENTS, LEAST_DEVIATION, Autoencoder, Symbols
 from vireo.codecs.ssf.coding import Coder
 from vireo.codecs.ssf.model import blur_stacks, moved
 from vireo.codecs.ssf.training import error
-from vireo.exact import full_precision
+from vireo.exact import PROCESSOR, full_precision
 from vireo.nn.latents import bits_of, lower_bound, normal_mass
 from vireo.nn.picture import Picture, picture_of
 from vireo.nn.rounding import soft_round
 
+# docs/results/insta.md has what these were chosen by.
 TEMPERATURES = 0.15, 0.03  # of soft rounding, at the first step and at the last
-LEARNING_RATE = 0.015  # of symbols, at first; of other numbers of steps as 1 over their root
-MOMENTS = 0.8, 0.95  # Adam's: short, as there are few steps
 _STEPS = 40
+LEARNING_RATE = 0.015  # at first, with _STEPS; with others it goes as 1 over their root
+MOMENTS = 0.8, 0.95  # Adam's: short, as there are few steps
 _KEPT_INTRA = 0.8  # of an I frame's error, in the error of the frame behind it, and so on
 _KEPT = 1 / 3  # the same of a P frame's
-
-Progress = Callable[[int, int], None]
 
 
 def worth(followers: int, *, intra: bool) -> float:
@@ -54,16 +56,17 @@ class Refinement:
     lambda_: float
 
     def intra(self, coder: Coder, target: Planes, importance: float, progress: Progress) -> Symbols:
-        """Those of an I frame, whose squared error counts `importance` times."""
+        """Symbols of an I frame, whose squared error counts `importance` times."""
         model = coder.model
-        with torch.inference_mode(False), full_precision(coder.device.type):
-            wanted = picture_of(target, coder.device)
-            own = _Latents(model.intra, coder.places.intra, model.intra_input(wanted))
 
-            def made(latents: Sequence[Tensor]) -> Picture:
-                return model.intra_picture(model.intra.decode(latents[0]))
+        def made(latents: Sequence[Tensor]) -> Picture:
+            return model.intra_picture(model.intra.decode(latents[0]))
 
-            return self._run([own], made, wanted, importance, progress)[0]
+        with _alone(coder):
+            with _computing(coder):
+                wanted = picture_of(target, coder.device)
+                own = _Latents(model.intra, coder.places.intra, model.intra_input(wanted))
+            return self._run(coder, [own], made, wanted, importance, progress)[0]
 
     def inter(
         self,
@@ -73,29 +76,30 @@ class Refinement:
         importance: float,
         progress: Progress,
     ) -> tuple[Symbols, Symbols]:
-        """Of a P frame those of its flow and of its residual."""
+        """Symbols of a P frame's flow and of its residual."""
         model, place = coder.model, coder.places.inter
-        with torch.inference_mode(False), full_precision(coder.device.type):
-            wanted, before = (picture_of(planes, coder.device) for planes in (target, reference))
-            stacks = blur_stacks(before)
 
-            def prediction(flow: Tensor) -> Picture:
-                return moved(stacks, model.vectors(model.flow.decode(flow)))
+        def prediction(flow: Tensor) -> Picture:
+            return moved(stacks, model.vectors(model.flow.decode(flow)))
 
-            def made(latents: Sequence[Tensor]) -> Picture:
-                flow, residual = latents
-                output = model.residual.decode(residual, flow)
-                return model.inter_picture(prediction(flow), output)
+        def made(latents: Sequence[Tensor]) -> Picture:
+            flow, residual = latents
+            return model.inter_picture(prediction(flow), model.residual.decode(residual, flow))
 
-            flow = _Latents(model.flow, place, model.flow_input(wanted, before))
-            with torch.no_grad():
+        with _alone(coder):
+            with _computing(coder):
+                wanted = picture_of(target, coder.device)
+                before = picture_of(reference, coder.device)
+                stacks = blur_stacks(before)
+                flow = _Latents(model.flow, place, model.flow_input(wanted, before))
                 start = prediction(flow.sent()[1])
-            rest = _Latents(model.residual, place, model.residual_input(wanted, start))
-            of_flow, of_rest = self._run([flow, rest], made, wanted, importance, progress)
+                rest = _Latents(model.residual, place, model.residual_input(wanted, start))
+            of_flow, of_rest = self._run(coder, [flow, rest], made, wanted, importance, progress)
             return of_flow, of_rest
 
     def _run(
         self,
+        coder: Coder,
         parts: Sequence[_Latents],
         made: Callable[[Sequence[Tensor]], Picture],
         target: Picture,
@@ -110,29 +114,46 @@ class Refinement:
             return distortion + self.lambda_ * torch.stack(list(bits)).sum() / samples
 
         def now() -> tuple[float, list[Symbols]]:
-            symbols, latents, bits = zip(*(part.sent() for part in parts), strict=True)
-            return float(cost(latents, bits)), list(symbols)
+            with _computing(coder):
+                symbols, latents, bits = zip(*(part.sent() for part in parts), strict=True)
+                return float(cost(latents, bits)), list(symbols)
 
-        with torch.no_grad():
-            first, before = now()
+        first, before = now()
         variables = [v for part in parts for v in (part.latents, part.hyperlatents)]
         rate = LEARNING_RATE * sqrt(_STEPS / self.steps)
         optimiser = torch.optim.Adam(variables, rate, MOMENTS)
         high, low = TEMPERATURES
-        with torch.enable_grad():
-            for step in range(self.steps):
-                share = step / self.steps
-                for group in optimiser.param_groups:
-                    group["lr"] = rate * (1 - share)
-                optimiser.zero_grad(set_to_none=True)
-                temperature = high * (low / high) ** share
+        for step in range(self.steps):
+            share = step / self.steps
+            for group in optimiser.param_groups:
+                group["lr"] = rate * (1 - share)
+            optimiser.zero_grad(set_to_none=True)
+            temperature = high * (low / high) ** share
+            with _computing(coder, gradients=True):
                 loss = cost(*zip(*(part.soft(temperature) for part in parts), strict=True))
                 loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                progress(step + 1, self.steps)
-        with torch.no_grad():
-            last, found = now()
+            optimiser.step()
+            progress(step + 1, self.steps)
+        last, found = now()
         return found if last < first else before
+
+
+@contextmanager
+def _computing(coder: Coder, *, gradients: bool = False) -> Iterator[None]:
+    """As the encoder's one pass does, whatever mode the caller is in."""
+    with (
+        torch.inference_mode(False),
+        torch.set_grad_enabled(gradients),
+        full_precision(coder.device.type),
+    ):
+        yield
+
+
+def _alone(coder: Coder) -> AbstractContextManager[None]:
+    """In one thread: gradients of a 1x1 convolution differ in their last bits with several."""
+    if coder.device != PROCESSOR:
+        return nullcontext()
+    return threads_of_pytorch(1, torch.get_num_threads())
 
 
 class _Latents:
@@ -146,8 +167,7 @@ class _Latents:
     def __init__(self, part: Autoencoder, place: int, x: Tensor) -> None:
         self._part = part
         self._place = place
-        with torch.no_grad():
-            latents, hyperlatents = part.analysed(x, place)
+        latents, hyperlatents = part.analysed(x, place)
         self.latents = latents.requires_grad_()
         self.hyperlatents = hyperlatents.requires_grad_()
         self._steps = part.steps_at(place)
