@@ -9,6 +9,9 @@ the start, bits per luma sample (sections and updates, without packets' headers)
 trials take is counted. In the end the clip is coded by what was best with symbols refined, as
 `--preset` says. `report` makes BD-rates against the model as it was, by time: a quality has
 what its best trial so far gave; and of the refined end, which has the time that that takes besides.
+What is adapted is coarser at the same quality, so the model needs lower ones too:
+
+    python benchmarks/adaptation.py run clip.mkv --how none --preset ultrafast --qualities 14 22
 """
 
 from __future__ import annotations
@@ -101,14 +104,17 @@ def adapt(
 
 def report(args: argparse.Namespace) -> None:
     runs: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    shipped: dict[str, dict[float, dict[str, float]]] = defaultdict(dict)
     for text in args.results.read_text().splitlines():
         line = json.loads(text)
-        runs[line["clip"], line["how"], line.get("preset", "")].append(line)
+        shipped[line["clip"]][line["quality"]] = line["trials"][0]
+        if line["how"] != "none" or "refined" in line:
+            runs[line["clip"], line["how"], line.get("preset", "")].append(line)
     print("| clip | what | " + " | ".join(f"{m} min" for m in MINUTES) + " | refined | updates |")
     print("|---|---|" + "---:|" * (len(MINUTES) + 2))
     for (clip, how, preset), lines in sorted(runs.items()):
         lines.sort(key=lambda line: line["quality"])
-        base = curve([line["trials"][0] for line in lines])
+        base = curve([trial for _, trial in sorted(shipped[clip].items())])
         cells = []
         for minutes in MINUTES:
             if max(line["trials"][-1]["seconds"] for line in lines) < 40 * minutes:
