@@ -77,6 +77,17 @@ std::vector<Step> MotionMoves::candidates(std::size_t r, const Place& at) const 
   return result;
 }
 
+void MotionMoves::shift(Mixture& m, std::size_t r, Step s, int row, int column,
+                        std::int16_t* samples) const {
+  std::int32_t v[2][4];
+  for (std::size_t c = 0; c < 2; ++c) {
+    state_.fields.values(2 * r + c, row, column, v[c]);
+    for (std::int32_t& x : v[c]) x += 16 * (c ? s.y : s.x);
+  }
+  state_.costs.predict(r, row, column, v[0], v[1], samples);
+  state_.costs.replace(m, r, samples);
+}
+
 void MotionMoves::search_cells(std::size_t r, int level) {
   bits_.pending = {r, level, false, {}};
   std::vector<Step>& chosen = bits_.pending.steps;
@@ -101,21 +112,14 @@ void MotionMoves::search_cells(std::size_t r, int level) {
       return more + state_.costs.trial(
                         region,
                         [&](int row, int column, Mixture& m) {
-                          std::int32_t v[2][4];
-                          for (std::size_t c = 0; c < 2; ++c) {
-                            state_.fields.values(2 * r + c, row, column, v[c]);
-                            for (std::int32_t& x : v[c]) x += 16 * (c ? s.y : s.x);
-                          }
-                          state_.costs.predict(r, row, column, v[0], v[1], samples);
                           m = state_.costs.mixture(row, column);
-                          state_.costs.replace(m, r, samples);
+                          shift(m, r, s, row, column, samples);
                           return true;
                         },
                         limit - more);
     }));
   });
-  const std::vector<Step> steps = std::move(bits_.pending.steps);
-  bits_.pending = {};
+  const std::vector<Step> steps = std::exchange(bits_.pending, {}).steps;
   const Step* step = steps.data();
   state_.fields.for_places(level, [&](const Place& at) {
     state_.fields.set_vector(r, at, state_.fields.vector(r, at) + *step++);
@@ -139,22 +143,14 @@ void MotionMoves::search_pairs(int level) {
                         region,
                         [&](int row, int column, Mixture& m) {
                           m = state_.costs.mixture(row, column);
-                          for (std::size_t r = 0; r < 2; ++r) {
-                            std::int32_t v[2][4];
-                            for (std::size_t c = 0; c < 2; ++c) {
-                              state_.fields.values(2 * r + c, row, column, v[c]);
-                              for (std::int32_t& x : v[c]) x += (r ? -16 : 16) * (c ? s.y : s.x);
-                            }
-                            state_.costs.predict(r, row, column, v[0], v[1], samples[r]);
-                            state_.costs.replace(m, r, samples[r]);
-                          }
+                          shift(m, 0, s, row, column, samples[0]);
+                          shift(m, 1, -s, row, column, samples[1]);
                           return true;
                         },
                         limit - more);
     }));
   });
-  const std::vector<Step> steps = std::move(bits_.pending.steps);
-  bits_.pending = {};
+  const std::vector<Step> steps = std::exchange(bits_.pending, {}).steps;
   const Step* step = steps.data();
   state_.fields.for_places(level, [&](const Place& at) {
     state_.fields.set_vector(0, at, *step);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -85,6 +86,8 @@ class MotionMoves {
 
   // Where a cell's vectors could go, as changes.
   std::vector<Step> candidates(std::size_t r, const Place& at) const;
+  // Puts into a square's mixture what a reference predicts where its vectors are changed by a step.
+  void shift(Mixture& m, std::size_t r, Step s, int row, int column, std::int16_t* samples) const;
   Cell cell(const Place& at) const;
   // By how much costs would change, bits included.
   float trial(const Cell& cell, const Choice& choice, float limit) const;

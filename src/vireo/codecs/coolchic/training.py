@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from vireo.codecs.coolchic.config import Architecture
 from vireo.codecs.coolchic.presets import Preset, Recipe
 from vireo.codecs.coolchic.schedule import Stage
 from vireo.codecs.coolchic.trainer import Adam, Prediction
-from vireo.codecs.encoding import PictureJob
+from vireo.codecs.encoding import PictureJob, Progress
 from vireo.profiling import TimeProfile
 
 Floats = NDArray[np.float32]
@@ -107,7 +107,7 @@ class Training:
         seed: int,
         preset: Preset,
         recipe: Recipe,
-        progress: Callable[[int, int], None],
+        progress: Progress,
     ) -> None:
         self.trainer = trainer
         self.seed = seed * 1_000_003 + job.coding_index

@@ -7,7 +7,7 @@ training goes on where it stopped as if it had not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from torch import Tensor
 from vireo import checkpoint
 from vireo.codecs.base import Planes
 from vireo.codecs.devices import threads_of_pytorch
+from vireo.codecs.encoding import Progress
 from vireo.codecs.graphs import Graphs
 from vireo.codecs.nvrc.coding import Coded
 from vireo.codecs.nvrc.config import CELL, Config, Extent
@@ -44,8 +45,6 @@ CHECKPOINT = "checkpoint.pt"
 SAVE_SECONDS = 60.0
 LEAST_SIDE = 64  # MS-SSIM of windows of 5x5 needs more
 _WIDE = 128  # channels
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
